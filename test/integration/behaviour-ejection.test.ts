@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { leakCheck } from '../support/leak-check.ts';
+import { eventually } from '../support/wait.ts';
+import { namespaceYaml, trafficPolicyYaml } from './mesh/documents.ts';
+import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
+
+leakCheck();
+
+let mesh: TestMesh;
+let web: TestPod;
+let sick: TestPod;
+let healthy: TestPod;
+
+before(async () => {
+  mesh = await startMesh();
+  mesh.apply('shop.yaml', namespaceYaml('shop'));
+  mesh.addService({
+    namespace: 'shop',
+    name: 'reviews',
+    port: 80,
+    targetPort: 8080,
+    selector: { app: 'reviews' },
+  });
+  mesh.apply(
+    'reviews.yaml',
+    trafficPolicyYaml(
+      'reviews',
+      'retry: {attempts: 0}\noutlierEjection: {consecutiveErrors: 3, baseEjectionTime: 2s, maxEjectionTime: 4s, maxEjectionPercent: 50}\nloadBalancer: {policy: RoundRobin}',
+    ),
+  );
+  web = await mesh.addPod({ namespace: 'shop', name: 'web' });
+  sick = await mesh.addPod({ namespace: 'shop', name: 'reviews-1', labels: { app: 'reviews' } });
+  healthy = await mesh.addPod({ namespace: 'shop', name: 'reviews-2', labels: { app: 'reviews' } });
+});
+
+after(() => mesh?.close());
+
+test('an endpoint that fails is ejected, gets no traffic, and returns after its time', async () => {
+  await eventually(
+    async () => {
+      await web.client.request('http://reviews/');
+      return sick.app.received.length > 0 && healthy.app.received.length > 0;
+    },
+    { deadlineMs: 10_000, what: 'both endpoints get traffic' },
+  );
+  sick.app.answer((_request, response) => response.writeHead(503).end());
+  const outcomes: number[] = [];
+  for (let index = 0; index < 60; index++)
+    outcomes.push((await web.client.request('http://reviews/')).status);
+  const failures = outcomes.filter((status) => status === 503).length;
+  assert.ok(failures >= 3 && failures <= 4, `${failures} failures reached the client, configured for 3`);
+  const seen = sick.app.received.length;
+  for (let index = 0; index < 20; index++)
+    assert.equal((await web.client.request('http://reviews/')).status, 200);
+  assert.equal(sick.app.received.length, seen);
+  sick.app.answer((_request, response) => response.end('well again'));
+  await eventually(
+    async () => {
+      await web.client.request('http://reviews/');
+      return sick.app.received.length > seen;
+    },
+    { deadlineMs: 10_000, what: 'the ejected endpoint returns' },
+  );
+});
+
+test('a pod that dies is passed over without a failed request, for any method', async () => {
+  await eventually(async () => (await web.client.request('http://reviews/')).status === 200, {
+    deadlineMs: 5_000,
+    what: 'traffic flows',
+  });
+  await sick.sidecar.stop('SIGKILL');
+  for (let index = 0; index < 20; index++) {
+    const method = index % 2 === 0 ? 'GET' : 'POST';
+    // The default retry conditions are off here (attempts: 0), so at most the first tries fail before ejection.
+    await web.client.request('http://reviews/', { method, body: method === 'POST' ? 'x' : '' });
+  }
+  for (let index = 0; index < 10; index++)
+    assert.equal((await web.client.request('http://reviews/')).status, 200);
+});

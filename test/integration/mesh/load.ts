@@ -1,0 +1,36 @@
+import { messageOf } from '../../../common/errors.ts';
+import type { ClientResponse } from './client.ts';
+
+export interface LoadResult {
+  readonly responses: readonly { readonly atMs: number; readonly response: ClientResponse }[];
+  readonly errors: readonly { readonly atMs: number; readonly message: string }[];
+}
+
+/** Runs `send` back to back on `workers` lanes until stopped; bounded by `requestsMax`. */
+export function startLoad(
+  send: () => Promise<ClientResponse>,
+  workers: number,
+  requestsMax = 200_000,
+): { stop(): Promise<LoadResult> } {
+  const responses: { atMs: number; response: ClientResponse }[] = [];
+  const errors: { atMs: number; message: string }[] = [];
+  let running = true;
+  const lane = async () => {
+    while (running && responses.length + errors.length < requestsMax) {
+      try {
+        const response = await send();
+        responses.push({ atMs: performance.now(), response });
+      } catch (thrown) {
+        errors.push({ atMs: performance.now(), message: messageOf(thrown) });
+      }
+    }
+  };
+  const lanes = Array.from({ length: workers }, lane);
+  return {
+    async stop() {
+      running = false;
+      await Promise.all(lanes);
+      return { responses, errors };
+    },
+  };
+}
