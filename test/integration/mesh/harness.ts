@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../../support/wait.ts';
@@ -218,10 +219,19 @@ async function sidecarReady(pod: TestPod): Promise<void> {
     async () => {
       if (pod.sidecar.exited())
         throw new Error(`the sidecar of ${pod.record.name} ended: ${pod.sidecar.output()}`);
-      const response = await fetch(`http://${pod.record.ip}:15021/healthz/ready`).catch(() => undefined);
-      await response?.text();
-      return response?.status === 200;
+      return (await statusOf(`http://${pod.record.ip}:15021/healthz/ready`)) === 200;
     },
     { deadlineMs: 30_000, what: `the sidecar of ${pod.record.name} is ready` },
   );
+}
+
+/** The status of a GET on a connection of its own, or undefined while nobody answers. */
+function statusOf(url: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const request = http.get(url, { agent: false }, (response) => {
+      response.resume();
+      response.on('close', () => resolve(response.statusCode));
+    });
+    request.on('error', () => resolve(undefined));
+  });
 }

@@ -20,7 +20,7 @@ export async function startTap(target: { readonly host: string; readonly port: n
       [upstream, client],
     ] as const) {
       sockets.add(from);
-      from.on('data', (chunk) => {
+      from.on('data', (chunk: Buffer) => {
         if (from === client) chunks.push(chunk);
         to.write(chunk);
       });
