@@ -1,0 +1,53 @@
+export interface Authority {
+  readonly host: string;
+  readonly port: number;
+}
+
+const HOST = new Uint8Array(256);
+for (const char of "-._~!$&'()*+,;=%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+  HOST[char.charCodeAt(0)] = 1;
+}
+
+/** Whether the text is `uri-host [":" port]` (RFC 9110, section 7.2), not empty and without user information. */
+export function isHostText(text: string): boolean {
+  return parseAuthority(text, 0) !== undefined;
+}
+
+/**
+ * Host and port; a missing port is `portDefault`, or a fault where that is undefined. Brackets of an IPv6 address are
+ * taken off.
+ */
+export function parseAuthority(text: string, portDefault: number | undefined): Authority | undefined {
+  let hostEnd = 0;
+  let host: string;
+  if (text.charCodeAt(0) === 0x5b) {
+    hostEnd = text.indexOf(']') + 1;
+    host = text.slice(1, hostEnd - 1);
+    if (hostEnd < 4 || !isAddressText(host)) return undefined;
+  } else {
+    while (HOST[text.charCodeAt(hostEnd)] === 1) hostEnd++;
+    host = text.slice(0, hostEnd);
+    if (host === '') return undefined;
+  }
+  if (hostEnd === text.length) {
+    return portDefault === undefined ? undefined : { host, port: portDefault };
+  }
+  if (text.charCodeAt(hostEnd) !== 0x3a) return undefined;
+  const digits = text.slice(hostEnd + 1);
+  if (digits === '') return portDefault === undefined ? undefined : { host, port: portDefault };
+  if (digits.length > 5) return undefined;
+  let port = 0;
+  for (let index = 0; index < digits.length; index++) {
+    const digit = digits.charCodeAt(index) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    port = port * 10 + digit;
+  }
+  return port >= 1 && port <= 65_535 ? { host, port } : undefined;
+}
+
+function isAddressText(text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    if (!'0123456789abcdefABCDEF:.'.includes(text.charAt(index))) return false;
+  }
+  return text.includes(':');
+}

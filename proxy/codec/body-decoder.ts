@@ -1,0 +1,177 @@
+import { Fields } from './fields.ts';
+import { CHUNKED, UNTIL_CLOSE } from './framing.ts';
+import type { EngineLimits } from './limits.ts';
+
+/** Takes a body as it is decoded. `trailers` are whole field lines with their CRLFs, or empty. */
+export interface BodySink {
+  onBody(chunk: Buffer): void;
+  onBodyEnd(trailers: string): void;
+}
+
+type ChunkState =
+  /** First digit of a size. */
+  'size-start' | 'size' | 'extension' | 'size-lf' | 'data' | 'data-cr' | 'data-lf' | 'trailers';
+
+const SIZE_DIGITS_MAX = 13;
+const CR = 0x0d;
+const LF = 0x0a;
+
+/**
+ * Takes the framing off a body, whatever pieces it comes in: a length, `CHUNKED` (RFC 9112, section 7.1; extensions are
+ * read over) or `UNTIL_CLOSE`. One decoder serves a connection: `start` begins the next body.
+ */
+export class BodyDecoder {
+  readonly #sink: BodySink;
+  readonly #limits: EngineLimits;
+  #framing = 0;
+  #remaining = 0;
+  #state: ChunkState = 'size-start';
+  #lineBytes = 0;
+  #digits = 0;
+  #trailerText = '';
+  done = true;
+
+  constructor(sink: BodySink, limits: EngineLimits) {
+    this.#sink = sink;
+    this.#limits = limits;
+  }
+
+  /** Begins a body. One of length 0 is over at once, without `onBodyEnd`: the caller knows. */
+  start(framing: number): void {
+    this.#framing = framing;
+    this.#remaining = Math.max(framing, 0);
+    this.#state = 'size-start';
+    this.#trailerText = '';
+    this.#lineBytes = 0;
+    this.#digits = 0;
+    this.done = framing === 0;
+  }
+
+  /** Decodes from `at`; returns the position after the last byte used, or what is wrong. */
+  decode(bytes: Buffer, at: number): number | string {
+    if (this.#framing === CHUNKED) return this.#decodeChunked(bytes, at);
+    const take =
+      this.#framing === UNTIL_CLOSE ? bytes.length - at : Math.min(this.#remaining, bytes.length - at);
+    if (take > 0) this.#sink.onBody(slice(bytes, at, at + take));
+    if (this.#framing === UNTIL_CLOSE) return at + take;
+    this.#remaining -= take;
+    if (this.#remaining === 0) {
+      this.done = true;
+      this.#sink.onBodyEnd('');
+    }
+    return at + take;
+  }
+
+  /** The stream ended. True where that ends the body properly. */
+  finishAtClose(): boolean {
+    if (this.#framing !== UNTIL_CLOSE || this.done) return false;
+    this.done = true;
+    this.#sink.onBodyEnd('');
+    return true;
+  }
+
+  #decodeChunked(bytes: Buffer, start: number): number | string {
+    let at = start;
+    while (at < bytes.length) {
+      if (this.#state === 'data') {
+        const take = Math.min(this.#remaining, bytes.length - at);
+        this.#sink.onBody(slice(bytes, at, at + take));
+        at += take;
+        this.#remaining -= take;
+        if (this.#remaining === 0) this.#state = 'data-cr';
+      } else if (this.#state === 'trailers') {
+        const next = this.#readTrailers(bytes, at);
+        if (typeof next === 'string' || this.done) return next;
+        at = next;
+      } else {
+        const fault = this.#step(bytes[at] ?? 0);
+        if (fault !== undefined) return fault;
+        at++;
+      }
+    }
+    return at;
+  }
+
+  /** One byte of a chunk's frame. */
+  #step(code: number): string | undefined {
+    switch (this.#state) {
+      case 'size-start':
+      case 'size':
+        return this.#readSize(code);
+      case 'extension':
+        if (code === CR) this.#state = 'size-lf';
+        else if ((code < 0x20 && code !== 9) || code === 0x7f)
+          return 'a control character in a chunk extension';
+        if (++this.#lineBytes > this.#limits.chunkLineBytesMax) return 'a chunk extension is too long';
+        return undefined;
+      case 'size-lf':
+        if (code !== LF) return 'a chunk size line ends in a bare CR';
+        this.#state = this.#remaining === 0 ? 'trailers' : 'data';
+        return undefined;
+      case 'data-cr':
+        if (code !== CR) return 'a chunk is longer than its size';
+        this.#state = 'data-lf';
+        return undefined;
+      case 'data-lf':
+        if (code !== LF) return 'a chunk is longer than its size';
+        this.#state = 'size-start';
+        return undefined;
+      case 'data':
+      case 'trailers':
+        return 'unreachable state of a chunk';
+    }
+  }
+
+  #readSize(code: number): string | undefined {
+    const digit = hexDigit(code);
+    if (digit >= 0) {
+      if (this.#state === 'size-start') {
+        this.#remaining = 0;
+        this.#digits = 0;
+        this.#lineBytes = 0;
+        this.#state = 'size';
+      }
+      if (++this.#digits > SIZE_DIGITS_MAX) return 'a chunk size has too many digits';
+      this.#remaining = this.#remaining * 16 + digit;
+      return undefined;
+    }
+    if (this.#state === 'size-start') return 'a chunk size is not hexadecimal';
+    if (code === CR) this.#state = 'size-lf';
+    else if (code === 0x3b) this.#state = 'extension';
+    else return 'a chunk size is followed by something other than CRLF or an extension';
+    return undefined;
+  }
+
+  #readTrailers(bytes: Buffer, at: number): number | string {
+    const before = this.#trailerText;
+    const room = this.#limits.trailerBytesMax - before.length;
+    const piece = bytes.toString('latin1', at, Math.min(bytes.length, at + room + 1));
+    const text = before + piece;
+    const end = text.startsWith('\r\n') ? 0 : text.indexOf('\r\n\r\n', Math.max(0, before.length - 3));
+    if (end < 0) {
+      if (text.length > this.#limits.trailerBytesMax) return 'the trailers are too large';
+      this.#trailerText = text;
+      return at + piece.length;
+    }
+    const lines = end === 0 ? '' : text.slice(0, end + 2);
+    const consumed = (end === 0 ? 2 : end + 4) - before.length;
+    const fields = new Fields(lines);
+    const fault = fields.read(0, this.#limits.headerCountMax);
+    if (fault !== undefined) return `trailers: ${fault.message}`;
+    // RFC 9110, section 6.5.1: nothing that frames, routes or names the sender may come after the body.
+    for (let index = 0; index < fields.count; index++) if (fields.id(index) !== 0) fields.drop(index);
+    this.done = true;
+    this.#sink.onBodyEnd(fields.kept());
+    return at + consumed;
+  }
+}
+
+function slice(bytes: Buffer, from: number, to: number): Buffer {
+  return from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to);
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}

@@ -1,0 +1,222 @@
+/**
+ * The fields (headers or trailers) of one message, kept as one text and the positions in it: nothing is copied until
+ * somebody asks, and what is forwarded keeps its bytes, casing and order.
+ */
+
+/** Fields that the engine itself acts on. Everything else is `OTHER` and passes through. */
+export const FIELD = {
+  OTHER: 0,
+  HOST: 1,
+  CONNECTION: 2,
+  CONTENT_LENGTH: 3,
+  TRANSFER_ENCODING: 4,
+  TE: 5,
+  UPGRADE: 6,
+  EXPECT: 7,
+  TRAILER: 8,
+  KEEP_ALIVE: 9,
+  PROXY: 10,
+  FORWARDED_FOR: 11,
+  FORWARDED_PROTO: 12,
+  CLIENT_CERT: 13,
+  REQUEST_ID: 14,
+  ATTEMPT: 15,
+  REASON: 16,
+  TRACEPARENT: 17,
+  TRACESTATE: 18,
+  HTTP2_SETTINGS: 19,
+} as const;
+
+const NAMES: readonly (readonly [string, number])[] = [
+  ['host', FIELD.HOST],
+  ['connection', FIELD.CONNECTION],
+  ['content-length', FIELD.CONTENT_LENGTH],
+  ['transfer-encoding', FIELD.TRANSFER_ENCODING],
+  ['te', FIELD.TE],
+  ['upgrade', FIELD.UPGRADE],
+  ['expect', FIELD.EXPECT],
+  ['trailer', FIELD.TRAILER],
+  ['keep-alive', FIELD.KEEP_ALIVE],
+  ['proxy-connection', FIELD.PROXY],
+  ['proxy-authorization', FIELD.PROXY],
+  ['proxy-authenticate', FIELD.PROXY],
+  ['proxy-authentication-info', FIELD.PROXY],
+  ['x-forwarded-for', FIELD.FORWARDED_FOR],
+  ['x-forwarded-proto', FIELD.FORWARDED_PROTO],
+  ['x-forwarded-client-cert', FIELD.CLIENT_CERT],
+  ['x-request-id', FIELD.REQUEST_ID],
+  ['x-heddle-attempt', FIELD.ATTEMPT],
+  ['x-heddle-reason', FIELD.REASON],
+  ['traceparent', FIELD.TRACEPARENT],
+  ['tracestate', FIELD.TRACESTATE],
+  ['http2-settings', FIELD.HTTP2_SETTINGS],
+];
+
+/** By length of the name, so that most fields are told apart by one look. */
+const BY_LENGTH: (readonly (readonly [string, number])[] | undefined)[] = [];
+for (const entry of NAMES) BY_LENGTH[entry[0].length] = [...(BY_LENGTH[entry[0].length] ?? []), entry];
+
+/** RFC 9110, section 5.6.2: `tchar`. */
+export const TOKEN = new Uint8Array(256);
+for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+  TOKEN[char.charCodeAt(0)] = 1;
+}
+/** RFC 9110, section 5.5: `field-vchar`, space and tab. */
+export const VALUE = new Uint8Array(256);
+for (let code = 0x20; code < 0x100; code++) VALUE[code] = code === 0x7f ? 0 : 1;
+VALUE[9] = 1;
+
+/** Whether the `lower.length` characters of `text` from `at` are `lower`, in any case. `lower` has letters, digits and `-` only. */
+export function sameName(text: string, at: number, lower: string): boolean {
+  for (let index = 0; index < lower.length; index++) {
+    if ((text.charCodeAt(at + index) | 0x20) !== lower.charCodeAt(index)) return false;
+  }
+  return true;
+}
+
+/** The `FIELD` of the name that fills `text` from `start` to `end`. */
+export function fieldId(text: string, start: number, end: number): number {
+  const candidates = BY_LENGTH[end - start];
+  if (candidates === undefined) return FIELD.OTHER;
+  for (const [name, id] of candidates) if (sameName(text, start, name)) return id;
+  return FIELD.OTHER;
+}
+
+const WIDTH = 6;
+
+/** What is wrong with a message head. */
+export interface HeadFault {
+  readonly fault: 'bad-request' | 'headers-too-large' | 'not-implemented';
+  readonly message: string;
+}
+
+export function badHead(message: string): HeadFault {
+  return { fault: 'bad-request', message };
+}
+
+export class Fields {
+  readonly text: string;
+  /** Per field: start of line, end of name, start and end of value, id, 1 where dropped on forwarding. */
+  readonly #at: number[] = [];
+  count = 0;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /**
+   * Reads field lines from `offset` to the end of the text, each ended by CRLF. Strict (RFC 9112, section 5): no folding,
+   * no space before the colon, no control character, no bare CR or LF.
+   */
+  read(offset: number, countMax: number): HeadFault | undefined {
+    const { text } = this;
+    const end = text.length;
+    let at = offset;
+    while (at < end) {
+      const start = at;
+      let code = text.charCodeAt(at);
+      while (TOKEN[code] === 1) code = text.charCodeAt(++at);
+      if (code !== 0x3a || at === start) return badHead(nameFault(text, start, code));
+      const nameEnd = at++;
+      code = text.charCodeAt(at);
+      while (code === 0x20 || code === 9) code = text.charCodeAt(++at);
+      const valueStart = at;
+      while (VALUE[code] === 1) code = text.charCodeAt(++at);
+      if (code !== 0x0d || text.charCodeAt(at + 1) !== 0x0a) {
+        return badHead('a control character, bare CR or bare LF stands in a field value');
+      }
+      let valueEnd = at;
+      while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
+      at += 2;
+      if (this.count >= countMax) {
+        return { fault: 'headers-too-large', message: `more than ${countMax} fields` };
+      }
+      this.#at.push(start, nameEnd, valueStart, valueEnd, fieldId(text, start, nameEnd), 0);
+      this.count++;
+    }
+    return undefined;
+  }
+
+  id(index: number): number {
+    return this.#at[index * WIDTH + 4] ?? 0;
+  }
+
+  name(index: number): string {
+    return this.text.slice(this.#at[index * WIDTH], this.#at[index * WIDTH + 1]);
+  }
+
+  value(index: number): string {
+    return this.text.slice(this.#at[index * WIDTH + 2], this.#at[index * WIDTH + 3]);
+  }
+
+  drop(index: number): void {
+    this.#at[index * WIDTH + 5] = 1;
+  }
+
+  /** Drops every field whose name is `lower`. */
+  dropName(lower: string): void {
+    for (let index = 0; index < this.count; index++) {
+      if (this.#named(index, lower)) this.drop(index);
+    }
+  }
+
+  /** Drops every field whose id has its bit in `mask`. */
+  dropMask(mask: number): void {
+    const at = this.#at;
+    for (let base = 0; base < at.length; base += WIDTH) {
+      if (((mask >> (at[base + 4] ?? 0)) & 1) === 1) at[base + 5] = 1;
+    }
+  }
+
+  /** The value of a field by lower-case name, several joined by `, `; undefined where absent. */
+  get(lower: string): string | undefined {
+    let found: string | undefined;
+    for (let index = 0; index < this.count; index++) {
+      if (!this.#named(index, lower)) continue;
+      found = found === undefined ? this.value(index) : `${found}, ${this.value(index)}`;
+    }
+    return found;
+  }
+
+  /** The field lines that weren't dropped, as they came, in as few pieces as possible. */
+  kept(): string {
+    const at = this.#at;
+    let out = '';
+    let runStart = -1;
+    for (let base = 0; base < at.length; base += WIDTH) {
+      if (at[base + 5] === 1) {
+        if (runStart >= 0) out += this.text.slice(runStart, at[base]);
+        runStart = -1;
+      } else if (runStart < 0) {
+        runStart = at[base] ?? 0;
+      }
+    }
+    return runStart >= 0 ? out + this.text.slice(runStart) : out;
+  }
+
+  #named(index: number, lower: string): boolean {
+    const start = this.#at[index * WIDTH] ?? 0;
+    const nameEnd = this.#at[index * WIDTH + 1] ?? 0;
+    if (nameEnd - start !== lower.length) return false;
+    // `sameName` folds by setting a bit, which is exact for letters, digits and `-`; other token characters are compared in full.
+    return sameName(this.text, start, lower) || this.text.slice(start, nameEnd).toLowerCase() === lower;
+  }
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 9;
+}
+
+function nameFault(text: string, start: number, code: number): string {
+  if (isBlank(text.charCodeAt(start))) return 'a folded field line (obs-fold)';
+  if (isBlank(code)) return 'white space in a field name or before its colon';
+  return 'a field name with an invalid character, or a field line without a colon';
+}
+
+/** Calls `each` with every lower-case element of a comma-separated list; empty elements are skipped. */
+export function eachToken(list: string, each: (token: string) => void): void {
+  for (const part of list.split(',')) {
+    const token = part.trim().toLowerCase();
+    if (token !== '') each(token);
+  }
+}

@@ -1,0 +1,385 @@
+import { HEADERS } from '../../common/contracts.ts';
+import type { MeshFailure } from '../../common/errors.ts';
+import { statusOfReason } from '../../common/reasons.ts';
+import type { AttemptOutcome } from '../../model/decision-types.ts';
+import type { Endpoint } from '../../model/snapshot.ts';
+import type { HeadFault } from '../codec/fields.ts';
+import type { RequestHead } from '../codec/request-head.ts';
+import type { ResponseHead } from '../codec/response-head.ts';
+import type { RequestScope } from '../stage.ts';
+import { startTunnel } from '../upstream/tunnel.ts';
+import { answerText, failureOfFault, faultStatus } from './answers.ts';
+import { Attempt, type AttemptOwner } from './attempt.ts';
+import { BodyBuffer, writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
+import { Deadline } from './deadlines.ts';
+import type { ExchangeStages, Forwarding, Routing } from './exchange-stages.ts';
+import { interimHeadText, responseHeadText } from './heads.ts';
+import type { ServerConnection, ServerExchange } from './server-connection.ts';
+
+/** What a client that left before its answer is counted as. */
+const STATUS_CLIENT_GONE = 499;
+
+/**
+ * One request from its head to the last byte of its response: routed, attempted once or several times, answered once.
+ *
+ *   routing ─► waiting (a fault's delay, a back-off) ─► attempting ─► responding ─► over
+ *      └────────────────────┴───────────────┴─► answered by the mesh ───────────────► over
+ */
+export class Exchange implements ServerExchange, AttemptOwner {
+  readonly connection: ServerConnection;
+  readonly head: RequestHead;
+  readonly stages: ExchangeStages;
+  readonly scope: RequestScope;
+  readonly body: BodyBuffer;
+  readonly #startedMs: number;
+  readonly #timer: Deadline;
+  #forwarding: Forwarding | undefined;
+  #attempt: Attempt | undefined;
+  #attempts = 0;
+  readonly #tried: string[] = [];
+  #requestDeadline: Deadline | undefined;
+  #idleDeadline: Deadline | undefined;
+  #lastByteMs: number;
+  #afterTimer: (() => void) | undefined;
+  #responseStarted = false;
+  #responseFraming = 0;
+  #keepAlive = true;
+  #status = 0;
+  #failure: MeshFailure | undefined;
+  #requestBytes = 0;
+  #responseBytes = 0;
+  #over = false;
+
+  constructor(connection: ServerConnection, head: RequestHead, stages: ExchangeStages) {
+    this.connection = connection;
+    this.head = head;
+    this.stages = stages;
+    this.#startedMs = stages.deadlines.now();
+    this.#lastByteMs = this.#startedMs;
+    this.body = new BodyBuffer(stages.limits.bodyHoldBytesMax);
+    this.body.ended = !head.hasBody;
+    this.#timer = new Deadline(() => this.#afterTimer?.());
+    this.scope = stages.telemetry.open({
+      direction: stages.direction,
+      view: head,
+      authority: head.authority,
+      peer: connection.client.peer,
+      startedAtMs: this.#startedMs,
+    });
+    stages.exchangeOpened();
+  }
+
+  // ── from the client ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  begin(): void {
+    const routing = this.stages.route(this.head, this.connection.client, this.scope);
+    if (routing instanceof Promise) routing.then((found) => this.#routed(found));
+    else this.#routed(routing);
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#requestBytes += chunk.length;
+    this.#lastByteMs = this.stages.deadlines.now();
+    this.body.push(chunk);
+    const writer = this.#attempt?.writer;
+    if (writer !== undefined) {
+      writeBodyChunk(writer, this.head.framing, chunk);
+      this.body.trim();
+    } else if (this.body.bytesHeld > this.stages.limits.bodyHoldBytesMax) {
+      this.connection.pause('upload');
+    }
+  }
+
+  onBodyEnd(trailers: string): void {
+    this.body.end(trailers);
+    const attempt = this.#attempt;
+    if (attempt?.writer === undefined) return;
+    writeBodyEnd(attempt.writer, this.head.framing, trailers);
+    attempt.requestDone();
+  }
+
+  settleInput(): void {
+    this.#attempt?.flush();
+  }
+
+  onClientDrain(): void {
+    this.#attempt?.resumeUpstream();
+  }
+
+  onBrokenBody(fault: HeadFault): void {
+    const failure = failureOfFault(fault);
+    this.#endAttempt({ kind: 'failure', failure, condition: 'other' });
+    this.#answer(failure, faultStatus(fault));
+  }
+
+  onClientGone(): void {
+    if (this.#over) return;
+    const failure: MeshFailure = {
+      code: 'downstream-reset',
+      source: 'downstream',
+      retrySafety: 'never',
+      message: 'the client closed the connection before its answer was whole',
+    };
+    this.#endAttempt({ kind: 'failure', failure, condition: 'other' });
+    this.#failure ??= failure;
+    if (!this.#responseStarted) this.#status = STATUS_CLIENT_GONE;
+    this.#finish();
+  }
+
+  // ── routing and attempts ─────────────────────────────────────────────────────────────────────────────────────────
+
+  #routed(routing: Routing): void {
+    if (this.#over) return;
+    if (routing.kind === 'answer') {
+      this.#wait(routing.delayMs, () => this.#answer(routing.failure, routing.status));
+      return;
+    }
+    this.#forwarding = routing;
+    this.body.replayBytesMax = routing.bodyBufferBytesMax;
+    const { requestMs, idleMs } = routing.timeouts;
+    if (requestMs > 0)
+      this.#requestDeadline = this.#arm(requestMs, () => this.#timedOut('request-timeout', requestMs));
+    if (idleMs > 0) this.#idleDeadline = this.#arm(idleMs, () => this.#idleExpired(idleMs));
+    this.#wait(routing.delayMs, () => this.#startAttempt(routing.endpoint, false));
+  }
+
+  #wait(delayMs: number, then: () => void): void {
+    if (delayMs <= 0) {
+      then();
+      return;
+    }
+    this.#afterTimer = then;
+    this.stages.deadlines.arm(this.#timer, delayMs);
+  }
+
+  #arm(delayMs: number, onExpire: () => void): Deadline {
+    const deadline = new Deadline(onExpire);
+    this.stages.deadlines.arm(deadline, delayMs);
+    return deadline;
+  }
+
+  #startAttempt(endpoint: Endpoint | undefined, isRetry: boolean): void {
+    const forwarding = this.#forwarding;
+    if (forwarding === undefined || this.#over) return;
+    this.#attempts++;
+    if (endpoint !== undefined) this.#tried.push(endpoint.key);
+    const admitted = this.stages.admit(forwarding, endpoint, isRetry);
+    if (!admitted.ok) {
+      this.#answer(admitted.error, statusOfReason(admitted.error.code));
+      return;
+    }
+    const attempt = new Attempt(this, forwarding, endpoint, this.#attempts, admitted.value);
+    this.#attempt = attempt;
+    attempt.start();
+  }
+
+  onRequestSent(): void {
+    this.body.trim();
+    this.connection.resume('upload');
+  }
+
+  onUpstreamFull(full: boolean): void {
+    if (full) this.connection.pause('upload');
+    else this.connection.resume('upload');
+  }
+
+  /** An attempt ended before its response could begin: another one, or an answer of ours. */
+  onAttemptFailed(outcome: AttemptOutcome): void {
+    if (outcome.kind !== 'failure') return;
+    this.#endAttempt(outcome);
+    if (this.#responseStarted) {
+      this.#failure = outcome.failure;
+      this.connection.cut();
+      this.#finish();
+      return;
+    }
+    if (!this.#retry(outcome)) this.#answer(outcome.failure, statusOfReason(outcome.failure.code));
+  }
+
+  /** True where another attempt is on its way. */
+  #retry(outcome: AttemptOutcome): boolean {
+    const forwarding = this.#forwarding;
+    if (forwarding?.decision === undefined || this.#over) return false;
+    const { requestMs } = forwarding.timeouts;
+    const elapsedMs = this.stages.deadlines.now() - this.#startedMs;
+    const history = {
+      attempts: this.#attempts,
+      tried: this.#tried,
+      bodyReplayable: this.body.replayable,
+      responseStarted: this.#responseStarted,
+      incomingAttempt: this.head.incomingAttempt,
+      remainingMs: requestMs > 0 ? Math.max(0, requestMs - elapsedMs) : undefined,
+    };
+    const next = this.stages.afterAttempt(forwarding, outcome, history, this.head, this.scope);
+    if (next.kind === 'give-up') return false;
+    if (outcome.kind === 'response') this.#discardAttempt(outcome);
+    this.#wait(next.delayMs, () => this.#startAttempt(next.endpoint, true));
+    return true;
+  }
+
+  #discardAttempt(outcome: AttemptOutcome): void {
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.discard(outcome);
+  }
+
+  #endAttempt(outcome: AttemptOutcome): void {
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    attempt?.abort(outcome);
+  }
+
+  #timedOut(code: 'request-timeout' | 'backend-timeout', limitMs: number): void {
+    const failure: MeshFailure = {
+      code,
+      source: 'upstream',
+      retrySafety: 'never',
+      message: `no complete answer within ${limitMs} ms`,
+    };
+    this.#endAttempt({ kind: 'failure', failure, condition: 'timeout' });
+    if (this.#responseStarted) {
+      this.#failure = failure;
+      this.connection.cut();
+      this.#finish();
+    } else {
+      this.#answer(failure, statusOfReason(code));
+    }
+  }
+
+  #idleExpired(idleMs: number): void {
+    const quietMs = this.stages.deadlines.now() - this.#lastByteMs;
+    if (quietMs >= idleMs) this.#timedOut('backend-timeout', idleMs);
+    else if (this.#idleDeadline !== undefined)
+      this.stages.deadlines.arm(this.#idleDeadline, idleMs - quietMs);
+  }
+
+  // ── the response ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  onInterim(head: ResponseHead): void {
+    if (this.head.minorVersion === 1) this.connection.writer.text(interimHeadText(head));
+  }
+
+  /** False where the response is thrown away because another attempt follows. */
+  onResponse(head: ResponseHead, outcome: AttemptOutcome, verifiedPeer: string | undefined): boolean {
+    this.#lastByteMs = this.stages.deadlines.now();
+    if (outcome.kind === 'response' && mayRetry(outcome) && this.#retry(outcome)) return false;
+    const { connection } = this;
+    this.#responseStarted = true;
+    this.#status = head.status;
+    if (outcome.kind === 'response' && outcome.appRefused) this.#failure = appRefused();
+    // A client that waits for 100 may send its body or not: nothing can follow on this connection safely.
+    const unsent = !connection.requestComplete && this.head.expectsContinue;
+    this.#keepAlive = this.#mayKeepAlive() && !unsent;
+    const shape = responseHeadText(head, {
+      method: this.head.method,
+      clientMinorVersion: this.head.minorVersion,
+      close: !this.#keepAlive,
+      reasonTrusted: this.stages.trustsReason(verifiedPeer),
+      edit: this.#forwarding?.decision?.rule?.responseHeaders,
+    });
+    if (shape.framing < -1) this.#keepAlive = false;
+    this.#responseFraming = shape.framing;
+    connection.writer.text(shape.text);
+    return true;
+  }
+
+  onResponseBody(chunk: Buffer): void {
+    this.#responseBytes += chunk.length;
+    this.#lastByteMs = this.stages.deadlines.now();
+    writeBodyChunk(this.connection.writer, this.#responseFraming, chunk);
+  }
+
+  onResponseEnd(trailers: string): void {
+    writeBodyEnd(this.connection.writer, this.#responseFraming, trailers);
+  }
+
+  flushResponse(): boolean {
+    return this.connection.writer.flush();
+  }
+
+  /** The attempt's response is whole and written. */
+  onAttemptComplete(): void {
+    this.#attempt = undefined;
+    this.#finish();
+    this.connection.responseDone(this.#keepAlive);
+  }
+
+  onTunnel(attempt: Attempt): void {
+    this.#attempt = undefined;
+    const upstream = attempt.takeStream();
+    const downstream = this.connection.takeStream();
+    this.#cancelDeadlines();
+    startTunnel(downstream, upstream, this.stages.deadlines, this.stages.limits.tunnelIdleMs, (bytes) => {
+      this.#requestBytes += bytes.sent;
+      this.#responseBytes += bytes.received;
+      attempt.finishTunnel();
+      this.#finish();
+    });
+  }
+
+  #mayKeepAlive(): boolean {
+    return this.head.keepAlive && !this.connection.closing && !this.stages.draining();
+  }
+
+  #answer(failure: MeshFailure, status: number): void {
+    if (this.#over) return;
+    if (this.#responseStarted) {
+      this.#failure = failure;
+      this.connection.cut();
+      this.#finish();
+      return;
+    }
+    const { connection } = this;
+    this.#responseStarted = true;
+    this.#status = status;
+    this.#failure = failure;
+    const keepAlive = this.#mayKeepAlive() && connection.requestComplete;
+    connection.writer.text(
+      answerText({
+        status,
+        reason: failure.code,
+        message: failure.message,
+        close: !keepAlive,
+        headOnly: this.head.method === 'HEAD',
+        sayKeepAlive: keepAlive && this.head.minorVersion === 0,
+      }),
+    );
+    connection.writer.flush();
+    this.#finish();
+    connection.responseDone(keepAlive);
+  }
+
+  #cancelDeadlines(): void {
+    this.#requestDeadline?.cancel();
+    this.#idleDeadline?.cancel();
+    this.#timer.cancel();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancelDeadlines();
+    this.body.release();
+    this.scope.end({
+      status: this.#status,
+      failure: this.#failure,
+      requestBytes: this.#requestBytes,
+      responseBytes: this.#responseBytes,
+      endedAtMs: this.stages.deadlines.now(),
+    });
+    this.stages.exchangeClosed();
+  }
+}
+
+function mayRetry(outcome: AttemptOutcome & { kind: 'response' }): boolean {
+  return outcome.status >= 400 || outcome.appRefused || (outcome.grpcStatus ?? '0') !== '0';
+}
+
+function appRefused(): MeshFailure {
+  return {
+    code: 'app-refused',
+    source: 'upstream',
+    retrySafety: 'always',
+    message: `the app behind the peer refused the connection (${HEADERS.reason})`,
+  };
+}

@@ -1,0 +1,147 @@
+import { HEADERS } from '../../common/contracts.ts';
+import type { HeaderEdit } from '../../model/snapshot.ts';
+import { FIELD, type Fields, fieldId } from '../codec/fields.ts';
+import { ABSENT, CHUNKED, UNTIL_CLOSE } from '../codec/framing.ts';
+import type { RequestHead } from '../codec/request-head.ts';
+import { describesAbsentBody, type ResponseHead } from '../codec/response-head.ts';
+
+/** The fields that the mesh itself writes on a request of one attempt. */
+export interface RequestMarks {
+  readonly traceparent: string;
+  readonly tracestate: string | undefined;
+  readonly requestId: string;
+  /** `x-heddle-attempt`; undefined leaves it out. */
+  readonly attempt: number | undefined;
+  readonly forwardedFor: string | undefined;
+  readonly forwardedProto: string | undefined;
+  /** `x-forwarded-client-cert` of a verified peer. */
+  readonly clientCert: string | undefined;
+}
+
+const bit = (id: number) => 1 << id;
+
+/** Written anew on every request, so what came in is left out. */
+const OWN_REQUEST_FIELDS =
+  bit(FIELD.TRACEPARENT) |
+  bit(FIELD.TRACESTATE) |
+  bit(FIELD.REQUEST_ID) |
+  bit(FIELD.ATTEMPT) |
+  bit(FIELD.FORWARDED_FOR) |
+  bit(FIELD.FORWARDED_PROTO) |
+  bit(FIELD.CLIENT_CERT) |
+  bit(FIELD.REASON);
+
+/** Framing and the connection are the engine's own: no route rule edits them. */
+const UNEDITABLE =
+  bit(FIELD.CONNECTION) |
+  bit(FIELD.CONTENT_LENGTH) |
+  bit(FIELD.TRANSFER_ENCODING) |
+  bit(FIELD.TE) |
+  bit(FIELD.UPGRADE) |
+  bit(FIELD.KEEP_ALIVE);
+
+/**
+ * The head that goes upstream: the client's fields as they came, without those of its connection (RFC 9110, section
+ * 7.6.1), with framing written from what was understood and never copied.
+ */
+export function requestHeadText(
+  head: RequestHead,
+  marks: RequestMarks,
+  edit: HeaderEdit | undefined,
+): string {
+  const { fields } = head;
+  fields.dropMask(OWN_REQUEST_FIELDS);
+  let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
+  if (head.form === 'absolute' || head.form === 'authority' || head.hostMissing) {
+    fields.dropMask(bit(FIELD.HOST));
+    if (edit === undefined || !editsHost(edit)) text += `host: ${head.authority}\r\n`;
+  }
+  text += edit === undefined ? fields.kept() : editedFields(fields, edit);
+  if (head.framing === CHUNKED) text += 'transfer-encoding: chunked\r\n';
+  else if (head.framing !== ABSENT) text += `content-length: ${head.framing}\r\n`;
+  if (head.upgrade !== undefined) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
+  if (head.acceptsTrailers) text += 'te: trailers\r\n';
+  text += `traceparent: ${marks.traceparent}\r\n`;
+  if (marks.tracestate !== undefined) text += `tracestate: ${marks.tracestate}\r\n`;
+  text += `${HEADERS.requestId}: ${marks.requestId}\r\n`;
+  if (marks.attempt !== undefined) text += `${HEADERS.attempt}: ${marks.attempt}\r\n`;
+  if (marks.forwardedFor !== undefined) text += `${HEADERS.forwardedFor}: ${marks.forwardedFor}\r\n`;
+  if (marks.forwardedProto !== undefined) text += `${HEADERS.forwardedProto}: ${marks.forwardedProto}\r\n`;
+  if (marks.clientCert !== undefined) text += `${HEADERS.forwardedClientCert}: ${marks.clientCert}\r\n`;
+  return `${text}\r\n`;
+}
+
+export interface ResponseShape {
+  /** How the body goes to this client. */
+  readonly framing: number;
+  readonly text: string;
+}
+
+export interface ResponseContext {
+  readonly method: string;
+  readonly clientMinorVersion: number;
+  /** The connection ends after this response. */
+  readonly close: boolean;
+  /** Whether `x-heddle-reason` may be believed: it comes from a verified sidecar. */
+  readonly reasonTrusted: boolean;
+  readonly edit: HeaderEdit | undefined;
+}
+
+/** The head that goes to the client. A body without a length is chunked for HTTP/1.1 and ends with the connection for 1.0. */
+export function responseHeadText(head: ResponseHead, context: ResponseContext): ResponseShape {
+  const { fields } = head;
+  if (!context.reasonTrusted) fields.dropMask(bit(FIELD.REASON));
+  let framing = head.framing;
+  if (framing === UNTIL_CLOSE || framing === CHUNKED) {
+    framing = context.clientMinorVersion === 1 ? CHUNKED : UNTIL_CLOSE;
+  }
+  let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`;
+  text += context.edit === undefined ? fields.kept() : editedFields(fields, context.edit);
+  text += framingText(head, framing, context.method);
+  if (head.status === 101) text += `connection: upgrade\r\nupgrade: ${head.upgrade ?? ''}\r\n`;
+  else if (context.close || framing === UNTIL_CLOSE) text += 'connection: close\r\n';
+  else if (context.clientMinorVersion === 0) text += 'connection: keep-alive\r\n';
+  return { framing, text: `${text}\r\n` };
+}
+
+function framingText(head: ResponseHead, framing: number, method: string): string {
+  if (describesAbsentBody(head, method)) {
+    return head.declared === CHUNKED
+      ? 'transfer-encoding: chunked\r\n'
+      : `content-length: ${head.declared}\r\n`;
+  }
+  if (framing === CHUNKED) return 'transfer-encoding: chunked\r\n';
+  if (framing > 0 || (framing === 0 && head.declared === 0 && head.status >= 200 && head.status !== 204)) {
+    return `content-length: ${framing}\r\n`;
+  }
+  return '';
+}
+
+/** An interim response (RFC 9110, section 15.2) as it goes on to the client. */
+export function interimHeadText(head: ResponseHead): string {
+  head.fields.dropMask(bit(FIELD.REASON));
+  return `HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fields.kept()}\r\n`;
+}
+
+function editsHost(edit: HeaderEdit): boolean {
+  return edit.set.some(([name]) => name.toLowerCase() === 'host');
+}
+
+/** Gateway API, HTTPHeaderFilter: `set` replaces, `add` adds to what is there, `remove` takes away. */
+function editedFields(fields: Fields, edit: HeaderEdit): string {
+  let added = '';
+  for (const [name, value] of edit.set) {
+    if (!isEditable(name)) continue;
+    fields.dropName(name.toLowerCase());
+    added += `${name}: ${value}\r\n`;
+  }
+  for (const [name, value] of edit.add) if (isEditable(name)) added += `${name}: ${value}\r\n`;
+  for (const name of edit.remove) {
+    if (isEditable(name) && name.toLowerCase() !== 'host') fields.dropName(name.toLowerCase());
+  }
+  return fields.kept() + added;
+}
+
+function isEditable(name: string): boolean {
+  return ((UNEDITABLE >> fieldId(name, 0, name.length)) & 1) === 0;
+}

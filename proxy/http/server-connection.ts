@@ -1,0 +1,338 @@
+import type { ByteStream } from '../../common/net.ts';
+import { BodyDecoder, type BodySink } from '../codec/body-decoder.ts';
+import type { HeadFault } from '../codec/fields.ts';
+import { HeadBuffer } from '../codec/head-buffer.ts';
+import type { EngineLimits } from '../codec/limits.ts';
+import { parseRequestHead, type RequestHead } from '../codec/request-head.ts';
+import { faultAnswer, timeoutAnswer } from './answers.ts';
+import { Deadline, type Deadlines } from './deadlines.ts';
+import { Writer } from './writer.ts';
+
+/** One request as its connection drives it. Every call comes from the connection's own events. */
+export interface ServerExchange {
+  onBody(chunk: Buffer): void;
+  onBodyEnd(trailers: string): void;
+  /** Everything that came with the head has been handed over: go. */
+  begin(): void;
+  /** All input of one read event has been handed over: write. */
+  settleInput(): void;
+  /** The client takes bytes again. */
+  onClientDrain(): void;
+  /** The body's framing is broken: nothing after it can be understood. */
+  onBrokenBody(fault: HeadFault): void;
+  /** The client is gone. */
+  onClientGone(): void;
+}
+
+export interface ServerHandler {
+  request(connection: ServerConnection, head: RequestHead): ServerExchange;
+  /** A request that broke the protocol, answered by the connection itself. */
+  faulty(connection: ServerConnection, fault: HeadFault): void;
+  closed(connection: ServerConnection): void;
+}
+
+/** What is known of a client connection before its first request. */
+export interface ClientInfo {
+  readonly remoteAddress: string | undefined;
+  /** The verified SPIFFE ID of the peer. */
+  readonly peer: string | undefined;
+}
+
+type Pause = 'upload' | 'pipeline';
+
+/**
+ * The server side of one HTTP/1 connection: requests one after another, each answered before the next is begun
+ * (RFC 9112, section 9.3.2). It owns reading, framing and the end of the connection; the exchange owns everything else.
+ */
+export class ServerConnection implements BodySink {
+  readonly stream: ByteStream;
+  readonly client: ClientInfo;
+  readonly writer: Writer;
+  readonly #handler: ServerHandler;
+  readonly #limits: EngineLimits;
+  readonly #deadlines: Deadlines;
+  readonly #heads: HeadBuffer;
+  readonly #body: BodyDecoder;
+  readonly #deadline: Deadline;
+  #exchange: ServerExchange | undefined;
+  /** Pipelined bytes behind the current request. */
+  #rest: Buffer | undefined;
+  #pauses = new Set<Pause>();
+  #processing = false;
+  #begun = false;
+  #lingering = 0;
+  /** Says `Connection: close` with the next response. */
+  closing = false;
+  #ended = false;
+  #taken = false;
+
+  constructor(
+    stream: ByteStream,
+    client: ClientInfo,
+    handler: ServerHandler,
+    limits: EngineLimits,
+    deadlines: Deadlines,
+  ) {
+    this.stream = stream;
+    this.client = client;
+    this.writer = new Writer(stream);
+    this.#handler = handler;
+    this.#limits = limits;
+    this.#deadlines = deadlines;
+    this.#heads = new HeadBuffer(limits.headerBytesMax);
+    this.#body = new BodyDecoder(this, limits);
+    this.#deadline = new Deadline(() => this.#expired());
+    stream.on('data', this.#onData);
+    stream.on('drain', this.#onDrain);
+    stream.on('end', this.#onEnd);
+    stream.on('error', ignoreError);
+    stream.on('close', this.#onClose);
+    deadlines.arm(this.#deadline, limits.headerReadMs);
+  }
+
+  /** Whether a request is being answered. */
+  get busy(): boolean {
+    return this.#exchange !== undefined;
+  }
+
+  /** Whether the request's body has come in whole. */
+  get requestComplete(): boolean {
+    return this.#body.done;
+  }
+
+  /** Closes now where no request is being answered, otherwise with the response. */
+  drain(): void {
+    this.closing = true;
+    if (!this.busy && !this.#heads.partial && this.#lingering === 0 && !this.#taken) this.stream.end();
+  }
+
+  pause(why: Pause): void {
+    if (this.#pauses.size === 0) this.stream.pause();
+    this.#pauses.add(why);
+  }
+
+  resume(why: Pause): void {
+    if (this.#pauses.delete(why) && this.#pauses.size === 0 && !this.#taken) this.stream.resume();
+  }
+
+  onBody(chunk: Buffer): void {
+    if (this.#lingering === 0) this.#exchange?.onBody(chunk);
+  }
+
+  onBodyEnd(trailers: string): void {
+    if (this.#lingering === 0) this.#exchange?.onBodyEnd(trailers);
+  }
+
+  /** The response is written. The next request begins, or the connection ends. */
+  responseDone(keepAlive: boolean): void {
+    this.#exchange = undefined;
+    this.#begun = false;
+    if (!this.#body.done) {
+      this.#linger();
+      return;
+    }
+    if (!keepAlive || this.#ended) {
+      this.stream.end();
+      this.#linger();
+      return;
+    }
+    this.#deadlines.arm(this.#deadline, this.#limits.keepAliveIdleMs);
+    if (!this.#processing) this.#resumeRest();
+  }
+
+  /** The response can't be completed: the client must not take it for whole. */
+  cut(): void {
+    this.#exchange = undefined;
+    if (this.stream.resetAndDestroy !== undefined) this.stream.resetAndDestroy();
+    else this.stream.destroy();
+  }
+
+  /** Gives the stream away, for a tunnel, with what was read of it already. */
+  takeStream(): ByteStream {
+    const { stream } = this;
+    this.#taken = true;
+    this.#exchange = undefined;
+    this.#deadline.cancel();
+    stream.off('data', this.#onData);
+    stream.off('drain', this.#onDrain);
+    stream.off('end', this.#onEnd);
+    stream.off('close', this.#onClose);
+    stream.pause();
+    if (this.#rest !== undefined) stream.unshift(this.#rest);
+    this.#rest = undefined;
+    this.#handler.closed(this);
+    return stream;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#lingering > 0) {
+      this.#lingering -= chunk.length;
+      if (this.#lingering <= 0) this.stream.destroy();
+      return;
+    }
+    const rest = this.#rest;
+    this.#rest = undefined;
+    this.#process(rest === undefined ? chunk : Buffer.concat([rest, chunk]), 0);
+  };
+
+  #process(bytes: Buffer, start: number): void {
+    this.#processing = true;
+    let input = bytes;
+    let at = start;
+    while (at < input.length && this.#lingering === 0 && !this.#taken && !this.stream.destroyed) {
+      if (this.#exchange === undefined) {
+        if (!this.#heads.partial) {
+          at = skipEmptyLines(input, at);
+          if (at >= input.length) break;
+        }
+        const found = this.#heads.find(input, at);
+        if (found === undefined) {
+          this.#deadlines.arm(this.#deadline, this.#headTimeLeft());
+          break;
+        }
+        if ('fault' in found) {
+          this.#refuse(found);
+          break;
+        }
+        this.#headStartedMs = undefined;
+        const head = parseRequestHead(found.text, this.#limits);
+        if ('fault' in head) {
+          this.#refuse(head);
+          break;
+        }
+        input = found.bytes;
+        at = found.next;
+        this.#startExchange(head);
+      } else if (!this.#body.done) {
+        const next = this.#body.decode(input, at);
+        if (typeof next === 'string') {
+          this.#refuseBody(next);
+          break;
+        }
+        at = next;
+      } else {
+        this.#hold(input.subarray(at));
+        break;
+      }
+      if (this.#body.done) this.#beginOnce();
+    }
+    this.#beginOnce();
+    this.#exchange?.settleInput();
+    this.#processing = false;
+    if (this.#rest !== undefined && this.#exchange === undefined) this.#resumeRest();
+  }
+
+  /** When the head that is being read must be whole; set by its first byte, so that trickling doesn't move it. */
+  #headStartedMs: number | undefined;
+
+  #headTimeLeft(): number {
+    const now = this.#deadlines.now();
+    this.#headStartedMs ??= now;
+    return Math.max(0, this.#headStartedMs + this.#limits.headerReadMs - now);
+  }
+
+  #startExchange(head: RequestHead): void {
+    this.#deadline.cancel();
+    head.sourceAddress = this.client.remoteAddress;
+    this.#body.start(head.hasBody ? head.framing : 0);
+    this.#begun = false;
+    this.#exchange = this.#handler.request(this, head);
+  }
+
+  #beginOnce(): void {
+    if (this.#exchange === undefined || this.#begun) return;
+    this.#begun = true;
+    this.#exchange.begin();
+  }
+
+  #hold(rest: Buffer): void {
+    this.#rest = rest;
+    if (rest.length >= this.#limits.pipelineBytesMax) this.pause('pipeline');
+  }
+
+  /** Goes on with pipelined bytes, once the request before them is answered. */
+  #resumeRest(): void {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    this.resume('pipeline');
+    if (rest !== undefined) this.#process(rest, 0);
+  }
+
+  #refuse(fault: HeadFault): void {
+    this.#handler.faulty(this, fault);
+    this.#answerAndEnd(faultAnswer(fault));
+  }
+
+  /** The body's framing broke: what follows can't be understood, and the exchange can't be completed. */
+  #refuseBody(message: string): void {
+    const fault: HeadFault = { fault: 'bad-request', message };
+    this.closing = true;
+    this.#exchange?.onBrokenBody(fault);
+  }
+
+  #answerAndEnd(text: string): void {
+    this.closing = true;
+    this.writer.text(text);
+    this.writer.flush();
+    this.#linger();
+  }
+
+  /**
+   * Ends the sending side and reads on for a moment: closing with unread bytes would send RST, and the client might lose
+   * the answer (RFC 9112, section 9.6).
+   */
+  #linger(): void {
+    if (this.stream.destroyed) return;
+    this.#rest = undefined;
+    if (!this.stream.writableEnded) this.stream.end();
+    if (this.#ended) return;
+    this.#lingering = this.#limits.lingerBytesMax;
+    this.#pauses.clear();
+    this.stream.resume();
+    this.#deadlines.arm(this.#deadline, this.#limits.lingerMs);
+  }
+
+  readonly #onDrain = (): void => {
+    this.#exchange?.onClientDrain();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    if (this.#exchange === undefined) {
+      if (this.#lingering === 0) this.stream.end();
+      return;
+    }
+    this.closing = true;
+    // A client may close its sending side and still read. One that is gone looks the same, so the wait is short.
+    if (this.#body.done) this.#deadlines.arm(this.#deadline, this.#limits.halfClosedMs);
+    else this.stream.destroy();
+  };
+
+  readonly #onClose = (): void => {
+    this.#deadline.cancel();
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.onClientGone();
+    this.#handler.closed(this);
+  };
+
+  #expired(): void {
+    if (this.#heads.partial && this.#exchange === undefined && this.#lingering === 0) {
+      this.#answerAndEnd(timeoutAnswer());
+    } else {
+      this.stream.destroy();
+    }
+  }
+}
+
+/** The stream's `close` follows every error, and that is where things are put in order. */
+function ignoreError(this: ByteStream): void {
+  this.destroy();
+}
+
+/** RFC 9112, section 2.2: empty lines before a request line are skipped. */
+function skipEmptyLines(bytes: Buffer, start: number): number {
+  let at = start;
+  while (bytes[at] === 0x0d && bytes[at + 1] === 0x0a) at += 2;
+  return at;
+}

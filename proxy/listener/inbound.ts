@@ -1,0 +1,226 @@
+import { ALPN } from '../../common/contracts.ts';
+import type { ByteStream } from '../../common/net.ts';
+import {
+  type AppProtocol,
+  DEFAULT_SIDECAR_SETTINGS,
+  type InboundConfig,
+  type MtlsMode,
+} from '../../model/snapshot.ts';
+import { Deadline } from '../http/deadlines.ts';
+import type { ExchangeStages } from '../http/exchange-stages.ts';
+import type { Meant } from '../route/outbound.ts';
+import type { StackContext } from '../stack-context.ts';
+import { readClientHello } from '../tls/client-hello.ts';
+import { MeshTlsServer } from '../tls/server.ts';
+import { OpaqueRelay, type OpaqueStages, resetStream } from '../upstream/opaque.ts';
+import type { OpenStreams } from './connections.ts';
+import { type Detected, detect, detectUndecided } from './detect.ts';
+import { plainAddress } from './outbound.ts';
+import { peek } from './peek.ts';
+
+/** How requests and connections to the own app are served, as `stack.ts` composes it. */
+export interface InboundStages {
+  http(app: Meant): ExchangeStages;
+  opaque(app: Meant): OpaqueStages;
+}
+
+/** One port of the pod as peers dial it, and where the app behind it listens. */
+export interface InboundTarget {
+  /** The container port that policies speak of; undefined: the port the peer dialled. */
+  readonly containerPort: number | undefined;
+  /** Undefined: the address the peer dialled. */
+  readonly app: Meant | undefined;
+}
+
+type First = Detected | 'mesh' | 'silence';
+
+const CONFIG_POLL_MS = 20;
+
+/**
+ * The peers' side of one port. Only a TLS hello with the mesh's marker is terminated; what else may come in is for the
+ * port's mode to say: STRICT takes mesh mTLS alone, PERMISSIVE everything, DISABLE looks at no TLS at all.
+ */
+export class InboundListener {
+  readonly #context: StackContext;
+  readonly #streams: OpenStreams;
+  readonly #stages: InboundStages;
+  readonly #target: InboundTarget;
+  readonly #tls: MeshTlsServer;
+  readonly #unsubscribe: () => void;
+
+  constructor(context: StackContext, streams: OpenStreams, stages: InboundStages, target: InboundTarget) {
+    this.#context = context;
+    this.#streams = streams;
+    this.#stages = stages;
+    this.#target = target;
+    const { identity, clock } = context.deps;
+    this.#tls = new MeshTlsServer({
+      handshakeMs: context.limits.handshakeMs,
+      wallMs: () => clock.wallMs(),
+      trustDomain: () => this.#settings().trustDomain,
+      onPeer: ({ stream, peer, protocol }) => this.#onPeer(stream, peer, protocol),
+      onRefused: (message) => this.#countRefused(message),
+    });
+    const current = identity.current();
+    if (current !== undefined) this.#tls.use(current);
+    this.#unsubscribe = identity.onChange((credentials) => this.#tls.use(credentials));
+  }
+
+  close(): void {
+    this.#unsubscribe();
+  }
+
+  accept(stream: ByteStream): void {
+    const { telemetry } = this.#context.deps;
+    const kept = this.#streams.add(stream, () => telemetry.connection('inbound', 'closed'));
+    stream.on('error', destroyStream);
+    if (!kept) {
+      resetStream(stream);
+      return;
+    }
+    telemetry.connection('inbound', 'opened');
+    const config = this.#context.deps.config.inbound();
+    if (config !== undefined) this.#admit(stream, config);
+    else this.#awaitConfig(stream);
+  }
+
+  /** Without configuration nothing is let in: whether plaintext may pass isn't known. */
+  #awaitConfig(stream: ByteStream): void {
+    const { deadlines, deps, limits } = this.#context;
+    const giveUpMs = deadlines.now() + limits.configWaitMs;
+    stream.pause();
+    const poll = new Deadline(() => {
+      if (stream.destroyed) return;
+      const config = deps.config.inbound();
+      if (config !== undefined) this.#admit(stream, config);
+      else if (deadlines.now() >= giveUpMs) resetStream(stream);
+      else deadlines.arm(poll, CONFIG_POLL_MS);
+    });
+    deadlines.arm(poll, CONFIG_POLL_MS);
+  }
+
+  #admit(stream: ByteStream, config: InboundConfig): void {
+    const port = this.#target.containerPort ?? stream.localPort ?? 0;
+    const known = config.ports.find((candidate) => candidate.port === port);
+    const mode = known?.mode ?? config.defaultMode;
+    const protocol = known?.protocol ?? 'auto';
+    if (mode === 'DISABLE') {
+      this.#plain(stream, protocol, undefined);
+      return;
+    }
+    const { deadlines, limits } = this.#context;
+    // Under PERMISSIVE the app may be the one who speaks first, so silence is not waited for as long.
+    const serverFirst = mode === 'PERMISSIVE' && protocol !== 'http';
+    peek<First>(
+      stream,
+      deadlines,
+      {
+        timeoutMs: serverFirst ? this.#settings().detectionTimeoutMs : limits.helloReadMs,
+        bytesMax: limits.helloBytesMax,
+        judge: judgeHello,
+        undecided: (bytes) => (bytes.length === 0 ? 'silence' : 'opaque'),
+      },
+      (first, ended) => this.#decided(stream, mode, protocol, first, ended),
+    );
+  }
+
+  #decided(
+    stream: ByteStream,
+    mode: MtlsMode,
+    protocol: AppProtocol,
+    first: First,
+    ended: Buffer | undefined,
+  ): void {
+    const { telemetry } = this.#context.deps;
+    if (first === 'mesh') {
+      if (this.#tls.ready) this.#tls.accept(stream);
+      else resetStream(stream);
+      return;
+    }
+    if (mode === 'STRICT') {
+      this.#countRefused('STRICT takes mesh mTLS only');
+      resetStream(stream);
+      return;
+    }
+    telemetry.connection('inbound', first === 'tls' ? 'opaque' : 'plaintext');
+    if (first === 'tls') this.#relay(stream, ended);
+    else if (first === 'silence') this.#relay(stream, undefined);
+    else this.#plain(stream, protocol, ended);
+  }
+
+  /** Bytes that no TLS of ours wraps, by declared protocol or by what they are. */
+  #plain(stream: ByteStream, protocol: AppProtocol, ended: Buffer | undefined): void {
+    if (protocol === 'http' && ended === undefined) {
+      this.#serve(stream, undefined);
+      return;
+    }
+    if (protocol === 'tcp' || protocol === 'tls' || ended !== undefined) {
+      this.#relay(stream, ended);
+      return;
+    }
+    const { deadlines, limits } = this.#context;
+    peek<Detected>(
+      stream,
+      deadlines,
+      {
+        timeoutMs: this.#settings().detectionTimeoutMs,
+        bytesMax: limits.detectionBytesMax,
+        judge: detect,
+        undecided: detectUndecided,
+      },
+      (detected, rest) => {
+        if (detected === 'http1') this.#serve(stream, undefined);
+        else this.#relay(stream, rest);
+      },
+    );
+  }
+
+  #onPeer(stream: ByteStream, peer: string, protocol: string): void {
+    this.#context.deps.telemetry.connection('inbound', 'tls');
+    stream.on('error', destroyStream);
+    if (protocol === ALPN.http1) this.#serve(stream, peer);
+    else this.#relay(stream, undefined);
+  }
+
+  #serve(stream: ByteStream, peer: string | undefined): void {
+    const { limits, deadlines } = this.#context;
+    const client = { remoteAddress: plainAddress(stream.remoteAddress), peer };
+    this.#streams.serveHttp(stream, client, this.#stages.http(this.#app(stream)), limits, deadlines);
+  }
+
+  #relay(stream: ByteStream, first: Buffer | undefined): void {
+    new OpaqueRelay(this.#context, this.#stages.opaque(this.#app(stream)), stream, first).start();
+  }
+
+  #app(stream: ByteStream): Meant {
+    return this.#target.app ?? { host: plainAddress(stream.localAddress), port: stream.localPort ?? 0 };
+  }
+
+  #settings() {
+    return this.#context.deps.config.inbound()?.settings ?? DEFAULT_SIDECAR_SETTINGS;
+  }
+
+  #countRefused(message: string): void {
+    const { telemetry, log } = this.#context.deps;
+    telemetry.connection('inbound', 'refused-mtls');
+    log.debug('a connection was refused', { reason: 'mtls-required', message });
+  }
+}
+
+function judgeHello(bytes: Buffer): First | undefined {
+  const verdict = readClientHello(bytes);
+  switch (verdict) {
+    case 'more':
+      return undefined;
+    case 'mesh':
+      return 'mesh';
+    case 'foreign':
+      return 'tls';
+    case 'invalid':
+      return 'opaque';
+  }
+}
+
+function destroyStream(this: ByteStream): void {
+  this.destroy();
+}

@@ -1,0 +1,297 @@
+import type { MeshFailure } from '../../common/errors.ts';
+import type { EngineLimits } from '../codec/limits.ts';
+import type { Deadlines } from '../http/deadlines.ts';
+import { ClientConnection, type ConnectionOwner } from '../upstream/client-connection.ts';
+import type { Connected, Connecting, Connector, ConnectTarget, FailedAttempt } from '../upstream/connect.ts';
+
+/** Connections to one endpoint with one set of credentials are interchangeable; `group` is what limits are counted by. */
+export interface PoolTarget extends ConnectTarget {
+  /** The cluster, or one name per destination outside the mesh. */
+  readonly group: string;
+  /** Endpoint and version of the credentials. */
+  readonly key: string;
+  readonly connectionsMax: number;
+  readonly pendingMax: number;
+  readonly idleMs: number;
+}
+
+const LEARNED_IDLE_MS_MIN = 1_000;
+const LEARNED_PEERS_MAX = 4_096;
+
+export type LeaseResult = ClientConnection | FailedAttempt;
+
+/** One request's wait for a connection. */
+export class Lease {
+  readonly target: PoolTarget;
+  readonly fresh: boolean;
+  readonly done: (result: LeaseResult) => void;
+  connecting: Connecting | undefined;
+  cancelled = false;
+  #onCancel: (() => void) | undefined;
+
+  constructor(target: PoolTarget, fresh: boolean, done: (result: LeaseResult) => void) {
+    this.target = target;
+    this.fresh = fresh;
+    this.done = done;
+  }
+
+  /** Set while something has to be put right when the wait is given up. */
+  whenCancelled(action: (() => void) | undefined): void {
+    this.#onCancel = action;
+  }
+
+  cancel(): void {
+    if (this.cancelled) return;
+    this.cancelled = true;
+    this.connecting?.cancel();
+    this.#onCancel?.();
+  }
+}
+
+interface Group {
+  /** Open and opening connections, idle ones included. */
+  open: number;
+  readonly waiting: Lease[];
+  readonly idle: Map<string, ClientConnection[]>;
+}
+
+/**
+ * Upstream connections. An idle one is used again, the last used first; unsafe requests get one that was in use a moment
+ * ago or a fresh one. `connectionsMax` of a group holds over all its endpoints; beyond it requests wait, `pendingMax` of
+ * them.
+ */
+export class Pool {
+  readonly #connector: Connector;
+  readonly #limits: EngineLimits;
+  readonly #deadlines: Deadlines;
+  readonly #groups = new Map<string, Group>();
+  /** How long each peer keeps an idle connection, as seen or as it said. */
+  readonly #peerIdleMs = new Map<string, number>();
+  #open = 0;
+
+  constructor(connector: Connector, limits: EngineLimits, deadlines: Deadlines) {
+    this.#connector = connector;
+    this.#limits = limits;
+    this.#deadlines = deadlines;
+  }
+
+  /** Open connections, idle ones included, and how many of them are idle. */
+  stats(): { readonly open: number; readonly idle: number; readonly pending: number } {
+    let idle = 0;
+    let pending = 0;
+    for (const group of this.#groups.values()) {
+      for (const list of group.idle.values()) idle += list.length;
+      pending += group.waiting.length;
+    }
+    return { open: this.#open, idle, pending };
+  }
+
+  /**
+   * Finds a connection for one request. `done` may be called before this returns. `fresh` asks for one that no peer can
+   * be closing just now.
+   */
+  lease(target: PoolTarget, fresh: boolean, done: (result: LeaseResult) => void): Lease {
+    const lease = new Lease(target, fresh, done);
+    this.#serve(this.#group(target.group), lease, true);
+    return lease;
+  }
+
+  /** Closes idle connections that `keep` doesn't want: of old credentials, or of endpoints that are gone. */
+  closeIdle(keep: (key: string) => boolean): void {
+    for (const group of this.#groups.values()) {
+      for (const [key, list] of group.idle) {
+        if (keep(key)) continue;
+        for (const connection of list) connection.stream.destroy();
+      }
+    }
+  }
+
+  /** Ends every wait and closes every idle connection; busy ones end with their requests' clients. */
+  close(): void {
+    this.closeIdle(() => false);
+    for (const group of this.#groups.values()) {
+      for (const lease of group.waiting.splice(0)) lease.cancel();
+    }
+  }
+
+  /** A tunnel's connection counts against its group as well: the count is given back by the returned function. */
+  openTunnel(
+    target: PoolTarget,
+    done: (result: Connected | FailedAttempt) => void,
+  ): { cancel(): void; readonly release: () => void } {
+    const group = this.#group(target.group);
+    if (group.open >= target.connectionsMax && !this.#evictIdle(group)) {
+      done(limited('limit-connections', `${target.connectionsMax} connections are open to ${target.group}`));
+      return { cancel: () => undefined, release: () => undefined };
+    }
+    const release = this.#count(target.group, group);
+    const connecting = this.#connector.open(target, (result) => {
+      if ('failure' in result) release();
+      done(result);
+    });
+    return {
+      release,
+      cancel: () => {
+        connecting.cancel();
+        release();
+      },
+    };
+  }
+
+  #group(name: string): Group {
+    let group = this.#groups.get(name);
+    if (group === undefined) {
+      group = { open: 0, waiting: [], idle: new Map() };
+      this.#groups.set(name, group);
+    }
+    return group;
+  }
+
+  #count(name: string, group: Group): () => void {
+    group.open++;
+    this.#open++;
+    let counted = true;
+    return () => {
+      if (!counted) return;
+      counted = false;
+      group.open--;
+      this.#open--;
+      this.#serveNext(group);
+      if (group.open === 0 && group.waiting.length === 0 && this.#groups.get(name) === group) {
+        this.#groups.delete(name);
+      }
+    };
+  }
+
+  #serve(group: Group, lease: Lease, mayWait: boolean): void {
+    const { target } = lease;
+    const reused = this.#takeIdle(group, lease);
+    if (reused !== undefined) {
+      lease.done(reused);
+      return;
+    }
+    if (group.open < target.connectionsMax || this.#evictIdle(group)) {
+      this.#connect(group, lease);
+      return;
+    }
+    if (mayWait && group.waiting.length >= target.pendingMax) {
+      lease.done(limited('limit-pending', `${target.pendingMax} requests wait for a connection already`));
+      return;
+    }
+    if (mayWait) group.waiting.push(lease);
+    else group.waiting.unshift(lease);
+    lease.whenCancelled(() => {
+      const at = group.waiting.indexOf(lease);
+      if (at >= 0) group.waiting.splice(at, 1);
+    });
+  }
+
+  #takeIdle(group: Group, lease: Lease): ClientConnection | undefined {
+    const list = group.idle.get(lease.target.key);
+    if (list === undefined) return undefined;
+    const now = this.#deadlines.now();
+    for (let connection = list.pop(); connection !== undefined; connection = list.pop()) {
+      connection.idleDeadline.cancel();
+      const idleMs = now - connection.idleSinceMs;
+      const tooOld = lease.fresh && idleMs >= this.#limits.unsafeReuseMs;
+      if (connection.usable && !tooOld) return connection;
+      connection.stream.destroy();
+    }
+    return undefined;
+  }
+
+  #connect(group: Group, lease: Lease): void {
+    const release = this.#count(lease.target.group, group);
+    lease.whenCancelled(release);
+    lease.connecting = this.#connector.open(lease.target, (result) => {
+      lease.whenCancelled(undefined);
+      if ('failure' in result) {
+        release();
+        lease.done(result);
+        return;
+      }
+      const owner = this.#owner(group, lease.target, release);
+      lease.done(new ClientConnection(result.stream, result.peer, owner, this.#limits, this.#deadlines));
+    });
+  }
+
+  #owner(group: Group, target: PoolTarget, release: () => void): ConnectionOwner {
+    return {
+      onIdle: (connection) => this.#keepIdle(group, target, connection),
+      onGone: (connection) => {
+        const list = group.idle.get(target.key);
+        const at = list?.indexOf(connection) ?? -1;
+        if (list !== undefined && at >= 0) {
+          list.splice(at, 1);
+          if (list.length === 0) group.idle.delete(target.key);
+          if (connection.closedByPeer)
+            this.#learn(target.key, this.#deadlines.now() - connection.idleSinceMs);
+        }
+        release();
+      },
+    };
+  }
+
+  #keepIdle(group: Group, target: PoolTarget, connection: ClientConnection): void {
+    const now = this.#deadlines.now();
+    if (now - connection.bornMs > this.#limits.connectionLifetimeMs) {
+      connection.stream.destroy();
+      return;
+    }
+    let list = group.idle.get(target.key);
+    if (list === undefined) {
+      list = [];
+      group.idle.set(target.key, list);
+    }
+    if (list.length >= this.#limits.idleConnectionsMax) {
+      connection.stream.destroy();
+      return;
+    }
+    connection.idleSinceMs = now;
+    list.push(connection);
+    if (connection.idleHintMs !== undefined) this.#learn(target.key, connection.idleHintMs);
+    this.#deadlines.arm(connection.idleDeadline, this.#idleMsFor(target, connection));
+    this.#serveNext(group);
+  }
+
+  /** A little less than the peer keeps it, so that we close first and no request crosses its FIN. */
+  #idleMsFor(target: PoolTarget, connection: ClientConnection): number {
+    const learned = this.#peerIdleMs.get(target.key);
+    if (learned !== undefined) return Math.min(target.idleMs, learned * 0.8);
+    // Another sidecar keeps connections as long as its limits say, which are ours.
+    const known = connection.verifiedPeer !== undefined;
+    const peerMs = known ? this.#limits.keepAliveIdleMs * 0.8 : this.#limits.idleUnknownPeerMs;
+    return Math.min(target.idleMs, peerMs);
+  }
+
+  #learn(key: string, idleMs: number): void {
+    const known = this.#peerIdleMs.get(key);
+    // A restarting peer closes everything at once, which says nothing about its habit.
+    if (idleMs < LEARNED_IDLE_MS_MIN || (known !== undefined && known <= idleMs)) return;
+    if (this.#peerIdleMs.size >= LEARNED_PEERS_MAX) this.#peerIdleMs.clear();
+    this.#peerIdleMs.set(key, idleMs);
+  }
+
+  #evictIdle(group: Group): boolean {
+    for (const list of group.idle.values()) {
+      const oldest = list[0];
+      if (oldest === undefined) continue;
+      oldest.stream.destroy();
+      // Its place is free once its `close` is told; until then it is still counted.
+      return false;
+    }
+    return false;
+  }
+
+  #serveNext(group: Group): void {
+    const lease = group.waiting.shift();
+    if (lease === undefined) return;
+    lease.whenCancelled(undefined);
+    if (!lease.cancelled) this.#serve(group, lease, false);
+  }
+}
+
+function limited(code: 'limit-connections' | 'limit-pending', message: string): FailedAttempt {
+  const failure: MeshFailure = { code, source: 'mesh', retrySafety: 'always', message };
+  return { failure, condition: 'other', refused: false };
+}

@@ -1,0 +1,181 @@
+import net from 'node:net';
+import { type ALPN, HEADERS } from '../../common/contracts.ts';
+import type { MeshFailure } from '../../common/errors.ts';
+import { messageOf } from '../../common/errors.ts';
+import { statusOfReason } from '../../common/reasons.ts';
+import type { Answer, Decision } from '../../model/decision-types.ts';
+import type { Endpoint } from '../../model/snapshot.ts';
+import type { RequestHead } from '../codec/request-head.ts';
+import type { Forwarding, Routing } from '../http/exchange-stages.ts';
+import type { RequestMarks } from '../http/heads.ts';
+import type { ClientInfo } from '../http/server-connection.ts';
+import type { PoolTarget } from '../pool/pool.ts';
+import type { StackContext } from '../stack-context.ts';
+import type { AttemptScope, FoundDestination, RequestScope } from '../stage.ts';
+import type { FailedAttempt } from '../upstream/connect.ts';
+import { plainForwarding, plainTarget } from './plain.ts';
+
+/** An address as the client means it: what it dialled, or what its request names. */
+export interface Meant {
+  readonly host: string;
+  readonly port: number;
+}
+
+type Decide = (key: string) => Decision;
+
+/**
+ * Destination, then decision: a destination of the mesh is decided about, one outside passes or is refused as the mesh's
+ * settings say, and one that can't be told apart yet is refused rather than sent in plaintext out of ignorance.
+ */
+export function routeOutbound(
+  context: StackContext,
+  meant: Meant,
+  decide: Decide,
+): Routing | Promise<Routing> {
+  const loop = context.isOwnAddress(meant.host, meant.port);
+  if (loop) return answer('unknown-destination', `${meant.host}:${meant.port} is this sidecar itself`);
+  const found = context.deps.config.find(meant.host, meant.port);
+  if (found instanceof Promise) {
+    return found.then(
+      (later) => routeFound(context, meant, later, decide),
+      (thrown: unknown) => answer('config-unavailable', messageOf(thrown)),
+    );
+  }
+  return routeFound(context, meant, found, decide);
+}
+
+function routeFound(
+  context: StackContext,
+  meant: Meant,
+  found: FoundDestination,
+  decide: Decide,
+): Routing | Promise<Routing> {
+  switch (found.kind) {
+    case 'mesh':
+      return routingOf(decide(found.key));
+    case 'unavailable':
+      return answer(
+        'config-unavailable',
+        `the control plane has not said yet what ${meant.host}:${meant.port} is; try again, and check it with "heddle check"`,
+      );
+    case 'external':
+      return routeExternal(context, meant);
+  }
+}
+
+/** What an exchange needs of a decision. */
+export function routingOf(decision: Decision): Routing {
+  if (decision.kind === 'answer') return decision;
+  return {
+    kind: 'forward',
+    decision,
+    endpoint: decision.endpoint,
+    host: decision.endpoint.address,
+    port: decision.endpoint.port,
+    timeouts: decision.timeouts,
+    bodyBufferBytesMax: decision.policy.retry.attempts > 0 ? decision.policy.retry.bodyBufferBytesMax : 0,
+    delayMs: decision.delayMs,
+  };
+}
+
+function routeExternal(context: StackContext, meant: Meant): Routing | Promise<Routing> {
+  const { config, resolver } = context.deps;
+  if (config.inbound()?.settings.outboundUnknown === 'DENY') {
+    return answer(
+      'unknown-destination',
+      `${meant.host}:${meant.port} is not in the mesh, and the mesh's setting outbound.unknown is DENY`,
+    );
+  }
+  if (net.isIP(meant.host) !== 0) return plainForwarding(meant.host, meant.port, context.limits);
+  return resolver.resolve(meant.host).then(
+    (address): Routing =>
+      context.isOwnAddress(address, meant.port)
+        ? answer('unknown-destination', `${meant.host}:${meant.port} is this sidecar itself`)
+        : plainForwarding(address, meant.port, context.limits),
+    (thrown: unknown) =>
+      answer('unknown-destination', `${meant.host} can't be resolved: ${messageOf(thrown)}`),
+  );
+}
+
+/** A request to the sidecar as an HTTP proxy that names no host. */
+export function noDestination(): Answer {
+  return answer('bad-request', 'the request names no host to send it to');
+}
+
+function answer(code: MeshFailure['code'], message: string): Answer {
+  return {
+    kind: 'answer',
+    status: statusOfReason(code),
+    failure: { code, source: 'mesh', retrySafety: 'never', message },
+    rule: undefined,
+    cluster: undefined,
+    delayMs: 0,
+  };
+}
+
+/** The connection that an endpoint takes: mesh mTLS where it speaks it, with the credentials of this moment. */
+export function outboundTarget(
+  context: StackContext,
+  forwarding: Forwarding,
+  endpoint: Endpoint | undefined,
+  protocol: typeof ALPN.http1 | typeof ALPN.opaque,
+): PoolTarget | FailedAttempt {
+  const { decision } = forwarding;
+  if (decision === undefined || endpoint === undefined) return plainTarget(forwarding, context.limits);
+  const { cluster } = decision;
+  const { limits } = cluster.policy;
+  const credentials = endpoint.mtls ? context.deps.identity.current() : undefined;
+  if (endpoint.mtls && credentials === undefined) return noCredentials();
+  return {
+    group: cluster.name,
+    key: poolKey(endpoint, credentials?.version),
+    host: endpoint.address,
+    port: endpoint.port,
+    tls: credentials === undefined ? undefined : { credentials, identities: endpoint.identities, protocol },
+    connectMs: decision.timeouts.connectMs > 0 ? decision.timeouts.connectMs : cluster.policy.connectMs,
+    connectionsMax: limits.maxConnections,
+    pendingMax: limits.maxPendingRequests,
+    idleMs: cluster.policy.idleMs > 0 ? cluster.policy.idleMs : context.limits.keepAliveIdleMs,
+  };
+}
+
+/** Connections are shared only by requests that would check the same peer with the same credentials. */
+function poolKey(endpoint: Endpoint, version: number | undefined): string {
+  if (version === undefined) return `${endpoint.key}|plain`;
+  return `${endpoint.key}|v${version}|${endpoint.identities.length === 1 ? endpoint.identities[0] : endpoint.identities.join(',')}`;
+}
+
+function noCredentials(): FailedAttempt {
+  return {
+    failure: {
+      code: 'config-unavailable',
+      source: 'mesh',
+      retrySafety: 'always',
+      message: 'this sidecar has no certificate yet, and the destination takes mTLS only',
+    },
+    condition: 'other',
+    refused: false,
+  };
+}
+
+/** What goes upstream about this request: the app is the client, and its own word about others before it is kept. */
+export function outboundMarks(
+  head: RequestHead,
+  client: ClientInfo,
+  scope: RequestScope,
+  attempt: AttemptScope,
+  number: number,
+  podAddress: string | undefined,
+): RequestMarks {
+  const source = podAddress ?? client.remoteAddress;
+  const before = head.fields.get(HEADERS.forwardedFor);
+  return {
+    traceparent: attempt.traceparent,
+    tracestate: attempt.tracestate,
+    requestId: scope.requestId,
+    attempt: head.incomingAttempt + number - 1,
+    forwardedFor: before === undefined ? source : source === undefined ? before : `${before}, ${source}`,
+    forwardedProto: head.fields.get(HEADERS.forwardedProto) ?? 'http',
+    clientCert: undefined,
+  };
+}
