@@ -87,7 +87,9 @@ export class ServerConnection implements BodySink {
     stream.on('end', this.#onEnd);
     stream.on('error', ignoreError);
     stream.on('close', this.#onClose);
-    deadlines.arm(this.#deadline, limits.headerReadMs);
+    deadlines.arm(this.#deadline, limits.keepAliveIdleMs);
+    // Whoever had the stream before may have paused it.
+    stream.resume();
   }
 
   /** Whether a request is being answered. */

@@ -46,5 +46,7 @@ export function peek<Verdict>(
   stream.on('end', onEnd);
   stream.on('close', stop);
   deadlines.arm(deadline, options.timeoutMs);
+  // Whoever had the stream before may have paused it.
+  stream.resume();
   return { cancel: stop };
 }
