@@ -1,0 +1,89 @@
+import { dirname, posix } from 'node:path';
+import { parseSync } from 'oxc-parser';
+import { lineAt, roomOf, type SourceFile, type Violation } from './files.ts';
+
+interface RoomRule {
+  readonly mayImport: readonly string[];
+  readonly because: string;
+}
+
+/** Who may import whom; a room may always import itself. */
+export const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
+  common: { mayImport: [], because: 'everything stands on it, so it stands on nothing' },
+  model: { mayImport: ['common'], because: 'decisions are pure: no sockets, no gRPC, no Kubernetes client' },
+  proxy: {
+    mayImport: ['common', 'model'],
+    because: 'a sidecar must not carry the control plane or a Kubernetes client',
+  },
+  sources: { mayImport: ['common', 'model'], because: 'control plane and CNI agent both read through it' },
+  'control-plane': {
+    mayImport: ['common', 'model', 'sources'],
+    because: 'it meets sidecars on the wire only',
+  },
+  injector: {
+    mayImport: ['common', 'model'],
+    because: 'admission is a process of its own that must keep starting',
+  },
+  cni: { mayImport: ['common', 'model', 'sources'], because: 'the pod network works without the mesh' },
+  cli: {
+    mayImport: ['common', 'model', 'sources'],
+    because: 'it starts proxies, control plane and injector as processes, as a cluster does',
+  },
+};
+
+/** Code that may import every room. */
+const FREE_ROOMS: readonly string[] = ['test', 'scripts'];
+
+interface Found {
+  readonly target: string;
+  readonly offset: number;
+}
+
+/** Every module a file names: static imports, re-exports and `import()` of a literal. */
+export function importsOf(file: SourceFile): Found[] {
+  const { module } = parseSync(file.path, file.text);
+  const found: Found[] = [];
+  for (const one of module.staticImports) found.push({ target: one.moduleRequest.value, offset: one.start });
+  for (const one of module.staticExports) {
+    for (const entry of one.entries) {
+      if (entry.moduleRequest !== null && entry.moduleRequest !== undefined) {
+        found.push({ target: entry.moduleRequest.value, offset: one.start });
+      }
+    }
+  }
+  for (const one of module.dynamicImports) {
+    const literal = file.text.slice(one.moduleRequest.start, one.moduleRequest.end);
+    if (/^['"`]/.test(literal)) found.push({ target: literal.slice(1, -1), offset: one.start });
+  }
+  return found;
+}
+
+export function checkRooms(files: readonly SourceFile[]): Violation[] {
+  const violations: Violation[] = [];
+  for (const file of files.filter((one) => one.path.endsWith('.ts'))) {
+    const room = roomOf(file.path);
+    const isTest = file.path.endsWith('.test.ts') || FREE_ROOMS.includes(room);
+    for (const { target, offset } of importsOf(file)) {
+      if (!target.startsWith('.')) continue;
+      const to = roomOf(posix.normalize(posix.join(dirname(file.path), target)));
+      const line = lineAt(file.text, offset);
+      if (to === room || isTest) continue;
+      if (to === 'test') {
+        violations.push({
+          path: file.path,
+          line,
+          message: `imports ${target}: nothing in production imports test/`,
+        });
+        continue;
+      }
+      const rule = ROOM_RULES[room];
+      if (rule === undefined || rule.mayImport.includes(to)) continue;
+      violations.push({
+        path: file.path,
+        line,
+        message: `${room}/ may not import ${to}/ (${target}): ${rule.because}`,
+      });
+    }
+  }
+  return violations;
+}

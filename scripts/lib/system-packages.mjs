@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+/** Programs that tests and benchmarks use beside npm packages: the command, and Debian's name for its package. */
+export const PROGRAMS = {
+  chromium: { command: 'chromium', debian: 'chromium' },
+  python3: { command: 'python3', debian: 'python3' },
+  pip: { command: 'pip3', debian: 'python3-pip' },
+  openssl: { command: 'openssl', debian: 'openssl' },
+  curl: { command: 'curl', debian: 'curl' },
+  wrk: { command: 'wrk', debian: 'wrk' },
+  nginx: { command: 'nginx', debian: 'nginx-light' },
+  haproxy: { command: 'haproxy', debian: 'haproxy' },
+};
+
+export function hasCommand(command) {
+  const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
+  return path.split(':').some((directory) => directory !== '' && existsSync(`${directory}/${command}`));
+}
+
+/**
+ * Installs what is missing of the named programs, as root on Debian or Ubuntu; otherwise names the exact command.
+ * Returns the names still missing, so that the caller can go on with everything else.
+ */
+export function ensurePrograms(names) {
+  const missing = names.filter((name) => !hasCommand(PROGRAMS[name].command));
+  if (missing.length === 0) return [];
+  const packages = missing.map((name) => PROGRAMS[name].debian);
+  const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  const canInstall = process.getuid?.() === 0 && hasCommand('apt-get');
+  if (!canInstall) {
+    process.stderr.write(`Missing: ${missing.join(', ')}. On Debian or Ubuntu: sudo ${command}\n`);
+    return missing;
+  }
+  process.stderr.write(`Installing system packages: ${packages.join(', ')} …\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const run = (line) => spawnSync('sh', ['-c', line], { stdio: ['ignore', 'ignore', 'inherit'], env });
+  run('apt-get update -qq');
+  run(`apt-get install -y -qq --no-install-recommends ${packages.join(' ')} >/dev/null`);
+  return missing.filter((name) => !hasCommand(PROGRAMS[name].command));
+}

@@ -1,0 +1,39 @@
+const MINUTE_MS = 60_000;
+
+/**
+ * The tiers of `npm test`, in order. `needs` are programs of system-packages.mjs; without one that isn't `optional` the
+ * tier can't run. `command` runs one program instead of test files.
+ */
+export const TIERS = [
+  { name: 'check', command: ['scripts/check.ts'], needs: [], optional: [], timeoutMs: 5 * MINUTE_MS },
+  {
+    name: 'unit',
+    files: [
+      '{common,model,proxy,sources,control-plane,injector,cli,scripts}/**/*.test.ts',
+      'test/support/**/*.test.ts',
+    ],
+    needs: [],
+    optional: [],
+    concurrency: 2,
+    testTimeoutMs: 2 * MINUTE_MS,
+    timeoutMs: 8 * MINUTE_MS,
+  },
+  {
+    name: 'integration',
+    files: ['test/integration/**/*.test.ts'],
+    needs: ['python3', 'pip', 'openssl', 'curl'],
+    optional: ['curl'],
+    concurrency: 1,
+    testTimeoutMs: 3 * MINUTE_MS,
+    timeoutMs: 18 * MINUTE_MS,
+  },
+  {
+    name: 'browser',
+    files: ['test/browser/**/*.test.ts'],
+    needs: ['chromium'],
+    optional: [],
+    concurrency: 1,
+    testTimeoutMs: 2 * MINUTE_MS,
+    timeoutMs: 8 * MINUTE_MS,
+  },
+];
