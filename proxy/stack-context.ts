@@ -20,7 +20,8 @@ export interface StackDeps {
   readonly identity: IdentityStage;
   readonly policy: PolicyStage;
   readonly telemetry: TelemetryStage;
-  readonly decisions: DecisionFunctions;
+  /** The model's, unless a test brings its own. */
+  readonly decisions?: DecisionFunctions;
   readonly clock: Clock;
   readonly random: Random;
   readonly dialer: Dialer;
@@ -38,6 +39,7 @@ export interface StackContext {
   readonly limits: EngineLimits;
   readonly deadlines: Deadlines;
   readonly pool: Pool;
+  readonly decisions: DecisionFunctions;
   /** Whether dialling there would come back to one of our own listeners. */
   isOwnAddress(host: string, port: number): boolean;
   draining(): boolean;

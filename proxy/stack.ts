@@ -1,6 +1,7 @@
 import { ALPN } from '../common/contracts.ts';
 import { destinationKey } from '../common/names.ts';
 import type { ByteStream } from '../common/net.ts';
+import { afterAttempt, decide, decideTcp } from '../model/decide.ts';
 import { DEFAULT_LIMITS, type EngineLimits } from './codec/limits.ts';
 import { Deadline, Deadlines } from './http/deadlines.ts';
 import type { ExchangeStages } from './http/exchange-stages.ts';
@@ -9,6 +10,7 @@ import { InboundListener, type InboundTarget } from './listener/inbound.ts';
 import { OutboundListener, type OutboundMode } from './listener/outbound.ts';
 import type { ListenAddress, ListenHandle } from './listener/tcp-listen.ts';
 import { Pool } from './pool/pool.ts';
+import type { DecisionFunctions } from './route/decisions.ts';
 import { describeAppFailure, inboundMarks } from './route/inbound.ts';
 import { type Meant, noDestination, outboundMarks, outboundTarget, routeOutbound } from './route/outbound.ts';
 import { plainForwarding, plainTarget, UNWATCHED } from './route/plain.ts';
@@ -55,6 +57,7 @@ class DataPath implements Stack, StackContext {
   readonly limits: EngineLimits;
   readonly deadlines: Deadlines;
   readonly pool: Pool;
+  readonly decisions: DecisionFunctions;
   readonly #streams: OpenStreams;
   readonly #outbound: OutboundListener;
   readonly #handles: ListenHandle[] = [];
@@ -65,6 +68,7 @@ class DataPath implements Stack, StackContext {
 
   constructor(deps: StackDeps) {
     this.deps = deps;
+    this.decisions = deps.decisions ?? { decide, decideTcp, afterAttempt };
     this.limits = { ...DEFAULT_LIMITS, ...deps.limits };
     this.deadlines = new Deadlines(deps.clock);
     const connector = new Connector(
@@ -93,7 +97,8 @@ class DataPath implements Stack, StackContext {
    */
   #outboundRequest(meant: Meant | undefined): ExchangeStages {
     const { deps } = this;
-    const { config, policy, decisions, random } = deps;
+    const { config, policy, random } = deps;
+    const { decisions } = this;
     return {
       ...this.#common('outbound'),
       route: (head, _client, scope) => {
@@ -149,7 +154,8 @@ class DataPath implements Stack, StackContext {
 
   /** Opaque connections take the same way with `decideTcp`; what they carry is never looked at. */
   #outboundConnection(meant: Meant, client: ByteStream): OpaqueStages {
-    const { config, policy, decisions, random } = this.deps;
+    const { config, policy, random } = this.deps;
+    const { decisions } = this;
     return {
       route: () =>
         routeOutbound(this, meant, (key) =>

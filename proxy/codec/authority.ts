@@ -8,13 +8,8 @@ for (const char of "-._~!$&'()*+,;=%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefgh
   HOST[char.charCodeAt(0)] = 1;
 }
 
-/** Whether the text is `uri-host [":" port]` (RFC 9110, section 7.2), not empty and without user information. */
-export function isHostText(text: string): boolean {
-  return parseAuthority(text, 0) !== undefined;
-}
-
 /**
- * Host and port; a missing port is `portDefault`, or a fault where that is undefined. Brackets of an IPv6 address are
+ * Host and port of `uri-host [":" port]` (RFC 9110, section 7.2), never empty and without user information. A missing port is `portDefault`, or a fault where that is undefined. Brackets of an IPv6 address are
  * taken off.
  */
 export function parseAuthority(text: string, portDefault: number | undefined): Authority | undefined {

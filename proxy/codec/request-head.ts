@@ -1,5 +1,5 @@
 import type { RequestView } from '../../model/decision-types.ts';
-import { type Authority, isHostText, parseAuthority } from './authority.ts';
+import { type Authority, parseAuthority } from './authority.ts';
 import { badHead, eachToken, FIELD, Fields, type HeadFault, TOKEN } from './fields.ts';
 import { ABSENT, CHUNKED, readFraming } from './framing.ts';
 import type { EngineLimits } from './limits.ts';
@@ -33,6 +33,7 @@ export class RequestHead implements RequestView {
   upgrade: string | undefined;
   acceptsTrailers = false;
   incomingAttempt = 1;
+  hostAuthority: Authority | undefined;
   /** Of an absolute or authority target. */
   targetAuthority: Authority | undefined;
 
@@ -53,7 +54,7 @@ export class RequestHead implements RequestView {
 
   /** Host and port that the client means, `port` 80 unless it says otherwise (RFC 9110, section 4.2.1). */
   destination(): Authority | undefined {
-    return this.targetAuthority ?? parseAuthority(this.authority, 80);
+    return this.targetAuthority ?? this.hostAuthority;
   }
 }
 
@@ -143,10 +144,14 @@ function readFields(head: RequestHead): HeadFault | undefined {
     }
   }
   if (host === undefined && head.minorVersion === 1) return badHead('Host is missing');
-  if (host !== undefined && !isHostText(host)) return badHead('Host is not a valid host and port');
+  if (host !== undefined) {
+    head.hostAuthority = parseAuthority(host, 80);
+    if (head.hostAuthority === undefined) return badHead('Host is not a valid host and port');
+  }
   head.hostMissing = host === undefined;
   head.authority = host ?? '';
-  if (connection !== undefined) readConnection(head, connection, upgrade);
+  if (connection === 'keep-alive') head.keepAlive = true;
+  else if (connection !== undefined) readConnection(head, connection, upgrade);
   return undefined;
 }
 

@@ -101,7 +101,9 @@ function readFields(head: ResponseHead): HeadFault | undefined {
         break;
     }
   }
-  if (connection !== undefined) {
+  if (connection === 'keep-alive') head.keepAlive = true;
+  else if (connection === 'close') head.keepAlive = false;
+  else if (connection !== undefined) {
     let asksUpgrade = false;
     eachToken(connection, (token) => {
       if (token === 'close') head.keepAlive = false;

@@ -2,10 +2,15 @@ import type { Clock, Timer } from '../../common/clock.ts';
 
 const SLOTS = 512;
 
-/** Something that may expire. Embed or extend it; arming again moves it, which costs nothing but list links. */
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Something that may expire. Arming again moves it; moving it to later, or parking it, costs an assignment. */
 export class Deadline {
-  atMs = 0;
-  armed = false;
+  atMs = NEVER;
+  /** Where it is linked, -1 where it isn't. It may be due later than its slot is swept: then it is linked anew. */
+  slot = -1;
+  /** The time it was linked for. */
+  linkedForMs = 0;
   next: Deadline | undefined;
   previous: Deadline | undefined;
   wheel: Wheel | undefined;
@@ -15,18 +20,24 @@ export class Deadline {
     this.onExpire = onExpire;
   }
 
+  /** For good, or for long: nothing refers to it any more. */
   cancel(): void {
     this.wheel?.remove(this);
   }
+
+  /** For a while: it stays linked until its slot is swept, since it will be armed again soon. */
+  park(): void {
+    this.atMs = NEVER;
+  }
 }
 
-/** One ring of slots turned by one timer, which runs only while something is armed. */
+/** One ring of slots turned by one timer, which runs only while something is linked. */
 class Wheel {
   readonly #clock: Clock;
   readonly #tickMs: number;
   readonly #slots: (Deadline | undefined)[] = new Array(SLOTS).fill(undefined);
   #tick = 0;
-  #armed = 0;
+  #linked = 0;
   #timer: Timer | undefined;
 
   constructor(clock: Clock, tickMs: number) {
@@ -35,56 +46,47 @@ class Wheel {
   }
 
   arm(deadline: Deadline, atMs: number): void {
-    deadline.atMs = atMs;
-    if (this.#armed === 0 && this.#timer === undefined) {
+    if (this.#timer === undefined) {
       this.#tick = Math.floor(this.#clock.now() / this.#tickMs);
       this.#timer = this.#clock.every(this.#tickMs, () => this.#turn());
     }
-    this.#armed++;
-    deadline.armed = true;
+    deadline.atMs = atMs;
     deadline.wheel = this;
     this.#link(deadline);
   }
 
   remove(deadline: Deadline): void {
-    if (!deadline.armed) return;
-    deadline.armed = false;
-    this.#unlink(deadline);
-    this.#armed--;
+    deadline.atMs = NEVER;
+    if (deadline.slot >= 0) this.#unlink(deadline);
   }
 
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#armed = 0;
+    this.#linked = 0;
     this.#slots.fill(undefined);
   }
 
-  #slotOf(atMs: number): number {
-    return Math.max(this.#tick + 1, Math.ceil(atMs / this.#tickMs)) % SLOTS;
-  }
-
   #link(deadline: Deadline): void {
-    const slot = this.#slotOf(deadline.atMs);
+    const slot = Math.max(this.#tick + 1, Math.ceil(deadline.atMs / this.#tickMs)) % SLOTS;
     const head = this.#slots[slot];
+    deadline.slot = slot;
+    deadline.linkedForMs = deadline.atMs;
     deadline.previous = undefined;
     deadline.next = head;
     if (head !== undefined) head.previous = deadline;
     this.#slots[slot] = deadline;
+    this.#linked++;
   }
 
   #unlink(deadline: Deadline): void {
     if (deadline.previous !== undefined) deadline.previous.next = deadline.next;
-    else this.#slots[this.#slotHolding(deadline)] = deadline.next;
+    else this.#slots[deadline.slot] = deadline.next;
     if (deadline.next !== undefined) deadline.next.previous = deadline.previous;
     deadline.next = undefined;
     deadline.previous = undefined;
-  }
-
-  /** The slot whose list begins with `deadline`. Nearly always the computed one; the ring may have turned past it. */
-  #slotHolding(deadline: Deadline): number {
-    const slot = Math.ceil(deadline.atMs / this.#tickMs) % SLOTS;
-    return this.#slots[slot] === deadline ? slot : this.#slots.indexOf(deadline);
+    deadline.slot = -1;
+    this.#linked--;
   }
 
   #turn(): void {
@@ -96,24 +98,26 @@ class Wheel {
       this.#tick++;
       this.#sweep(this.#tick % SLOTS, now);
     }
-    if (this.#armed === 0) {
+    if (this.#linked === 0) {
       this.#timer?.cancel();
       this.#timer = undefined;
     }
   }
 
   #sweep(slot: number, now: number): void {
-    let deadline = this.#slots[slot];
-    const due: Deadline[] = [];
-    while (deadline !== undefined) {
-      if (deadline.atMs <= now) due.push(deadline);
-      deadline = deadline.next;
-    }
-    for (const expired of due) {
+    const found: Deadline[] = [];
+    for (let at = this.#slots[slot]; at !== undefined; at = at.next) found.push(at);
+    for (const deadline of found) {
       // One that ran before may have cancelled or moved this one.
-      if (!expired.armed || expired.atMs > now) continue;
-      this.remove(expired);
-      expired.onExpire();
+      if (deadline.slot !== slot) continue;
+      this.#unlink(deadline);
+      if (deadline.atMs === NEVER) continue;
+      if (deadline.atMs > now) {
+        this.#link(deadline);
+        continue;
+      }
+      deadline.atMs = NEVER;
+      deadline.onExpire();
     }
   }
 }
@@ -140,8 +144,14 @@ export class Deadlines {
 
   /** Arms or moves `deadline` to `delayMs` from now. */
   arm(deadline: Deadline, delayMs: number): void {
+    const wheel = delayMs > FINE_DELAY_MS_MAX ? this.#coarse : this.#fine;
+    const atMs = this.#clock.now() + delayMs;
+    if (deadline.slot >= 0 && deadline.wheel === wheel && atMs >= deadline.linkedForMs) {
+      deadline.atMs = atMs;
+      return;
+    }
     deadline.cancel();
-    (delayMs > FINE_DELAY_MS_MAX ? this.#coarse : this.#fine).arm(deadline, this.#clock.now() + delayMs);
+    wheel.arm(deadline, atMs);
   }
 
   /** Monotonic milliseconds of the clock behind. */

@@ -32,7 +32,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
   readonly scope: RequestScope;
   readonly body: BodyBuffer;
   readonly #startedMs: number;
-  readonly #timer: Deadline;
+  #timer: Deadline | undefined;
   #forwarding: Forwarding | undefined;
   #attempt: Attempt | undefined;
   #attempts = 0;
@@ -40,7 +40,6 @@ export class Exchange implements ServerExchange, AttemptOwner {
   #requestDeadline: Deadline | undefined;
   #idleDeadline: Deadline | undefined;
   #lastByteMs: number;
-  #afterTimer: (() => void) | undefined;
   #responseStarted = false;
   #responseFraming = 0;
   #keepAlive = true;
@@ -58,7 +57,6 @@ export class Exchange implements ServerExchange, AttemptOwner {
     this.#lastByteMs = this.#startedMs;
     this.body = new BodyBuffer(stages.limits.bodyHoldBytesMax);
     this.body.ended = !head.hasBody;
-    this.#timer = new Deadline(() => this.#afterTimer?.());
     this.scope = stages.telemetry.open({
       direction: stages.direction,
       view: head,
@@ -86,7 +84,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
       writeBodyChunk(writer, this.head.framing, chunk);
       this.body.trim();
     } else if (this.body.bytesHeld > this.stages.limits.bodyHoldBytesMax) {
-      this.connection.pause('upload');
+      this.connection.pauseUpload();
     }
   }
 
@@ -148,8 +146,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
       then();
       return;
     }
-    this.#afterTimer = then;
-    this.stages.deadlines.arm(this.#timer, delayMs);
+    this.#timer = this.#arm(delayMs, then);
   }
 
   #arm(delayMs: number, onExpire: () => void): Deadline {
@@ -175,12 +172,12 @@ export class Exchange implements ServerExchange, AttemptOwner {
 
   onRequestSent(): void {
     this.body.trim();
-    this.connection.resume('upload');
+    this.connection.resumeUpload();
   }
 
   onUpstreamFull(full: boolean): void {
-    if (full) this.connection.pause('upload');
-    else this.connection.resume('upload');
+    if (full) this.connection.pauseUpload();
+    else this.connection.resumeUpload();
   }
 
   /** An attempt ended before its response could begin: another one, or an answer of ours. */
@@ -352,7 +349,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
   #cancelDeadlines(): void {
     this.#requestDeadline?.cancel();
     this.#idleDeadline?.cancel();
-    this.#timer.cancel();
+    this.#timer?.cancel();
   }
 
   #finish(): void {

@@ -38,7 +38,9 @@ export interface ClientInfo {
   readonly peer: string | undefined;
 }
 
-type Pause = 'upload' | 'pipeline';
+/** Why reading stands still: bits of one number. */
+const PAUSED_UPLOAD = 1;
+const PAUSED_PIPELINE = 2;
 
 /**
  * The server side of one HTTP/1 connection: requests one after another, each answered before the next is begun
@@ -57,7 +59,7 @@ export class ServerConnection implements BodySink {
   #exchange: ServerExchange | undefined;
   /** Pipelined bytes behind the current request. */
   #rest: Buffer | undefined;
-  #pauses = new Set<Pause>();
+  #pauses = 0;
   #processing = false;
   #begun = false;
   #lingering = 0;
@@ -108,13 +110,24 @@ export class ServerConnection implements BodySink {
     if (!this.busy && !this.#heads.partial && this.#lingering === 0 && !this.#taken) this.stream.end();
   }
 
-  pause(why: Pause): void {
-    if (this.#pauses.size === 0) this.stream.pause();
-    this.#pauses.add(why);
+  /** Stops reading the client: its body comes faster than it goes on. */
+  pauseUpload(): void {
+    this.#pause(PAUSED_UPLOAD);
   }
 
-  resume(why: Pause): void {
-    if (this.#pauses.delete(why) && this.#pauses.size === 0 && !this.#taken) this.stream.resume();
+  resumeUpload(): void {
+    this.#resume(PAUSED_UPLOAD);
+  }
+
+  #pause(why: number): void {
+    if (this.#pauses === 0) this.stream.pause();
+    this.#pauses |= why;
+  }
+
+  #resume(why: number): void {
+    if ((this.#pauses & why) === 0) return;
+    this.#pauses &= ~why;
+    if (this.#pauses === 0 && !this.#taken) this.stream.resume();
   }
 
   onBody(chunk: Buffer): void {
@@ -234,7 +247,7 @@ export class ServerConnection implements BodySink {
   }
 
   #startExchange(head: RequestHead): void {
-    this.#deadline.cancel();
+    this.#deadline.park();
     head.sourceAddress = this.client.remoteAddress;
     this.#body.start(head.hasBody ? head.framing : 0);
     this.#begun = false;
@@ -249,14 +262,14 @@ export class ServerConnection implements BodySink {
 
   #hold(rest: Buffer): void {
     this.#rest = rest;
-    if (rest.length >= this.#limits.pipelineBytesMax) this.pause('pipeline');
+    if (rest.length >= this.#limits.pipelineBytesMax) this.#pause(PAUSED_PIPELINE);
   }
 
   /** Goes on with pipelined bytes, once the request before them is answered. */
   #resumeRest(): void {
     const rest = this.#rest;
     this.#rest = undefined;
-    this.resume('pipeline');
+    this.#resume(PAUSED_PIPELINE);
     if (rest !== undefined) this.#process(rest, 0);
   }
 
@@ -289,7 +302,7 @@ export class ServerConnection implements BodySink {
     if (!this.stream.writableEnded) this.stream.end();
     if (this.#ended) return;
     this.#lingering = this.#limits.lingerBytesMax;
-    this.#pauses.clear();
+    this.#pauses = 0;
     this.stream.resume();
     this.#deadlines.arm(this.#deadline, this.#limits.lingerMs);
   }

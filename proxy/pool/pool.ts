@@ -191,7 +191,7 @@ export class Pool {
     if (list === undefined) return undefined;
     const now = this.#deadlines.now();
     for (let connection = list.pop(); connection !== undefined; connection = list.pop()) {
-      connection.idleDeadline.cancel();
+      connection.idleDeadline.park();
       const idleMs = now - connection.idleSinceMs;
       const tooOld = lease.fresh && idleMs >= this.#limits.unsafeReuseMs;
       if (connection.usable && !tooOld) return connection;

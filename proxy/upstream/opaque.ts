@@ -109,12 +109,12 @@ export class OpaqueRelay {
     };
     handle.settle(outcome);
     handle.finish();
-    const { deps, deadlines } = this.#context;
+    const { deps, deadlines, decisions } = this.#context;
     if (forwarding.decision === undefined || this.#over) {
       this.#refuse(result.failure);
       return;
     }
-    const next = deps.decisions.afterAttempt(
+    const next = decisions.afterAttempt(
       forwarding.decision,
       outcome,
       {
