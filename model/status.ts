@@ -1,0 +1,76 @@
+import type { ObjectStatus, StatusCondition } from './mesh.ts';
+import { namespacedName, type Problem, type SourcedObject } from './objects.ts';
+import { type FieldError, type FieldPath, fieldName } from './read/fields.ts';
+import { namespaceOf } from './read/meta.ts';
+
+export type AcceptedReason =
+  | 'Accepted'
+  | 'NoMatchingParent'
+  | 'UnsupportedValue'
+  | 'Unsupported'
+  | 'Conflicted'
+  | 'TargetNotFound';
+export type ResolvedReason = 'ResolvedRefs' | 'BackendNotFound' | 'InvalidKind' | 'RefNotPermitted';
+
+export function accepted(reason: AcceptedReason, message: string): StatusCondition {
+  return { type: 'Accepted', status: reason === 'Accepted' ? 'True' : 'False', reason, message };
+}
+
+export function resolved(reason: ResolvedReason, message: string): StatusCondition {
+  return { type: 'ResolvedRefs', status: reason === 'ResolvedRefs' ? 'True' : 'False', reason, message };
+}
+
+/** Collects statuses and problems while a mesh is built. */
+export class Findings {
+  readonly statuses: ObjectStatus[] = [];
+  readonly problems: Problem[] = [];
+
+  status(sourced: SourcedObject, parents: ObjectStatus['parents']): void {
+    const { object, origin } = sourced;
+    const { generation } = object.metadata;
+    this.statuses.push({
+      apiVersion: object.apiVersion,
+      kind: object.kind,
+      namespace: namespaceOf(object),
+      name: object.metadata.name,
+      generation: typeof generation === 'number' ? generation : 0,
+      origin,
+      parents,
+    });
+  }
+
+  problem(sourced: SourcedObject, severity: Problem['severity'], path: FieldPath, message: string): void {
+    const { object, origin } = sourced;
+    this.problems.push({
+      severity,
+      source: origin.source,
+      line: lineOf(sourced, path),
+      object: `${object.kind} ${namespacedName(object)}`,
+      ...(path.length === 0 ? {} : { field: fieldName(path) }),
+      message,
+    });
+  }
+
+  errors(sourced: SourcedObject, errors: readonly FieldError[]): void {
+    for (const { path, message } of errors) {
+      this.problem(sourced, 'error', path, `${fieldName(path)} ${message}`);
+    }
+  }
+}
+
+export function lineOf(sourced: SourcedObject, path: FieldPath): number {
+  return sourced.origin.lineOf?.(path) ?? sourced.origin.line;
+}
+
+/** One message for all errors of an object, each with field and line. */
+export function errorText(sourced: SourcedObject, errors: readonly FieldError[]): string {
+  const shownMax = 8;
+  const texts = errors
+    .slice(0, shownMax)
+    .map(
+      ({ path, message }) =>
+        `${fieldName(path)} ${message} (${sourced.origin.source}:${lineOf(sourced, path)})`,
+    );
+  if (errors.length > shownMax) texts.push(`and ${errors.length - shownMax} more`);
+  return texts.join('; ');
+}
