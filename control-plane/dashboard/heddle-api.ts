@@ -1,0 +1,94 @@
+import type { JsonObject } from '../../common/json.ts';
+import type { KubeObject, SourcedObject } from '../../model/objects.ts';
+import type { TraceStore } from '../traces/store.ts';
+import type { ControlPlaneView } from '../view.ts';
+import { HttpError } from './http.ts';
+import { parseGoDurationUs, traceQuery } from './query-params.ts';
+import { summarize } from './trace-summary.ts';
+
+const WINDOW_DEFAULT_US = 5 * 60_000_000;
+
+/** Answers the reading part of Heddle's own API, or undefined where the path is none of it. Throws HttpError. */
+export function heddleApi(
+  view: ControlPlaneView,
+  traces: TraceStore,
+  url: URL,
+  nowMs: number,
+): object | undefined {
+  const { searchParams } = url;
+  switch (url.pathname) {
+    case '/api/heddle/graph':
+      return graph(traces, searchParams, nowMs);
+    case '/api/heddle/traces':
+      return { items: traces.find({ ...traceQuery(searchParams, nowMs) }).map(summarize) };
+    case '/api/heddle/proxies':
+      return { items: view.proxies() };
+    case '/api/heddle/problems':
+      return { items: view.problems().map((problem) => ({ ...problem })) };
+    case '/api/heddle/objects':
+      return { items: objects(view, searchParams) };
+    case '/api/heddle/overview':
+      return overview(view, traces);
+    default:
+      return undefined;
+  }
+}
+
+function graph(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+  const text = params.get('window') ?? '';
+  const windowUs = text === '' ? WINDOW_DEFAULT_US : parseGoDurationUs(text);
+  if (windowUs === undefined || windowUs <= 0)
+    throw new HttpError(400, 'window must be a duration such as 5m');
+  const endUs = nowMs * 1000;
+  return { windowSeconds: windowUs / 1e6, ...traces.graph({ startUs: endUs - windowUs, endUs }) };
+}
+
+function overview(view: ControlPlaneView, traces: TraceStore): object {
+  const workloads = [...view.mesh().workloads.values()];
+  return {
+    workloads: workloads.length,
+    meshed: workloads.filter((each) => each.meshed).length,
+    services: new Set([...view.mesh().clusters.values()].map((each) => `${each.namespace}/${each.service}`))
+      .size,
+    sidecars: view.proxies().length,
+    inStep: view.proxies().filter((proxy) => Object.values(proxy.pending).every((count) => count === 0))
+      .length,
+    traces: traces.counters(),
+  };
+}
+
+function objects(view: ControlPlaneView, params: URLSearchParams): KubeObject[] {
+  const wanted = (name: string, value: string | undefined) => {
+    const asked = params.get(name);
+    return asked === null || asked === '' || asked.toLowerCase() === value?.toLowerCase();
+  };
+  return view
+    .objects()
+    .filter(({ object }) => wanted('kind', object.kind))
+    .filter(({ object }) => wanted('namespace', object.metadata.namespace))
+    .filter(({ object }) => wanted('name', object.metadata.name))
+    .map((sourced) => withStatus(view, sourced));
+}
+
+/** Secrets keep their names and lose their contents. */
+function withStatus(view: ControlPlaneView, { object }: SourcedObject): KubeObject {
+  if (object.kind === 'Secret') {
+    const { apiVersion, kind, metadata } = object;
+    return { apiVersion, kind, metadata };
+  }
+  if (object.status !== undefined) return object;
+  const status = view
+    .statuses()
+    .find(
+      (each) =>
+        each.kind === object.kind &&
+        each.namespace === (object.metadata.namespace ?? '') &&
+        each.name === object.metadata.name,
+    );
+  if (status === undefined) return object;
+  const parents: JsonObject[] = status.parents.map((parent) => ({
+    ref: parent.ref,
+    conditions: parent.conditions.map((condition) => ({ ...condition })),
+  }));
+  return { ...object, status: { parents } };
+}

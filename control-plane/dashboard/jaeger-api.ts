@@ -1,0 +1,86 @@
+import { parseTraceId, toJaegerTrace } from '../traces/jaeger.ts';
+import type { TraceStore } from '../traces/store.ts';
+import { HttpError } from './http.ts';
+import { traceQuery } from './query-params.ts';
+
+const DEPENDENCIES_LOOKBACK_MS = 24 * 3_600_000;
+
+function found(data: readonly unknown[] | object, total: number) {
+  return { data, total, limit: 0, offset: 0, errors: null };
+}
+
+/** Jaeger's error answer, whatever the status. */
+export function jaegerError(status: number, message: string) {
+  return { data: null, total: 0, limit: 0, offset: 0, errors: [{ code: status, msg: message }] };
+}
+
+/** Answers Jaeger's query API, or undefined where the path is none of it. Throws HttpError. */
+export function jaegerApi(traces: TraceStore, url: URL, nowMs: number): object | undefined {
+  const { pathname, searchParams } = url;
+  if (pathname === '/api/services') {
+    const services = traces.services();
+    return found(services, services.length);
+  }
+  const operationsOf = /^\/api\/services\/([^/]+)\/operations$/.exec(pathname);
+  if (operationsOf !== null) {
+    const names = [...new Set(traces.operations(decode(operationsOf[1])).map((each) => each.name))];
+    return found(names, names.length);
+  }
+  if (pathname === '/api/operations') {
+    const service = searchParams.get('service');
+    if (!service) throw new HttpError(400, 'parameter service is needed');
+    const kind = searchParams.get('spanKind');
+    const operations = traces.operations(service).filter((each) => !kind || each.spanKind === kind);
+    return found(operations, operations.length);
+  }
+  if (pathname === '/api/traces') return search(traces, searchParams, nowMs);
+  const one = /^\/api\/traces\/([^/]+)$/.exec(pathname);
+  if (one !== null) return found([toJaegerTrace(wholeTrace(traces, decode(one[1])))], 0);
+  if (pathname === '/api/dependencies') return dependencies(traces, searchParams, nowMs);
+  return undefined;
+}
+
+function decode(text: string | undefined): string {
+  try {
+    return decodeURIComponent(text ?? '');
+  } catch {
+    throw new HttpError(400, 'the path is not valid percent-encoding');
+  }
+}
+
+/** Every span of a trace; 400 for what is no id, 404 for an unknown one. */
+export function wholeTrace(traces: TraceStore, idText: string) {
+  const id = parseTraceId(idText);
+  if (id === undefined) throw new HttpError(400, 'a trace id is 1 to 32 hexadecimal digits');
+  const spans = traces.trace(id);
+  if (spans.length === 0) throw new HttpError(404, 'trace not found');
+  return spans;
+}
+
+function search(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+  const ids = params.getAll('traceID');
+  if (ids.length > 0) {
+    const wanted = ids.slice(0, 100).map((id) => {
+      const parsed = parseTraceId(id);
+      if (parsed === undefined) throw new HttpError(400, `"${id}" is no trace id`);
+      return traces.trace(parsed);
+    });
+    return found(wanted.filter((spans) => spans.length > 0).map(toJaegerTrace), 0);
+  }
+  return found(traces.find(traceQuery(params, nowMs)).map(toJaegerTrace), 0);
+}
+
+function dependencies(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+  const endMs = milliseconds(params, 'endTs') ?? nowMs;
+  const lookbackMs = milliseconds(params, 'lookback') ?? DEPENDENCIES_LOOKBACK_MS;
+  const { edges } = traces.graph({ startUs: (endMs - lookbackMs) * 1000, endUs: endMs * 1000 });
+  const links = edges.map((edge) => ({ parent: edge.caller, child: edge.callee, callCount: edge.requests }));
+  return found(links, 0);
+}
+
+function milliseconds(params: URLSearchParams, name: string): number | undefined {
+  const text = params.get(name);
+  if (text === null || text === '') return undefined;
+  if (!/^\d{1,13}$/.test(text)) throw new HttpError(400, `${name} must be whole milliseconds`);
+  return Number(text);
+}
