@@ -39,19 +39,19 @@ export function endpointsOf(
 ): readonly Endpoint[] {
   const found = new Map<string, Endpoint>();
   for (const { object } of slices) {
-    if (object['addressType'] === 'FQDN') continue;
-    const target = objectsOf(object['ports']).find(
-      (entry) => (textOf(entry['name']) ?? '') === port.name && (entry['protocol'] ?? 'TCP') === 'TCP',
+    if (object.addressType === 'FQDN') continue;
+    const target = objectsOf(object.ports).find(
+      (entry) => (textOf(entry.name) ?? '') === port.name && (entry.protocol ?? 'TCP') === 'TCP',
     );
-    const targetPort = portOf(target?.['port']);
+    const targetPort = portOf(target?.port);
     if (targetPort === undefined) continue;
-    for (const entry of objectsOf(object['endpoints'])) {
-      const conditions = recordOf(entry['conditions']);
-      const ready = conditions['ready'] !== false;
-      const draining = conditions['terminating'] === true && conditions['serving'] === true;
+    for (const entry of objectsOf(object.endpoints)) {
+      const conditions = recordOf(entry.conditions);
+      const ready = conditions.ready !== false;
+      const draining = conditions.terminating === true && conditions.serving === true;
       if (!ready && !draining) continue;
-      const health = ready && conditions['terminating'] !== true ? 'ready' : 'draining';
-      for (const address of Array.isArray(entry['addresses']) ? entry['addresses'] : []) {
+      const health = ready && conditions.terminating !== true ? 'ready' : 'draining';
+      for (const address of Array.isArray(entry.addresses) ? entry.addresses : []) {
         if (typeof address !== 'string' || address === '') continue;
         const endpoint = makeEndpoint(service.namespace, entry, address, targetPort, health, context);
         if (found.get(endpoint.key)?.health !== 'ready') found.set(endpoint.key, endpoint);
@@ -69,16 +69,16 @@ function makeEndpoint(
   health: Endpoint['health'],
   context: EndpointContext,
 ): Endpoint {
-  const ref = recordOf(entry['targetRef']);
-  const name = ref['kind'] === 'Pod' ? textOf(ref['name']) : undefined;
-  const pod = name === undefined ? undefined : `${textOf(ref['namespace']) ?? namespace}/${name}`;
+  const ref = recordOf(entry.targetRef);
+  const name = ref.kind === 'Pod' ? textOf(ref.name) : undefined;
+  const pod = name === undefined ? undefined : `${textOf(ref.namespace) ?? namespace}/${name}`;
   const workload = pod === undefined ? undefined : context.workloads.get(pod);
   const going = workload?.terminating === true;
   return {
     ...podEndpoint(workload, address, port, context),
     pod,
-    node: textOf(entry['nodeName']) ?? workload?.node,
-    zone: textOf(entry['zone']) ?? workload?.zone,
+    node: textOf(entry.nodeName) ?? workload?.node,
+    zone: textOf(entry.zone) ?? workload?.zone,
     health: going ? 'draining' : health,
   };
 }

@@ -23,17 +23,17 @@ export function readServices(services: readonly SourcedObject[]): Map<string, Se
   const found = new Map<string, ServiceInfo>();
   for (const sourced of services) {
     const spec = recordOf(sourced.object.spec);
-    if (spec['type'] === 'ExternalName') continue;
+    if (spec.type === 'ExternalName') continue;
     const annotations = stringMap(sourced.object.metadata.annotations);
     const opaque = portList(annotations.get(ANNOTATIONS.opaquePorts));
-    const listed = Array.isArray(spec['clusterIPs']) ? spec['clusterIPs'] : [];
-    const ips = [spec['clusterIP'], ...listed].map(textOf).filter((ip) => ip !== undefined);
+    const listed = Array.isArray(spec.clusterIPs) ? spec.clusterIPs : [];
+    const ips = [spec.clusterIP, ...listed].map(textOf).filter((ip) => ip !== undefined);
     const byPort = new Map<number, ServicePort>();
-    for (const entry of objectsOf(spec['ports'])) {
-      const port = portOf(entry['port']);
-      if (port === undefined || (entry['protocol'] ?? 'TCP') !== 'TCP' || byPort.has(port)) continue;
-      const name = textOf(entry['name']) ?? '';
-      const protocol = opaque.has(port) ? 'tcp' : protocolOf(textOf(entry['appProtocol']), name);
+    for (const entry of objectsOf(spec.ports)) {
+      const port = portOf(entry.port);
+      if (port === undefined || (entry.protocol ?? 'TCP') !== 'TCP' || byPort.has(port)) continue;
+      const name = textOf(entry.name) ?? '';
+      const protocol = opaque.has(port) ? 'tcp' : protocolOf(textOf(entry.appProtocol), name);
       byPort.set(port, { name, port, protocol });
     }
     found.set(namespacedName(sourced.object), {

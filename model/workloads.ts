@@ -14,7 +14,7 @@ export function readWorkloads(
   for (const sourced of pods) {
     const { object } = sourced;
     const status = recordOf(object.status);
-    if (status['phase'] === 'Succeeded' || status['phase'] === 'Failed') continue;
+    if (status.phase === 'Succeeded' || status.phase === 'Failed') continue;
     const spec = recordOf(object.spec);
     const annotations = stringMap(object.metadata.annotations);
     for (const name of [ANNOTATIONS.skipInboundPorts, ANNOTATIONS.opaquePorts]) {
@@ -28,21 +28,21 @@ export function readWorkloads(
         );
       }
     }
-    const node = textOf(spec['nodeName']);
+    const node = textOf(spec.nodeName);
     found.set(namespacedName(object), {
       namespace: namespaceOf(object),
       name: object.metadata.name,
       labels: Object.fromEntries(stringMap(object.metadata.labels)),
       annotations: Object.fromEntries(annotations),
-      serviceAccount: textOf(spec['serviceAccountName']) ?? 'default',
+      serviceAccount: textOf(spec.serviceAccountName) ?? 'default',
       node,
       zone: node === undefined ? undefined : zones.get(node),
       ips: podIps(status),
       meshed: annotations.has(ANNOTATIONS.injected),
-      terminating: object.metadata['deletionTimestamp'] !== undefined,
+      terminating: object.metadata.deletionTimestamp !== undefined,
       containerPorts: [
-        ...objectsOf(spec['initContainers']).filter((one) => one['restartPolicy'] === 'Always'),
-        ...objectsOf(spec['containers']),
+        ...objectsOf(spec.initContainers).filter((one) => one.restartPolicy === 'Always'),
+        ...objectsOf(spec.containers),
       ].flatMap(containerPorts),
     });
   }
@@ -50,16 +50,16 @@ export function readWorkloads(
 }
 
 function podIps(status: Readonly<Record<string, unknown>>): readonly string[] {
-  const many = objectsOf(status['podIPs']).map((one) => textOf(one['ip']));
-  const all = [textOf(status['podIP']), ...many].filter((ip) => ip !== undefined);
+  const many = objectsOf(status.podIPs).map((one) => textOf(one.ip));
+  const all = [textOf(status.podIP), ...many].filter((ip) => ip !== undefined);
   return [...new Set(all)];
 }
 
 function containerPorts(container: Readonly<Record<string, unknown>>): Workload['containerPorts'] {
-  return objectsOf(container['ports']).flatMap((entry) => {
-    const port = portOf(entry['containerPort']);
+  return objectsOf(container.ports).flatMap((entry) => {
+    const port = portOf(entry.containerPort);
     if (port === undefined) return [];
-    const protocol = entry['protocol'] === 'UDP' || entry['protocol'] === 'SCTP' ? entry['protocol'] : 'TCP';
-    return [{ name: textOf(entry['name']), port, protocol }];
+    const protocol = entry.protocol === 'UDP' || entry.protocol === 'SCTP' ? entry.protocol : 'TCP';
+    return [{ name: textOf(entry.name), port, protocol }];
   });
 }

@@ -20,12 +20,12 @@ export function readGrants(grants: readonly SourcedObject[]): Grants {
   const allowed = new Set<string>();
   for (const { object } of grants) {
     const spec = recordOf(object.spec);
-    for (const from of objectsOf(spec['from'])) {
-      if (from['group'] !== 'gateway.networking.k8s.io' || from['kind'] !== 'HTTPRoute') continue;
-      for (const to of objectsOf(spec['to'])) {
-        if (to['group'] !== '' || to['kind'] !== 'Service') continue;
-        const name = typeof to['name'] === 'string' && to['name'] !== '' ? to['name'] : '*';
-        allowed.add(`${String(from['namespace'])} ${namespaceOf(object)} ${name}`);
+    for (const from of objectsOf(spec.from)) {
+      if (from.group !== 'gateway.networking.k8s.io' || from.kind !== 'HTTPRoute') continue;
+      for (const to of objectsOf(spec.to)) {
+        if (to.group !== '' || to.kind !== 'Service') continue;
+        const name = typeof to.name === 'string' && to.name !== '' ? to.name : '*';
+        allowed.add(`${String(from.namespace)} ${namespaceOf(object)} ${name}`);
       }
     }
   }
