@@ -24,14 +24,16 @@ export function pickEndpoint(
 ): Picked {
   const whole = poolOf(cluster);
   if (whole.size === 0) return 'no-endpoints';
+  // Taken once: a second look at the pool must not use up another turn.
+  const turn = cluster.policy.loadBalancer.policy === 'RoundRobin' ? state.roundRobin(cluster.name) : 0;
   if (tried === undefined || tried.length === 0) {
-    const first = pickFrom(cluster, whole, request, sourceAddress, state, now, random, true);
+    const first = pickFrom(cluster, whole, request, sourceAddress, state, now, random, turn, true);
     if (first !== undefined) return first;
   }
   const kept = withoutEjected(cluster, whole, state);
   if (kept.size === 0) return 'all-ejected';
   const pool = tried === undefined ? kept : untried(kept, whole, tried);
-  return pickFrom(cluster, pool, request, sourceAddress, state, now, random, false) ?? 'no-endpoints';
+  return pickFrom(cluster, pool, request, sourceAddress, state, now, random, turn, false) ?? 'no-endpoints';
 }
 
 function untried(kept: Pool, whole: Pool, tried: readonly string[]): Pool {
@@ -49,6 +51,7 @@ function pickFrom(
   state: DecisionState,
   now: number,
   random: Random,
+  turn: number,
   sound: boolean,
 ): Endpoint | undefined {
   const { policy, hash } = cluster.policy.loadBalancer;
@@ -61,7 +64,7 @@ function pickFrom(
     if (a === b) return a;
     return cost(cluster, b, state, now) < cost(cluster, a, state, now) ? b : a;
   }
-  if (policy === 'RoundRobin') chosen = pool.endpoints[state.roundRobin(name) % pool.size];
+  if (policy === 'RoundRobin') chosen = pool.endpoints[turn % pool.size];
   else if (policy === 'Random') chosen = pool.random(random);
   else {
     const key = request === undefined || hash === undefined ? sourceAddress : hashInput(hash, request);
