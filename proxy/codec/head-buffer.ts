@@ -42,7 +42,7 @@ export class HeadBuffer {
     }
     const end = source.indexOf(HEAD_END, searchFrom);
     if (end < 0) return this.#incomplete(source, from, searchFrom);
-    if (end + 4 - from > this.#bytesMax) return this.#tooLarge();
+    if (end + 4 - from > this.#bytesMax) return this.#tooLarge(source, from);
     const found = { text: source.toString('latin1', from, end + 2), bytes: source, next: end + 4 };
     // The rest of a held buffer goes on as its own: the next head must not overwrite it.
     this.#held = undefined;
@@ -52,7 +52,7 @@ export class HeadBuffer {
   }
 
   #incomplete(source: Buffer, from: number, searchFrom: number): HeadFault | undefined {
-    if (source.length - from > this.#bytesMax) return this.#tooLarge();
+    if (source.length - from > this.#bytesMax) return this.#tooLarge(source, from);
     // An end of head that will never come is not waited for.
     const fault = bareLineEnd(source, Math.max(from, searchFrom));
     if (fault !== undefined) return fault;
@@ -75,7 +75,10 @@ export class HeadBuffer {
     this.#length = needed;
   }
 
-  #tooLarge(): HeadFault {
+  /** The same verdict in whatever pieces the head came: what breaks the rules before the limit counts first. */
+  #tooLarge(source: Buffer, from: number): HeadFault {
+    const fault = bareLineEnd(source.subarray(from, from + this.#bytesMax), 0);
+    if (fault !== undefined) return fault;
     return { fault: 'headers-too-large', message: `the head is larger than ${this.#bytesMax} bytes` };
   }
 }

@@ -4,6 +4,7 @@ import type { HeadFault } from '../codec/fields.ts';
 import { HeadBuffer } from '../codec/head-buffer.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 import { parseRequestHead, type RequestHead } from '../codec/request-head.ts';
+import { resetStream } from '../tls/reset.ts';
 import { faultAnswer, timeoutAnswer } from './answers.ts';
 import { Deadline, type Deadlines } from './deadlines.ts';
 import { Writer } from './writer.ts';
@@ -158,8 +159,7 @@ export class ServerConnection implements BodySink {
   /** The response can't be completed: the client must not take it for whole. */
   cut(): void {
     this.#exchange = undefined;
-    if (this.stream.resetAndDestroy !== undefined) this.stream.resetAndDestroy();
-    else this.stream.destroy();
+    resetStream(this.stream);
   }
 
   /** Gives the stream away, for a tunnel, with what was read of it already. */

@@ -1,7 +1,7 @@
 import { TOKEN } from '../codec/fields.ts';
 
 /** What a client's first bytes are. `http2` with prior knowledge and `tls` are carried as they are. */
-export type Detected = 'http1' | 'http2' | 'tls' | 'opaque';
+export type Detected = 'http1' | 'http2' | 'tls' | 'opaque' | 'silent';
 
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const TLS_HANDSHAKE = 22;
@@ -41,6 +41,7 @@ function requestLine(bytes: Buffer): Detected | undefined {
 
 /** What a request line that is longer than the time or room to look at it is taken for. */
 export function detectUndecided(bytes: Buffer): Detected {
+  if (bytes.length === 0) return 'silent';
   const space = bytes.indexOf(0x20);
   if (space < 1 || space > METHOD_CHARS_MAX) return 'opaque';
   return KNOWN_METHODS.has(bytes.toString('latin1', 0, space)) ? 'http1' : 'opaque';

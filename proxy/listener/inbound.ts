@@ -11,8 +11,9 @@ import type { ExchangeStages } from '../http/exchange-stages.ts';
 import type { Meant } from '../route/outbound.ts';
 import type { StackContext } from '../stack-context.ts';
 import { readClientHello } from '../tls/client-hello.ts';
+import { resetStream } from '../tls/reset.ts';
 import { MeshTlsServer } from '../tls/server.ts';
-import { OpaqueRelay, type OpaqueStages, resetStream } from '../upstream/opaque.ts';
+import { OpaqueRelay, type OpaqueStages } from '../upstream/opaque.ts';
 import type { OpenStreams } from './connections.ts';
 import { type Detected, detect, detectUndecided } from './detect.ts';
 import { plainAddress } from './outbound.ts';
@@ -32,9 +33,10 @@ export interface InboundTarget {
   readonly app: Meant | undefined;
 }
 
-type First = Detected | 'mesh' | 'silence';
+type First = Detected | 'mesh';
 
 const CONFIG_POLL_MS = 20;
+const TLS_HANDSHAKE = 22;
 
 /**
  * The peers' side of one port. Only a TLS hello with the mesh's marker is terminated; what else may come in is for the
@@ -118,7 +120,7 @@ export class InboundListener {
         timeoutMs: serverFirst ? this.#settings().detectionTimeoutMs : limits.helloReadMs,
         bytesMax: limits.helloBytesMax,
         judge: judgeHello,
-        undecided: (bytes) => (bytes.length === 0 ? 'silence' : 'opaque'),
+        undecided: (bytes) => (bytes.length === 0 ? 'silent' : 'opaque'),
       },
       (first, ended) => this.#decided(stream, mode, protocol, first, ended),
     );
@@ -133,8 +135,7 @@ export class InboundListener {
   ): void {
     const { telemetry } = this.#context.deps;
     if (first === 'mesh') {
-      if (this.#tls.ready) this.#tls.accept(stream);
-      else resetStream(stream);
+      this.#terminate(stream);
       return;
     }
     if (mode === 'STRICT') {
@@ -144,7 +145,7 @@ export class InboundListener {
     }
     telemetry.connection('inbound', first === 'tls' ? 'opaque' : 'plaintext');
     if (first === 'tls') this.#relay(stream, ended);
-    else if (first === 'silence') this.#relay(stream, undefined);
+    else if (first === 'silent') this.#relay(stream, ended, true);
     else this.#plain(stream, protocol, ended);
   }
 
@@ -170,9 +171,14 @@ export class InboundListener {
       },
       (detected, rest) => {
         if (detected === 'http1') this.#serve(stream, undefined);
-        else this.#relay(stream, rest);
+        else this.#relay(stream, rest, detected === 'silent');
       },
     );
+  }
+
+  #terminate(stream: ByteStream): void {
+    if (this.#tls.ready) this.#tls.accept(stream);
+    else resetStream(stream);
   }
 
   #onPeer(stream: ByteStream, peer: string, protocol: string): void {
@@ -188,8 +194,18 @@ export class InboundListener {
     this.#streams.serveHttp(stream, client, this.#stages.http(this.#app(stream)), limits, deadlines);
   }
 
-  #relay(stream: ByteStream, first: Buffer | undefined): void {
-    new OpaqueRelay(this.#context, this.#stages.opaque(this.#app(stream)), stream, first).start();
+  #relay(stream: ByteStream, first: Buffer | undefined, silent = false): void {
+    const late = {
+      judge: judgeLate,
+      undecided: detectUndecided,
+      take: (verdict: First) => {
+        if (verdict === 'mesh') this.#terminate(stream);
+        else if (verdict === 'http1') this.#serve(stream, undefined);
+        return verdict === 'mesh' || verdict === 'http1';
+      },
+    };
+    const stages = this.#stages.opaque(this.#app(stream));
+    new OpaqueRelay(this.#context, stages, stream, first, silent ? late : undefined).start();
   }
 
   #app(stream: ByteStream): Meant {
@@ -219,6 +235,11 @@ function judgeHello(bytes: Buffer): First | undefined {
     case 'invalid':
       return 'opaque';
   }
+}
+
+/** A client that was silent at first may be anything still: mesh, the app's own TLS, HTTP, or opaque. */
+function judgeLate(bytes: Buffer): First | undefined {
+  return bytes[0] === TLS_HANDSHAKE ? judgeHello(bytes) : detect(bytes);
 }
 
 function destroyStream(this: ByteStream): void {

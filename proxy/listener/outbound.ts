@@ -5,7 +5,8 @@ import type { ExchangeStages } from '../http/exchange-stages.ts';
 import type { ServerConnection, ServerExchange } from '../http/server-connection.ts';
 import type { Meant } from '../route/outbound.ts';
 import type { StackContext } from '../stack-context.ts';
-import { OpaqueRelay, type OpaqueStages, resetStream } from '../upstream/opaque.ts';
+import { resetStream } from '../tls/reset.ts';
+import { OpaqueRelay, type OpaqueStages } from '../upstream/opaque.ts';
 import { ConnectRequest } from './connect-request.ts';
 import type { OpenStreams } from './connections.ts';
 import { type Detected, detect, detectUndecided } from './detect.ts';
@@ -109,14 +110,24 @@ export class OutboundListener {
       },
       (detected, ended) => {
         if (detected === 'http1') this.#serve(stream, this.#stages.http(meant));
-        else this.#relay(stream, meant, ended);
+        else this.#relay(stream, meant, ended, detected === 'silent');
       },
     );
   }
 
-  #relay(stream: ByteStream, meant: Meant, first: Buffer | undefined): void {
+  #relay(stream: ByteStream, meant: Meant, first: Buffer | undefined, silent = false): void {
     this.#context.deps.telemetry.connection('outbound', 'opaque');
-    new OpaqueRelay(this.#context, this.#stages.opaque(meant, stream), stream, first).start();
+    // A client that has said nothing may still turn out to speak HTTP, if its server doesn't speak first.
+    const late = {
+      judge: detect,
+      undecided: detectUndecided,
+      take: (detected: Detected) => {
+        if (detected === 'http1') this.#serve(stream, this.#stages.http(meant));
+        return detected === 'http1';
+      },
+    };
+    const stages = this.#stages.opaque(meant, stream);
+    new OpaqueRelay(this.#context, stages, stream, first, silent ? late : undefined).start();
   }
 
   #serve(

@@ -12,7 +12,7 @@ export interface PeekOptions<Verdict> {
 
 /**
  * Looks at the first bytes of a stream and puts them back. `done` is called once, with the stream paused, unless the
- * stream closes first. `ended` are bytes that could not be put back because the sender has finished.
+ * stream closes or the look is cancelled first. `ended` are bytes that could not be put back because the sender has finished.
  */
 export function peek<Verdict>(
   stream: ByteStream,
@@ -48,5 +48,10 @@ export function peek<Verdict>(
   deadlines.arm(deadline, options.timeoutMs);
   // Whoever had the stream before may have paused it.
   stream.resume();
-  return { cancel: stop };
+  return {
+    cancel: () => {
+      stop();
+      if (held.length > 0 && !stream.readableEnded) stream.unshift(held);
+    },
+  };
 }

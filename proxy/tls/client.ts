@@ -4,6 +4,7 @@ import type { ByteStream } from '../../common/net.ts';
 import type { Credentials } from '../stage.ts';
 import type { ClientContexts } from './contexts.ts';
 import { isCurrent, spiffeIdOf } from './names.ts';
+import { carriedBy } from './reset.ts';
 
 export interface MeshTlsTarget {
   /** SPIFFE IDs that the peer may present. */
@@ -45,6 +46,7 @@ export function meshTlsConnect(
     // The name is the SPIFFE ID, which is checked below, after the handshake, in one place.
     checkServerIdentity: () => undefined,
   } as tls.ConnectionOptions);
+  carriedBy(secure, stream);
   secure.once('secureConnect', () => settle(verify(secure, target, wallMs())));
   secure.once('error', (error: NodeJS.ErrnoException) => {
     // The chain did not verify: somebody else answers there.

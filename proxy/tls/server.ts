@@ -6,6 +6,7 @@ import { parseSpiffeId } from '../../common/spiffe.ts';
 import type { Credentials } from '../stage.ts';
 import { contextOptions } from './contexts.ts';
 import { isCurrent, spiffeIdOf } from './names.ts';
+import { carriedBy } from './reset.ts';
 
 export interface AcceptedPeer {
   readonly stream: tls.TLSSocket;
@@ -29,6 +30,8 @@ export interface MeshTlsServerOptions {
 export class MeshTlsServer {
   readonly #options: MeshTlsServerOptions;
   #server: tls.Server | undefined;
+  /** Streams in their handshake, by both ends' addresses: `tls.Server` doesn't say what carries a socket. */
+  readonly #carriers = new Map<string, ByteStream>();
 
   constructor(options: MeshTlsServerOptions) {
     this.#options = options;
@@ -46,6 +49,11 @@ export class MeshTlsServer {
 
   /** Takes a stream whose ClientHello is still to be read. */
   accept(stream: ByteStream): void {
+    const key = addressesOf(stream);
+    this.#carriers.set(key, stream);
+    stream.once('close', () => {
+      if (this.#carriers.get(key) === stream) this.#carriers.delete(key);
+    });
     this.#server?.emit('connection', stream);
   }
 
@@ -66,6 +74,8 @@ export class MeshTlsServer {
       onRefused(messageOf(error));
     });
     server.on('secureConnection', (socket) => {
+      const carrier = this.#carriers.get(addressesOf(socket));
+      if (carrier !== undefined) carriedBy(socket, carrier);
       const peer = this.#verify(socket);
       if (peer === undefined || typeof socket.alpnProtocol !== 'string') {
         onRefused('the client certificate names no workload of this trust domain');
@@ -86,6 +96,10 @@ export class MeshTlsServer {
     if (peer === undefined) return undefined;
     return parseSpiffeId(peer)?.trustDomain === this.#options.trustDomain() ? peer : undefined;
   }
+}
+
+function addressesOf(stream: ByteStream): string {
+  return `${stream.remoteAddress}|${stream.remotePort}|${stream.localAddress}|${stream.localPort}`;
 }
 
 /** The first protocol of a mesh client's offer that we speak; none of them ends the handshake with an alert. */

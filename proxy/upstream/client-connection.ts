@@ -5,6 +5,7 @@ import type { EngineLimits } from '../codec/limits.ts';
 import { parseResponseHead, type ResponseHead } from '../codec/response-head.ts';
 import { Deadline, type Deadlines } from '../http/deadlines.ts';
 import { Writer } from '../http/writer.ts';
+import { resetStream } from '../tls/reset.ts';
 
 /** Takes one response as it comes. */
 export interface ResponseSink {
@@ -118,8 +119,7 @@ export class ClientConnection implements BodySink {
   /** Ends the exchange and the connection with it: the peer sees that nobody waits any more. */
   abandon(): void {
     this.#sink = undefined;
-    if (this.stream.resetAndDestroy !== undefined) this.stream.resetAndDestroy();
-    else this.stream.destroy();
+    resetStream(this.stream);
   }
 
   /** Gives the stream away, for a tunnel. */

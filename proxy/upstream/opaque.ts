@@ -6,9 +6,11 @@ import { Fields } from '../codec/fields.ts';
 import { RequestHead } from '../codec/request-head.ts';
 import { Deadline } from '../http/deadlines.ts';
 import type { Forwarding, Routing } from '../http/exchange-stages.ts';
+import { peek } from '../listener/peek.ts';
 import type { PoolTarget } from '../pool/pool.ts';
 import type { StackContext } from '../stack-context.ts';
 import type { AttemptHandle } from '../stage.ts';
+import { resetStream } from '../tls/reset.ts';
 import type { Connected, FailedAttempt } from './connect.ts';
 import { startTunnel } from './tunnel.ts';
 
@@ -24,6 +26,14 @@ export interface OpaqueStages {
   target(forwarding: Forwarding, endpoint: Endpoint | undefined): PoolTarget | FailedAttempt;
 }
 
+/** Looks at what a client that was silent says at last, while its server may still speak first. */
+export interface LateWords<Verdict> {
+  readonly judge: (bytes: Buffer) => Verdict | undefined;
+  readonly undecided: (bytes: Buffer) => Verdict;
+  /** Takes the client over, where what it said isn't opaque after all; false leaves it here. */
+  readonly take: (verdict: Verdict) => boolean;
+}
+
 /** What `afterAttempt` reads of a connection that isn't a request. */
 function connectionView(source: string | undefined): RequestHead {
   const view = new RequestHead('CONNECT', 1, new Fields(''));
@@ -35,12 +45,13 @@ function connectionView(source: string | undefined): RequestHead {
  * Carries one opaque connection: routed and connected once, to another endpoint where the first can't be reached, then
  * bytes both ways. A client that can't be served is reset, which is the only answer an unknown protocol has.
  */
-export class OpaqueRelay {
+export class OpaqueRelay<Verdict = never> {
   readonly #context: StackContext;
   readonly #stages: OpaqueStages;
   readonly #client: ByteStream;
   /** Bytes that were read and could not be put back, of a client that has finished sending. */
   readonly #first: Buffer | undefined;
+  readonly #late: LateWords<Verdict> | undefined;
   readonly #tried: string[] = [];
   readonly #timer: Deadline;
   #cancelDial: (() => void) | undefined;
@@ -48,7 +59,14 @@ export class OpaqueRelay {
   #attempts = 0;
   #over = false;
 
-  constructor(context: StackContext, stages: OpaqueStages, client: ByteStream, first: Buffer | undefined) {
+  constructor(
+    context: StackContext,
+    stages: OpaqueStages,
+    client: ByteStream,
+    first: Buffer | undefined,
+    late?: LateWords<Verdict>,
+  ) {
+    this.#late = late;
     this.#context = context;
     this.#stages = stages;
     this.#client = client;
@@ -87,13 +105,15 @@ export class OpaqueRelay {
       this.#failed(forwarding, handle, target);
       return;
     }
+    let answered = false;
     const dial = this.#context.pool.openTunnel(target, (result) => {
+      answered = true;
       this.#cancelDial = undefined;
       if ('failure' in result) this.#failed(forwarding, handle, result);
       else this.#connected(result, handle, release);
     });
     const { release } = dial;
-    if (this.#over) return;
+    if (answered || this.#over) return;
     this.#cancelDial = () => {
       dial.cancel();
       handle.settle(gone());
@@ -143,12 +163,62 @@ export class OpaqueRelay {
     handle.settle({ kind: 'response', status: 200, appRefused: false });
     this.#client.off('error', this.#onClientGone);
     this.#client.off('close', this.#onClientGone);
-    if (this.#first !== undefined) stream.write(this.#first);
-    startTunnel(this.#client, stream, this.#context.deadlines, this.#context.limits.tunnelIdleMs, () => {
+    const done = () => {
       handle.finish();
       release();
       this.#finish();
+    };
+    if (this.#late === undefined) this.#tunnel(stream, this.#first, done);
+    else this.#awaitWords(stream, this.#late, done);
+  }
+
+  /** First bytes from either side decide what this connection is. */
+  #awaitWords(stream: ByteStream, late: LateWords<Verdict>, done: () => void): void {
+    const client = this.#client;
+    const { deadlines, limits } = this.#context;
+    const common = { timeoutMs: limits.tunnelIdleMs, bytesMax: limits.helloBytesMax };
+    const gone = () => {
+      settle();
+      fromClient.cancel();
+      fromServer.cancel();
+      resetStream(client);
+      resetStream(stream);
+      done();
+    };
+    const settle = () => {
+      client.off('close', gone);
+      stream.off('close', gone);
+    };
+    const fromServer = peek(
+      stream,
+      deadlines,
+      { ...common, judge: () => 'spoke', undecided: () => 'spoke' },
+      (_spoke, ended) => {
+        settle();
+        fromClient.cancel();
+        if (ended !== undefined) client.write(ended);
+        this.#tunnel(stream, undefined, done);
+      },
+    );
+    const fromClient = peek(client, deadlines, { ...common, ...late }, (verdict, ended) => {
+      settle();
+      fromServer.cancel();
+      if (ended === undefined && late.take(verdict)) {
+        stream.on('error', () => stream.destroy());
+        stream.destroy();
+        done();
+      } else {
+        this.#tunnel(stream, ended, done);
+      }
     });
+    client.on('error', () => client.destroy());
+    client.once('close', gone);
+    stream.once('close', gone);
+  }
+
+  #tunnel(stream: ByteStream, first: Buffer | undefined, done: () => void): void {
+    if (first !== undefined) stream.write(first);
+    startTunnel(this.#client, stream, this.#context.deadlines, this.#context.limits.tunnelIdleMs, done);
   }
 
   #refuse(failure: MeshFailure): void {
@@ -157,7 +227,6 @@ export class OpaqueRelay {
       reason: failure.code,
       message: failure.message,
     });
-    this.#client.off('close', this.#onClientGone);
     resetStream(this.#client);
     this.#finish();
   }
@@ -187,11 +256,4 @@ function gone(): AttemptOutcome {
       message: 'the client left before it was connected',
     },
   };
-}
-
-/** Ends a stream so that its peer notices a refusal, and not an empty answer. */
-export function resetStream(stream: ByteStream): void {
-  stream.on('error', () => stream.destroy());
-  if (stream.resetAndDestroy !== undefined) stream.resetAndDestroy();
-  else stream.destroy();
 }

@@ -1,5 +1,6 @@
 import type { ByteStream } from '../../common/net.ts';
 import { Deadline, type Deadlines } from '../http/deadlines.ts';
+import { resetStream } from '../tls/reset.ts';
 
 export interface TunnelBytes {
   /** Client to upstream. */
@@ -60,7 +61,7 @@ function carry(from: ByteStream, to: ByteStream, touch: () => void, closed: () =
   from.on('error', () => from.destroy());
   from.once('close', () => {
     // Gone without FIN: the other side must not take what it got for the whole.
-    if (!ended || !from.writableFinished) cut(to);
+    if (!ended || !from.writableFinished) resetStream(to);
     closed();
   });
   if (from.readableEnded) {
@@ -68,16 +69,10 @@ function carry(from: ByteStream, to: ByteStream, touch: () => void, closed: () =
     to.end();
   }
   if (from.destroyed) {
-    cut(to);
+    resetStream(to);
     queueMicrotask(closed);
   } else {
     from.resume();
   }
   return () => bytes;
-}
-
-function cut(stream: ByteStream): void {
-  if (stream.destroyed) return;
-  if (stream.resetAndDestroy !== undefined) stream.resetAndDestroy();
-  else stream.destroy();
 }

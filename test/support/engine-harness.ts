@@ -66,9 +66,11 @@ export class EngineHarness {
   readonly net = new MemoryNetwork();
   readonly fakes = makeFakes();
   readonly stack: Stack;
+  #onStream: ((stream: ByteStream) => void) | undefined;
 
   constructor(limits: Partial<EngineLimits> = {}) {
     const listen: Listen = (address, onStream) => {
+      this.#onStream = onStream;
       const handle = this.net.listen(address.host, address.port, onStream);
       return Promise.resolve({
         ...address,
@@ -91,6 +93,13 @@ export class EngineHarness {
       { host: SIDECAR_HOST, port: 8_080 },
       { containerPort: 8_080, app: { host: APP_HOST, port: 9_000 }, ...target },
     );
+  }
+
+  /** Connections to `host:port` arrive at the last listener with that as their own address, as captured ones do. */
+  capture(host: string, port: number): void {
+    const onStream = this.#onStream;
+    if (onStream === undefined) throw new Error('nothing listens yet');
+    this.net.listen(host, port, onStream);
   }
 
   /** An app: each connection it gets, as a talker. */

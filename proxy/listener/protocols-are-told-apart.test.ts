@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { EngineHarness, type Talker } from '../../test/support/engine-harness.ts';
+import { readClientHello } from '../tls/client-hello.ts';
+import { detect } from './detect.ts';
+
+let harness: EngineHarness;
+let apps: Talker[];
+
+beforeEach(async () => {
+  harness = new EngineHarness();
+  await harness.outbound('transparent');
+  apps = harness.app();
+  harness.capture('10.96.0.5', 80);
+  harness.service({ host: '10.96.0.5' });
+});
+
+afterEach(async () => {
+  await harness.close();
+  assert.equal(harness.fakes.policy.inFlightNow, 0);
+  assert.equal(harness.stack.stats().active, 0);
+});
+
+async function say(text: string): Promise<Talker> {
+  const client = harness.dial(80, '10.96.0.5');
+  client.say(text);
+  await harness.run();
+  return client;
+}
+
+test('the address that was dialled is the destination, and HTTP on it is routed', async () => {
+  const client = await say('GET /a HTTP/1.1\r\nHost: whatever\r\n\r\n');
+  assert.match(apps[0]?.heard ?? '', /^GET \/a HTTP\/1\.1\r\nHost: whatever\r\n[\s\S]*traceparent/);
+  apps[0]?.say('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  await harness.run();
+  assert.match(client.heard, /ok$/);
+});
+
+test('HTTP in single bytes is HTTP', async () => {
+  const client = await say('');
+  for (const char of 'GET / HTTP/1.1\r\nHost: a\r\n\r\n') {
+    client.say(char);
+    await harness.clock.advance(1);
+  }
+  assert.match(apps[0]?.heard ?? '', /traceparent/);
+  client.stream.destroy();
+});
+
+test('HTTP/1.0 without Host goes to the dialled address, which the app is told', async () => {
+  const client = await say('GET / HTTP/1.0\r\n\r\n');
+  assert.match(apps[0]?.heard ?? '', /^GET \/ HTTP\/1\.1\r\nhost: 10\.96\.0\.5:80\r\n/);
+  client.stream.destroy();
+});
+
+test('other protocols pass as they are', async () => {
+  for (const bytes of [
+    'EHLO mail\r\n',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0',
+    '*1\r\n$4\r\nPING\r\n',
+    '\x16\x03\x01\0\x05hello',
+  ]) {
+    const client = await say(bytes);
+    const app = apps.at(-1);
+    assert.equal(app?.heard, bytes);
+    app?.say('answer');
+    await harness.run();
+    assert.equal(client.heard, 'answer');
+    client.stream.end();
+    app?.stream.end();
+    await harness.run();
+  }
+});
+
+test('a declared protocol is believed: tcp is not looked at, http is not waited for', async () => {
+  harness.service({ host: '10.96.0.5', protocol: 'tcp' });
+  const raw = await say('GET / HTTP/1.1\r\n');
+  assert.equal(apps[0]?.heard, 'GET / HTTP/1.1\r\n');
+  raw.stream.destroy();
+  harness.service({ host: '10.96.0.5', protocol: 'http' });
+  const broken = await say('EHLO mail\r\n\r\n');
+  assert.match(broken.heard, /^HTTP\/1\.1 400 /);
+});
+
+test('after silence the server may speak first', async () => {
+  const client = await say('');
+  assert.equal(apps.length, 0);
+  await harness.clock.advance(150);
+  apps[0]?.say('220 ready\r\n');
+  await harness.run();
+  assert.equal(client.heard, '220 ready\r\n');
+  client.say('GET looks like a word\r\n');
+  await harness.run();
+  assert.equal(apps[0]?.heard, 'GET looks like a word\r\n');
+  client.stream.end();
+  apps[0]?.stream.end();
+});
+
+test('a client that was silent and then speaks HTTP first is routed all the same', async () => {
+  const client = await say('');
+  await harness.clock.advance(150);
+  assert.equal(apps.length, 1);
+  client.say('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await harness.run();
+  assert.equal(apps[0]?.heard, '');
+  assert.match(apps[1]?.heard ?? '', /traceparent/);
+  client.stream.destroy();
+});
+
+test('a silent client that leaves takes its connection along', async () => {
+  const client = await say('');
+  await harness.clock.advance(150);
+  client.stream.resetAndDestroy?.();
+  await harness.run();
+  assert.ok(apps[0]?.closed || apps[0]?.error !== undefined);
+});
+
+test('bytes and the end of them at once still arrive', async () => {
+  const client = harness.dial(80, '10.96.0.5');
+  client.say('PING');
+  await harness.run();
+  client.stream.end();
+  await harness.run();
+  assert.equal(apps[0]?.heard, 'PING');
+  assert.equal(apps[0]?.ended, true);
+  apps[0]?.stream.end('PONG');
+  await harness.run();
+  assert.equal(client.heard, 'PONG');
+});
+
+test('an opaque connection that no endpoint takes is reset', async () => {
+  harness.service({ host: '10.96.0.5', protocol: 'tcp', endpoints: [{ address: '10.0.0.66', port: 1 }] });
+  const client = await say('x');
+  await harness.clock.advance(500);
+  assert.equal(client.error, 'ECONNRESET');
+});
+
+test('limit-connections: an opaque connection beyond the limit is reset', async () => {
+  harness.service({ host: '10.96.0.5', protocol: 'tcp', limits: { maxConnections: 1 } });
+  const first = await say('x');
+  const second = await say('y');
+  await harness.clock.advance(500);
+  assert.ok(second.error !== undefined);
+  assert.equal(first.closed, false);
+  first.stream.destroy();
+});
+
+test('a sidecar does not dial itself', async () => {
+  const client = harness.dial();
+  client.say('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await harness.run();
+  assert.ok(client.error !== undefined);
+});
+
+test('inbound without configuration waits for it, then refuses', async () => {
+  await harness.inbound();
+  const { inboundConfig } = harness.fakes.config;
+  harness.fakes.config.inboundConfig = undefined;
+  const early = harness.dial(8_080);
+  early.say('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  const late = harness.dial(8_080);
+  await harness.clock.advance(500);
+  harness.fakes.config.inboundConfig = inboundConfig;
+  await harness.clock.advance(100);
+  assert.match(apps[0]?.heard ?? '', /^GET /);
+  harness.fakes.config.inboundConfig = undefined;
+  late.stream.destroy();
+  const refused = harness.dial(8_080);
+  await harness.clock.advance(1_200);
+  assert.equal(refused.error, 'ECONNRESET');
+  early.stream.destroy();
+});
+
+test('connections beyond the limit are reset', async () => {
+  const small = new EngineHarness({ connectionsMax: 1 });
+  await small.outbound();
+  const first = small.dial();
+  await small.run();
+  const second = small.dial();
+  await small.run();
+  assert.equal(second.error, 'ECONNRESET');
+  assert.equal(first.closed, false);
+  await small.close();
+});
+
+test('detection does not depend on how bytes are split', () => {
+  for (const [text, expected] of [
+    ['GET /a HTTP/1.1\r\n', 'http1'],
+    ['BREW /pot HTTP/1.1\r\n', 'http1'],
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'http2'],
+    ['HELO a\r\n', 'opaque'],
+    ['\x16\x03\x03', 'tls'],
+    ['\x16\x07\x03', 'opaque'],
+    ['\0\x01', 'opaque'],
+  ] as const) {
+    let verdict: string | undefined;
+    for (let length = 1; length <= text.length && verdict === undefined; length++) {
+      verdict = detect(Buffer.from(text.slice(0, length), 'latin1'));
+    }
+    assert.equal(verdict, expected, text);
+  }
+});
+
+function hello(protocols: readonly string[]): Buffer {
+  const list = Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name)])));
+  const alpn = Buffer.concat([Buffer.from([0, 16, 0, list.length + 2, 0, list.length]), list]);
+  const other = Buffer.from([0, 43, 0, 3, 2, 3, 4]);
+  const extensions = Buffer.concat([other, protocols.length > 0 ? alpn : Buffer.alloc(0)]);
+  const body = Buffer.concat([
+    Buffer.from([3, 3]),
+    Buffer.alloc(32, 7),
+    Buffer.from([0, 0, 2, 0x13, 1, 1, 0, extensions.length >> 8, extensions.length & 255]),
+    extensions,
+  ]);
+  return Buffer.concat([Buffer.from([1, 0, body.length >> 8, body.length & 255]), body]);
+}
+
+/** The handshake message in records of at most `size` bytes. */
+function records(message: Buffer, size: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < message.length; at += size) {
+    const part = message.subarray(at, at + size);
+    parts.push(Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part);
+  }
+  return Buffer.concat(parts);
+}
+
+test('a hello is told by its marker, in one record or many, whole or byte by byte', () => {
+  for (const [protocols, expected] of [
+    [['heddle', 'http/1.1'], 'mesh'],
+    [['h2', 'http/1.1'], 'foreign'],
+    [['heddle-tcp'], 'foreign'],
+    [[], 'foreign'],
+  ] as const) {
+    for (const size of [1, 3, 7, 40, 4_000]) {
+      const bytes = records(hello(protocols), size);
+      for (let length = 0; length < bytes.length; length++) {
+        const verdict = readClientHello(bytes.subarray(0, length));
+        assert.ok(verdict === 'more' || verdict === expected);
+      }
+      assert.equal(readClientHello(bytes), expected);
+    }
+  }
+});
+
+test('a mangled hello never reads beyond its bytes', () => {
+  const bytes = records(hello(['heddle', 'http/1.1']), 4_000);
+  for (let at = 0; at < bytes.length; at++) {
+    for (const value of [0, 1, 127, 255]) {
+      const mangled = Buffer.from(bytes);
+      mangled[at] = value;
+      assert.ok(['more', 'mesh', 'foreign', 'invalid'].includes(readClientHello(mangled)));
+    }
+  }
+});

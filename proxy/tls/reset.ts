@@ -1,0 +1,20 @@
+import type { ByteStream } from '../../common/net.ts';
+
+/** Of each TLS stream, the stream that carries it: only that one can be reset. */
+const carriers = new WeakMap<ByteStream, ByteStream>();
+
+/** Notes that `secure` is TLS over `raw`. */
+export function carriedBy(secure: ByteStream, raw: ByteStream): void {
+  carriers.set(secure, raw);
+}
+
+/**
+ * Ends a stream abruptly (RST), so that its peer takes nothing for whole. A TLS stream is reset below TLS: Node's own
+ * `resetAndDestroy` throws on one.
+ */
+export function resetStream(stream: ByteStream): void {
+  if (stream.destroyed) return;
+  const carrier = carriers.get(stream) ?? stream;
+  if (carrier.resetAndDestroy !== undefined) carrier.resetAndDestroy();
+  if (carrier !== stream || carrier.resetAndDestroy === undefined) stream.destroy();
+}
