@@ -1,0 +1,224 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/base.ts';
+import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
+import type {
+  DeepPartial,
+  HeaderMatcher,
+  QueryParameterMatcher,
+  RouteMatch as RouteMatchProto,
+  Route as RouteProto,
+} from '../../common/gen/envoy/config/route/v3/route_components.ts';
+import {
+  HeaderMatcher as HeaderMatcherCodec,
+  QueryParameterMatcher as QueryCodec,
+  RouteAction_ClusterNotFoundResponseCode,
+  Route as RouteCodec,
+  RouteMatch as RouteMatchCodec,
+} from '../../common/gen/envoy/config/route/v3/route_components.ts';
+import type { StringMatcher } from '../../common/gen/envoy/type/matcher/v3/string.ts';
+import type { JsonObject } from '../../common/json.ts';
+import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
+import { escapeHeaderValue, toDuration } from '../../common/wire/values.ts';
+import type { HashKey, RequestPolicy } from '../../model/policy-types.ts';
+import type {
+  HeaderEdit,
+  RouteEntry,
+  RouteMatch,
+  RouteRule,
+  StringMatch,
+  WeightedBackend,
+} from '../../model/snapshot.ts';
+import { compact, heddleMetadata } from './encoding.ts';
+import { requestPolicyMetadata, retryPolicy } from './request-policy.ts';
+
+/** The hash key of a cluster's balancer, which Envoy wants on the route. */
+export type HashKeyOf = (cluster: string) => HashKey | undefined;
+
+/** One entry as one Envoy route: first match wins in both worlds. */
+export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
+  const { rule, match } = entry;
+  return RouteCodec.fromPartial({
+    name: rule.id,
+    match: matchOf(match),
+    ...headerEdits(rule),
+    metadata: heddleMetadata({
+      rule: compact({
+        object: rule.object,
+        index: rule.ruleIndex,
+        createdAtMs: rule.createdAtMs,
+        match: matchIndex(rule, match),
+        matches: rule.matches.length,
+      }),
+      prefix: writtenPrefix(match),
+      requestHeaders: rule.requestHeaders === undefined ? undefined : true,
+      responseHeaders: rule.responseHeaders === undefined ? undefined : true,
+      backends: rule.backends.map(backendMetadata),
+      policy: requestPolicyMetadata(rule.policy),
+      // A direct response has no place for the standard fields of a route action.
+      ...(serves(rule.backends) ? {} : { action: unservedPolicy(rule.policy) }),
+    }),
+    action: serves(rule.backends)
+      ? { $case: 'route', value: routeAction(rule.backends, rule.policy, hashKeyOf) }
+      : { $case: 'directResponse', value: { status: 500 } },
+  });
+}
+
+/** What serves a destination without routes, and its last route in the wildcard packaging. */
+export function defaultRoute(cluster: string, policy: RequestPolicy, hashKeyOf: HashKeyOf): RouteProto {
+  return RouteCodec.fromPartial({
+    name: 'default',
+    match: { pathSpecifier: { $case: 'prefix', value: '/' } },
+    metadata: heddleMetadata({ default: true }),
+    action: {
+      $case: 'route',
+      value: routeAction([{ cluster, weight: 1, invalid: undefined }], policy, hashKeyOf),
+    },
+  });
+}
+
+/** Which of its rule's matches an entry stands for. */
+function matchIndex(rule: RouteRule, match: RouteMatch): number {
+  const same = rule.matches.indexOf(match);
+  return same >= 0 ? same : rule.matches.findIndex((other) => isDeepStrictEqual(other, match));
+}
+
+function serves(backends: readonly WeightedBackend[]): boolean {
+  return backends.some((backend) => backend.weight > 0);
+}
+
+function backendMetadata(backend: WeightedBackend): JsonObject {
+  return compact({ cluster: backend.cluster, weight: backend.weight, invalid: backend.invalid });
+}
+
+function unservedPolicy(policy: RequestPolicy): JsonObject {
+  const { timeouts, retry } = policy;
+  return {
+    requestMs: timeouts.requestMs,
+    backendRequestMs: timeouts.backendRequestMs,
+    idleMs: timeouts.idleMs,
+    attempts: retry.attempts,
+    on: [...retry.on],
+    codes: [...retry.codes],
+    backoffBaseMs: retry.backoffBaseMs,
+    backoffMaxMs: retry.backoffMaxMs,
+  };
+}
+
+function routeAction(backends: readonly WeightedBackend[], policy: RequestPolicy, hashKeyOf: HashKeyOf) {
+  const hash = backends.map((backend) => hashKeyOf(backend.cluster)).find((key) => key !== undefined);
+  return {
+    clusterSpecifier: {
+      $case: 'weightedClusters' as const,
+      value: {
+        clusters: backends.map((backend) => ({
+          name: backend.invalid === undefined ? backend.cluster : INVALID_BACKEND_PREFIX + backend.cluster,
+          weight: backend.weight,
+        })),
+      },
+    },
+    // Gateway API: requests for an invalid reference are answered 500. No cluster bears such a name.
+    clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode.INTERNAL_SERVER_ERROR,
+    timeout: toDuration(policy.timeouts.requestMs),
+    idleTimeout: toDuration(policy.timeouts.idleMs),
+    retryPolicy: retryPolicy(policy),
+    hashPolicy: hash === undefined ? [] : [hashPolicy(hash)],
+  };
+}
+
+function hashPolicy(key: HashKey) {
+  switch (key.from) {
+    case 'header':
+      return { policySpecifier: { $case: 'header' as const, value: { headerName: key.name } } };
+    case 'cookie':
+      return { policySpecifier: { $case: 'cookie' as const, value: { name: key.name } } };
+    case 'query':
+      return { policySpecifier: { $case: 'queryParameter' as const, value: { name: key.name } } };
+    case 'sourceIp':
+      return { policySpecifier: { $case: 'connectionProperties' as const, value: { sourceIp: true } } };
+    default:
+      return key satisfies never;
+  }
+}
+
+function matchOf(match: RouteMatch): RouteMatchProto {
+  const headers: HeaderMatcher[] = match.headers.map((header) =>
+    HeaderMatcherCodec.fromPartial({
+      name: header.name,
+      headerMatchSpecifier: { $case: 'stringMatch', value: stringMatcher(header.match) },
+    }),
+  );
+  if (match.method !== undefined) {
+    headers.unshift(
+      HeaderMatcherCodec.fromPartial({
+        name: ':method',
+        headerMatchSpecifier: {
+          $case: 'stringMatch',
+          value: { matchPattern: { $case: 'exact', value: match.method } },
+        },
+      }),
+    );
+  }
+  const queryParameters: QueryParameterMatcher[] = match.queryParams.map((param) =>
+    QueryCodec.fromPartial({
+      name: param.name,
+      queryParameterMatchSpecifier: { $case: 'stringMatch', value: stringMatcher(param.match) },
+    }),
+  );
+  return RouteMatchCodec.fromPartial({ pathSpecifier: pathSpecifier(match), headers, queryParameters });
+}
+
+function pathSpecifier(match: RouteMatch): NonNullable<RouteMatchProto['pathSpecifier']> {
+  const { kind, value } = match.path;
+  switch (kind) {
+    case 'exact':
+      return { $case: 'path', value };
+    case 'regex':
+      return { $case: 'safeRegex', value: { regex: value } };
+    case 'prefix': {
+      const bare = barePrefix(value);
+      return bare === '' ? { $case: 'prefix', value: '/' } : { $case: 'pathSeparatedPrefix', value: bare };
+    }
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** Envoy refuses a trailing slash in a path-separated prefix; `/a/` means what `/a` means (Gateway API, PathPrefix). */
+function barePrefix(value: string): string {
+  return value.endsWith('/') ? value.slice(0, -1) : value;
+}
+
+function writtenPrefix(match: RouteMatch): string | undefined {
+  const { kind, value } = match.path;
+  return kind === 'prefix' && value !== '/' && value.endsWith('/') ? value : undefined;
+}
+
+function stringMatcher(match: StringMatch): DeepPartial<StringMatcher> {
+  return match.kind === 'exact'
+    ? { matchPattern: { $case: 'exact', value: match.value } }
+    : { matchPattern: { $case: 'safeRegex', value: { regex: match.value } } };
+}
+
+function headerEdits(rule: RouteRule) {
+  return {
+    requestHeadersToAdd: additions(rule.requestHeaders),
+    requestHeadersToRemove: [...(rule.requestHeaders?.remove ?? [])],
+    responseHeadersToAdd: additions(rule.responseHeaders),
+    responseHeadersToRemove: [...(rule.responseHeaders?.remove ?? [])],
+  };
+}
+
+function additions(edit: HeaderEdit | undefined): HeaderValueOption[] {
+  if (edit === undefined) return [];
+  const option = (appendAction: HeaderValueOption['appendAction']) => {
+    return ([key, value]: readonly [string, string]): HeaderValueOption => ({
+      header: { key, value: escapeHeaderValue(value), rawValue: Buffer.alloc(0) },
+      appendAction,
+      keepEmptyValue: true,
+    });
+  };
+  return [
+    ...edit.set.map(option(HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD)),
+    ...edit.add.map(option(HeaderValueOption_HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD)),
+  ];
+}
