@@ -1,0 +1,207 @@
+import { HeddleError } from '../../common/errors.ts';
+import type {
+  DeltaDiscoveryRequest,
+  DeltaDiscoveryResponse,
+} from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
+import { DeltaDiscoveryResponse as ResponseCodec } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
+import { isResourceType, type ResourceType, TYPE, TYPES_IN_ORDER } from '../../common/wire/types.ts';
+import type { EncodedResource } from '../translate/encoding.ts';
+import type { ClientView } from '../translate/translator.ts';
+import type { XdsLimits } from './limits.ts';
+import type { DeliveryTracker } from './tracker.ts';
+
+/** What a stream watches of one type, and what the client holds as far as was sent. */
+interface Watch {
+  readonly names: Set<string>;
+  wildcard: boolean;
+  started: boolean;
+  /** Versions the client holds, by resource name. */
+  readonly held: Map<string, string>;
+  /** Subscribed names that the client was told don't exist. */
+  readonly absent: Set<string>;
+  /** What a subscribed alias turned out to be. */
+  readonly canonical: Map<string, string>;
+}
+
+interface Difference {
+  readonly changed: EncodedResource[];
+  readonly removed: Set<string>;
+}
+
+const WILDCARD = '*';
+const WILDCARD_TYPES: readonly ResourceType[] = [TYPE.listener, TYPE.cluster];
+
+/**
+ * One delta stream's state, without any I/O: requests go in, `collect` compares what the client holds with its view and
+ * gives the responses that make up the difference. However many changes came in between, a slow client gets one.
+ */
+export class DeltaSession {
+  readonly #tracker: DeliveryTracker;
+  readonly #limits: XdsLimits;
+  readonly #watches = new Map<ResourceType, Watch>();
+
+  constructor(tracker: DeliveryTracker, limits: XdsLimits) {
+    this.#tracker = tracker;
+    this.#limits = limits;
+  }
+
+  /** Takes a request in. Throws `HeddleError` where it breaks a limit; then the stream ends. */
+  request(request: DeltaDiscoveryRequest): void {
+    const { typeUrl } = request;
+    // A type that this server doesn't have stays without answer, as for any type without resources.
+    if (!isResourceType(typeUrl)) return;
+    if (request.responseNonce !== '') {
+      if (request.errorDetail !== undefined) {
+        this.#tracker.nacked(request.responseNonce, request.errorDetail.message);
+      } else {
+        this.#tracker.acked(request.responseNonce);
+      }
+    }
+    const watch = this.#watch(typeUrl);
+    if (!watch.started) this.#start(typeUrl, watch, request);
+    this.#subscribe(watch, request.resourceNamesSubscribe);
+    this.#unsubscribe(typeUrl, watch, request.resourceNamesUnsubscribe);
+  }
+
+  /** The responses due now: additions in order, then removals in the reverse order. */
+  collect(view: ClientView): DeltaDiscoveryResponse[] {
+    const differences = TYPES_IN_ORDER.map((type) => [type, this.#difference(type, view)] as const);
+    const responses: DeltaDiscoveryResponse[] = [];
+    for (const [type, difference] of differences) {
+      for (const batch of this.#batches(difference.changed)) responses.push(this.#response(type, batch, []));
+    }
+    for (const [type, difference] of differences.toReversed()) {
+      if (difference.removed.size > 0) responses.push(this.#response(type, [], [...difference.removed]));
+    }
+    return responses;
+  }
+
+  #start(type: ResourceType, watch: Watch, request: DeltaDiscoveryRequest): void {
+    watch.started = true;
+    // A first request that names nothing asks for everything (xDS protocol, "How the client specifies what resources").
+    watch.wildcard = WILDCARD_TYPES.includes(type) && request.resourceNamesSubscribe.length === 0;
+    const versions = Object.entries(request.initialResourceVersions);
+    if (versions.length > this.#limits.subscriptionsMax) throw tooMany(this.#limits);
+    for (const [name, version] of versions) {
+      watch.held.set(name, version);
+      this.#tracker.held(type, name, version);
+    }
+  }
+
+  #subscribe(watch: Watch, names: readonly string[]): void {
+    for (const name of names) {
+      if (name === WILDCARD) watch.wildcard = true;
+      else if (name.length > this.#limits.nameBytesMax) {
+        throw new HeddleError('limit', `a resource name is longer than ${this.#limits.nameBytesMax} bytes`);
+      } else {
+        watch.names.add(name);
+        // Asking again for what is known not to exist gets the answer again.
+        watch.absent.delete(name);
+      }
+    }
+    let total = 0;
+    for (const { names: watched } of this.#watches.values()) total += watched.size;
+    if (total > this.#limits.subscriptionsMax) throw tooMany(this.#limits);
+  }
+
+  #unsubscribe(type: ResourceType, watch: Watch, names: readonly string[]): void {
+    for (const name of names) {
+      if (name === WILDCARD) watch.wildcard = false;
+      watch.names.delete(name);
+      watch.absent.delete(name);
+      const canonical = watch.canonical.get(name) ?? name;
+      watch.canonical.delete(name);
+      const stillWanted = watch.names.has(canonical) || [...watch.canonical.values()].includes(canonical);
+      if (!stillWanted && !watch.wildcard) {
+        watch.held.delete(canonical);
+        this.#tracker.forget(type, canonical);
+      }
+    }
+  }
+
+  #difference(type: ResourceType, view: ClientView): Difference {
+    const watch = this.#watches.get(type);
+    const changed = new Map<string, EncodedResource>();
+    const removed = new Set<string>();
+    if (watch === undefined) return { changed: [], removed };
+    const wanted = new Set<string>();
+    const offer = (resource: EncodedResource) => {
+      wanted.add(resource.name);
+      if (watch.held.get(resource.name) !== resource.version) changed.set(resource.name, resource);
+    };
+    if (watch.wildcard) for (const resource of view.all(type)) offer(resource);
+    for (const name of watch.names) {
+      const resource = view.get(type, name);
+      if (resource !== undefined) {
+        watch.absent.delete(name);
+        if (resource.name !== name) watch.canonical.set(name, resource.name);
+        offer(resource);
+      } else if (!watch.absent.has(name)) {
+        watch.absent.add(name);
+        removed.add(name);
+      }
+    }
+    for (const name of watch.held.keys()) if (!wanted.has(name)) removed.add(name);
+    for (const name of removed) {
+      watch.held.delete(name);
+      watch.canonical.delete(name);
+      this.#tracker.forget(type, name);
+    }
+    for (const resource of changed.values()) watch.held.set(resource.name, resource.version);
+    return { changed: [...changed.values()], removed };
+  }
+
+  #batches(resources: readonly EncodedResource[]): EncodedResource[][] {
+    const batches: EncodedResource[][] = [];
+    let bytes = Number.POSITIVE_INFINITY;
+    for (const resource of resources) {
+      const size = resource.body.value.length;
+      if (bytes + size > this.#limits.responseBytesMax) {
+        batches.push([]);
+        bytes = 0;
+      }
+      batches.at(-1)?.push(resource);
+      bytes += size;
+    }
+    return batches;
+  }
+
+  #response(
+    type: ResourceType,
+    batch: readonly EncodedResource[],
+    removed: string[],
+  ): DeltaDiscoveryResponse {
+    const versions = new Map(batch.map(({ name, version }) => [name, version]));
+    return ResponseCodec.fromPartial({
+      typeUrl: type,
+      nonce: this.#tracker.sent(type, versions),
+      resources: batch.map(({ name, aliases, version, body }) => ({
+        name,
+        aliases: [...aliases],
+        version,
+        resource: body,
+      })),
+      removedResources: removed,
+    });
+  }
+
+  #watch(type: ResourceType): Watch {
+    let watch = this.#watches.get(type);
+    if (watch === undefined) {
+      watch = {
+        names: new Set(),
+        wildcard: false,
+        started: false,
+        held: new Map(),
+        absent: new Set(),
+        canonical: new Map(),
+      };
+      this.#watches.set(type, watch);
+    }
+    return watch;
+  }
+}
+
+function tooMany(limits: XdsLimits): HeddleError {
+  return new HeddleError('limit', `more than ${limits.subscriptionsMax} subscriptions on one stream`);
+}

@@ -1,0 +1,27 @@
+/** What one xDS server and one of its streams may hold. */
+export interface XdsLimits {
+  /** Open streams, all clients together. */
+  readonly streamsMax: number;
+  /** Names that one stream may be subscribed to, all types together. */
+  readonly subscriptionsMax: number;
+  /** Size of one request. */
+  readonly requestBytesMax: number;
+  /** Length of one resource name. */
+  readonly nameBytesMax: number;
+  /** Responses sent and neither acknowledged nor refused. */
+  readonly responsesUnansweredMax: number;
+  /** Payload of one delta response; a single larger resource travels alone. */
+  readonly responseBytesMax: number;
+  /** How long a stream of a pod that isn't known yet is held before it is refused: the pod may be seconds old. */
+  readonly admissionWaitMs: number;
+}
+
+export const DEFAULT_XDS_LIMITS: XdsLimits = {
+  streamsMax: 5_000,
+  subscriptionsMax: 20_000,
+  requestBytesMax: 1024 * 1024,
+  nameBytesMax: 512,
+  responsesUnansweredMax: 100,
+  responseBytesMax: 1024 * 1024,
+  admissionWaitMs: 2_000,
+};

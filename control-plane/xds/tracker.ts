@@ -1,0 +1,137 @@
+import type { Clock } from '../../common/clock.ts';
+import { type ResourceType, shortType, TYPES_IN_ORDER } from '../../common/wire/types.ts';
+import type { ProxyInfo, ProxyNack } from '../view.ts';
+import type { AdmittedNode } from './admission.ts';
+
+/** A response on its way: what it carried. */
+interface Sent {
+  readonly type: ResourceType;
+  readonly versions: ReadonlyMap<string, string>;
+}
+
+/** Where a resource stands with one proxy. */
+export type Delivery =
+  | { readonly kind: 'acked'; readonly version: string }
+  | { readonly kind: 'pending'; readonly version: string }
+  | { readonly kind: 'nacked'; readonly version: string; readonly message: string };
+
+/** Keeps, for one stream, what was sent and what became of it. */
+export class DeliveryTracker {
+  readonly node: AdmittedNode;
+  readonly #clock: Clock;
+  readonly #protocol: ProxyInfo['protocol'];
+  readonly #connectedAtMs: number;
+  readonly #unanswered = new Map<string, Sent>();
+  readonly #deliveries = new Map<ResourceType, Map<string, Delivery>>();
+  #lastAckAtMs: number | undefined;
+  #lastNack: ProxyNack | undefined;
+  #nonce = 0;
+
+  constructor(node: AdmittedNode, protocol: ProxyInfo['protocol'], clock: Clock) {
+    this.node = node;
+    this.#protocol = protocol;
+    this.#clock = clock;
+    this.#connectedAtMs = clock.wallMs();
+    for (const type of TYPES_IN_ORDER) this.#deliveries.set(type, new Map());
+  }
+
+  get unanswered(): number {
+    return this.#unanswered.size;
+  }
+
+  /** Notes a response and gives its nonce. */
+  sent(type: ResourceType, versions: ReadonlyMap<string, string>): string {
+    this.#nonce++;
+    const nonce = String(this.#nonce);
+    this.#unanswered.set(nonce, { type, versions });
+    for (const [name, version] of versions) this.#of(type).set(name, { kind: 'pending', version });
+    return nonce;
+  }
+
+  /** A version that the proxy says it holds already, from a stream before this one. */
+  held(type: ResourceType, name: string, version: string): void {
+    this.#of(type).set(name, { kind: 'acked', version });
+  }
+
+  forget(type: ResourceType, name: string): void {
+    this.#of(type).delete(name);
+  }
+
+  /** Returns false for a nonce that isn't open: a stale or repeated answer. */
+  acked(nonce: string): boolean {
+    const sent = this.#take(nonce);
+    if (sent === undefined) return false;
+    this.#lastAckAtMs = this.#clock.wallMs();
+    const held = this.#of(sent.type);
+    for (const [name, version] of sent.versions) {
+      if (held.get(name)?.version === version) held.set(name, { kind: 'acked', version });
+      const nack = this.#lastNack;
+      if (nack?.type === shortType(sent.type) && (nack.resource === undefined || nack.resource === name)) {
+        this.#lastNack = undefined;
+      }
+    }
+    return true;
+  }
+
+  /** Where the message names resources of the response in quotes, only those count as refused. */
+  nacked(nonce: string, message: string): boolean {
+    const sent = this.#take(nonce);
+    if (sent === undefined) return false;
+    const named = [...sent.versions.keys()].filter((name) => message.includes(`"${name}"`));
+    const held = this.#of(sent.type);
+    for (const [name, version] of sent.versions) {
+      if (held.get(name)?.version !== version) continue;
+      const bad = named.length === 0 || named.includes(name);
+      held.set(name, bad ? { kind: 'nacked', version, message } : { kind: 'acked', version });
+    }
+    this.#lastNack = {
+      type: shortType(sent.type),
+      resource: named[0] ?? (sent.versions.size === 1 ? [...sent.versions.keys()][0] : undefined),
+      message,
+      atMs: this.#clock.wallMs(),
+    };
+    return true;
+  }
+
+  delivery(type: ResourceType, name: string): Delivery | undefined {
+    return this.#of(type).get(name);
+  }
+
+  /** Every resource of a type that this proxy was given. */
+  deliveries(type: ResourceType): ReadonlyMap<string, Delivery> {
+    return this.#of(type);
+  }
+
+  info(): ProxyInfo {
+    const subscriptions: Record<string, number> = {};
+    const pending: Record<string, number> = {};
+    for (const [type, held] of this.#deliveries) {
+      subscriptions[shortType(type)] = held.size;
+      pending[shortType(type)] = [...held.values()].filter(({ kind }) => kind === 'pending').length;
+    }
+    const { nodeId, identity, client } = this.node;
+    return {
+      nodeId,
+      pod: `${client.namespace}/${client.pod}`,
+      identity,
+      protocol: this.#protocol,
+      connectedAtMs: this.#connectedAtMs,
+      subscriptions,
+      pending,
+      lastAckAtMs: this.#lastAckAtMs,
+      lastNack: this.#lastNack,
+    };
+  }
+
+  #take(nonce: string): Sent | undefined {
+    const sent = this.#unanswered.get(nonce);
+    this.#unanswered.delete(nonce);
+    return sent;
+  }
+
+  #of(type: ResourceType): Map<string, Delivery> {
+    const held = this.#deliveries.get(type);
+    if (held === undefined) throw new Error(`no deliveries are kept for ${type}`);
+    return held;
+  }
+}
