@@ -3,7 +3,7 @@ import { Fields } from '../codec/fields.ts';
 import { RequestHead } from '../codec/request-head.ts';
 import { failureOfFault, faultStatus } from './answers.ts';
 import type { ExchangeStages } from './exchange-stages.ts';
-import type { ClientInfo } from './server-connection.ts';
+import type { ClientInfo } from './server-types.ts';
 
 /** A request that could not be read is still counted: nothing of what it claimed is believed. */
 export function recordBadRequest(stages: ExchangeStages, client: ClientInfo, fault: HeadFault): void {

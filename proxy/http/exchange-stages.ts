@@ -16,7 +16,7 @@ import type { AttemptHandle, AttemptScope, Direction, RequestScope, TelemetrySta
 import type { FailedAttempt } from '../upstream/connect.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { RequestMarks } from './heads.ts';
-import type { ClientInfo } from './server-connection.ts';
+import type { ClientInfo } from './server-types.ts';
 
 /** Where a request goes, by whatever way that was found: a decision, the own app, or a place outside the mesh. */
 export interface Forwarding {

@@ -1,4 +1,3 @@
-import { HEADERS } from '../../common/contracts.ts';
 import type { MeshFailure } from '../../common/errors.ts';
 import { statusOfReason } from '../../common/reasons.ts';
 import type { AttemptOutcome } from '../../model/decision-types.ts';
@@ -11,10 +10,12 @@ import { startTunnel } from '../upstream/tunnel.ts';
 import { answerText, failureOfFault, faultStatus } from './answers.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
 import { BodyBuffer, writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
-import { Deadline } from './deadlines.ts';
 import type { ExchangeStages, Forwarding, Routing } from './exchange-stages.ts';
+import { APP_REFUSED, CLIENT_GONE, mayRetry, timedOut } from './failures.ts';
 import { interimHeadText, responseHeadText } from './heads.ts';
-import type { ServerConnection, ServerExchange } from './server-connection.ts';
+import { RequestTimers } from './request-timers.ts';
+import type { ServerConnection } from './server-connection.ts';
+import type { ServerExchange } from './server-types.ts';
 
 /** What a client that left before its answer is counted as. */
 const STATUS_CLIENT_GONE = 499;
@@ -31,15 +32,11 @@ export class Exchange implements ServerExchange, AttemptOwner {
   readonly stages: ExchangeStages;
   readonly scope: RequestScope;
   readonly body: BodyBuffer;
-  readonly #startedMs: number;
-  #timer: Deadline | undefined;
+  readonly #timers: RequestTimers;
   #forwarding: Forwarding | undefined;
   #attempt: Attempt | undefined;
   #attempts = 0;
   readonly #tried: string[] = [];
-  #requestDeadline: Deadline | undefined;
-  #idleDeadline: Deadline | undefined;
-  #lastByteMs: number;
   #responseStarted = false;
   #responseFraming = 0;
   #keepAlive = true;
@@ -53,8 +50,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
     this.connection = connection;
     this.head = head;
     this.stages = stages;
-    this.#startedMs = stages.deadlines.now();
-    this.#lastByteMs = this.#startedMs;
+    this.#timers = new RequestTimers(stages.deadlines);
     this.body = new BodyBuffer(stages.limits.bodyHoldBytesMax);
     this.body.ended = !head.hasBody;
     this.scope = stages.telemetry.open({
@@ -62,7 +58,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
       view: head,
       authority: head.authority,
       peer: connection.client.peer,
-      startedAtMs: this.#startedMs,
+      startedAtMs: this.#timers.startedMs,
     });
     stages.exchangeOpened();
   }
@@ -77,7 +73,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
 
   onBody(chunk: Buffer): void {
     this.#requestBytes += chunk.length;
-    this.#lastByteMs = this.stages.deadlines.now();
+    this.#timers.touch();
     this.body.push(chunk);
     const writer = this.#attempt?.writer;
     if (writer !== undefined) {
@@ -112,14 +108,8 @@ export class Exchange implements ServerExchange, AttemptOwner {
 
   onClientGone(): void {
     if (this.#over) return;
-    const failure: MeshFailure = {
-      code: 'downstream-reset',
-      source: 'downstream',
-      retrySafety: 'never',
-      message: 'the client closed the connection before its answer was whole',
-    };
-    this.#endAttempt({ kind: 'failure', failure, condition: 'other' });
-    this.#failure ??= failure;
+    this.#endAttempt({ kind: 'failure', failure: CLIENT_GONE, condition: 'other' });
+    this.#failure ??= CLIENT_GONE;
     if (!this.#responseStarted) this.#status = STATUS_CLIENT_GONE;
     this.#finish();
   }
@@ -129,30 +119,15 @@ export class Exchange implements ServerExchange, AttemptOwner {
   #routed(routing: Routing): void {
     if (this.#over) return;
     if (routing.kind === 'answer') {
-      this.#wait(routing.delayMs, () => this.#answer(routing.failure, routing.status));
+      this.#timers.wait(routing.delayMs, () => this.#answer(routing.failure, routing.status));
       return;
     }
     this.#forwarding = routing;
     this.body.replayBytesMax = routing.bodyBufferBytesMax;
-    const { requestMs, idleMs } = routing.timeouts;
-    if (requestMs > 0)
-      this.#requestDeadline = this.#arm(requestMs, () => this.#timedOut('request-timeout', requestMs));
-    if (idleMs > 0) this.#idleDeadline = this.#arm(idleMs, () => this.#idleExpired(idleMs));
-    this.#wait(routing.delayMs, () => this.#startAttempt(routing.endpoint, false));
-  }
-
-  #wait(delayMs: number, then: () => void): void {
-    if (delayMs <= 0) {
-      then();
-      return;
-    }
-    this.#timer = this.#arm(delayMs, then);
-  }
-
-  #arm(delayMs: number, onExpire: () => void): Deadline {
-    const deadline = new Deadline(onExpire);
-    this.stages.deadlines.arm(deadline, delayMs);
-    return deadline;
+    this.#timers.begin(routing.timeouts, (what, limitMs) =>
+      this.#timedOut(what === 'request' ? 'request-timeout' : 'backend-timeout', limitMs),
+    );
+    this.#timers.wait(routing.delayMs, () => this.#startAttempt(routing.endpoint, false));
   }
 
   #startAttempt(endpoint: Endpoint | undefined, isRetry: boolean): void {
@@ -184,13 +159,8 @@ export class Exchange implements ServerExchange, AttemptOwner {
   onAttemptFailed(outcome: AttemptOutcome): void {
     if (outcome.kind !== 'failure') return;
     this.#endAttempt(outcome);
-    if (this.#responseStarted) {
-      this.#failure = outcome.failure;
-      this.connection.cut();
-      this.#finish();
-      return;
-    }
-    if (!this.#retry(outcome)) this.#answer(outcome.failure, statusOfReason(outcome.failure.code));
+    if (this.#responseStarted || !this.#retry(outcome))
+      this.#answer(outcome.failure, statusOfReason(outcome.failure.code));
   }
 
   /** True where another attempt is on its way. */
@@ -198,19 +168,18 @@ export class Exchange implements ServerExchange, AttemptOwner {
     const forwarding = this.#forwarding;
     if (forwarding?.decision === undefined || this.#over) return false;
     const { requestMs } = forwarding.timeouts;
-    const elapsedMs = this.stages.deadlines.now() - this.#startedMs;
     const history = {
       attempts: this.#attempts,
       tried: this.#tried,
       bodyReplayable: this.body.replayable,
       responseStarted: this.#responseStarted,
       incomingAttempt: this.head.incomingAttempt,
-      remainingMs: requestMs > 0 ? Math.max(0, requestMs - elapsedMs) : undefined,
+      remainingMs: requestMs > 0 ? Math.max(0, requestMs - this.#timers.elapsedMs()) : undefined,
     };
     const next = this.stages.afterAttempt(forwarding, outcome, history, this.head, this.scope);
     if (next.kind === 'give-up') return false;
     if (outcome.kind === 'response') this.#discardAttempt(outcome);
-    this.#wait(next.delayMs, () => this.#startAttempt(next.endpoint, true));
+    this.#timers.wait(next.delayMs, () => this.#startAttempt(next.endpoint, true));
     return true;
   }
 
@@ -227,27 +196,9 @@ export class Exchange implements ServerExchange, AttemptOwner {
   }
 
   #timedOut(code: 'request-timeout' | 'backend-timeout', limitMs: number): void {
-    const failure: MeshFailure = {
-      code,
-      source: 'upstream',
-      retrySafety: 'never',
-      message: `no complete answer within ${limitMs} ms`,
-    };
+    const failure = timedOut(code, limitMs);
     this.#endAttempt({ kind: 'failure', failure, condition: 'timeout' });
-    if (this.#responseStarted) {
-      this.#failure = failure;
-      this.connection.cut();
-      this.#finish();
-    } else {
-      this.#answer(failure, statusOfReason(code));
-    }
-  }
-
-  #idleExpired(idleMs: number): void {
-    const quietMs = this.stages.deadlines.now() - this.#lastByteMs;
-    if (quietMs >= idleMs) this.#timedOut('backend-timeout', idleMs);
-    else if (this.#idleDeadline !== undefined)
-      this.stages.deadlines.arm(this.#idleDeadline, idleMs - quietMs);
+    this.#answer(failure, statusOfReason(code));
   }
 
   // ── the response ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,12 +209,12 @@ export class Exchange implements ServerExchange, AttemptOwner {
 
   /** False where the response is thrown away because another attempt follows. */
   onResponse(head: ResponseHead, outcome: AttemptOutcome, verifiedPeer: string | undefined): boolean {
-    this.#lastByteMs = this.stages.deadlines.now();
-    if (outcome.kind === 'response' && mayRetry(outcome) && this.#retry(outcome)) return false;
+    this.#timers.touch();
+    if (mayRetry(outcome) && this.#retry(outcome)) return false;
     const { connection } = this;
     this.#responseStarted = true;
     this.#status = head.status;
-    if (outcome.kind === 'response' && outcome.appRefused) this.#failure = appRefused();
+    if (outcome.kind === 'response' && outcome.appRefused) this.#failure = APP_REFUSED;
     // A client that waits for 100 may send its body or not: nothing can follow on this connection safely.
     const unsent = !connection.requestComplete && this.head.expectsContinue;
     this.#keepAlive = this.#mayKeepAlive() && !unsent;
@@ -282,7 +233,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
 
   onResponseBody(chunk: Buffer): void {
     this.#responseBytes += chunk.length;
-    this.#lastByteMs = this.stages.deadlines.now();
+    this.#timers.touch();
     writeBodyChunk(this.connection.writer, this.#responseFraming, chunk);
   }
 
@@ -305,7 +256,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
     this.#attempt = undefined;
     const upstream = attempt.takeStream();
     const downstream = this.connection.takeStream();
-    this.#cancelDeadlines();
+    this.#timers.cancel();
     startTunnel(downstream, upstream, this.stages.deadlines, this.stages.limits.tunnelIdleMs, (bytes) => {
       this.#requestBytes += bytes.sent;
       this.#responseBytes += bytes.received;
@@ -346,16 +297,10 @@ export class Exchange implements ServerExchange, AttemptOwner {
     connection.responseDone(keepAlive);
   }
 
-  #cancelDeadlines(): void {
-    this.#requestDeadline?.cancel();
-    this.#idleDeadline?.cancel();
-    this.#timer?.cancel();
-  }
-
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#cancelDeadlines();
+    this.#timers.cancel();
     this.body.release();
     this.scope.end({
       status: this.#status,
@@ -366,17 +311,4 @@ export class Exchange implements ServerExchange, AttemptOwner {
     });
     this.stages.exchangeClosed();
   }
-}
-
-function mayRetry(outcome: AttemptOutcome & { kind: 'response' }): boolean {
-  return outcome.status >= 400 || outcome.appRefused || (outcome.grpcStatus ?? '0') !== '0';
-}
-
-function appRefused(): MeshFailure {
-  return {
-    code: 'app-refused',
-    source: 'upstream',
-    retrySafety: 'always',
-    message: `the app behind the peer refused the connection (${HEADERS.reason})`,
-  };
 }

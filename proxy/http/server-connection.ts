@@ -7,41 +7,9 @@ import { parseRequestHead, type RequestHead } from '../codec/request-head.ts';
 import { resetStream } from '../tls/reset.ts';
 import { faultAnswer, timeoutAnswer } from './answers.ts';
 import { Deadline, type Deadlines } from './deadlines.ts';
+import { PAUSED_PIPELINE, PAUSED_UPLOAD, Reading } from './reading.ts';
+import type { ClientInfo, ServerExchange, ServerHandler } from './server-types.ts';
 import { Writer } from './writer.ts';
-
-/** One request as its connection drives it. Every call comes from the connection's own events. */
-export interface ServerExchange {
-  onBody(chunk: Buffer): void;
-  onBodyEnd(trailers: string): void;
-  /** Everything that came with the head has been handed over: go. */
-  begin(): void;
-  /** All input of one read event has been handed over: write. */
-  settleInput(): void;
-  /** The client takes bytes again. */
-  onClientDrain(): void;
-  /** The body's framing is broken: nothing after it can be understood. */
-  onBrokenBody(fault: HeadFault): void;
-  /** The client is gone. */
-  onClientGone(): void;
-}
-
-export interface ServerHandler {
-  request(connection: ServerConnection, head: RequestHead): ServerExchange;
-  /** A request that broke the protocol, answered by the connection itself. */
-  faulty(connection: ServerConnection, fault: HeadFault): void;
-  closed(connection: ServerConnection): void;
-}
-
-/** What is known of a client connection before its first request. */
-export interface ClientInfo {
-  readonly remoteAddress: string | undefined;
-  /** The verified SPIFFE ID of the peer. */
-  readonly peer: string | undefined;
-}
-
-/** Why reading stands still: bits of one number. */
-const PAUSED_UPLOAD = 1;
-const PAUSED_PIPELINE = 2;
 
 /**
  * The server side of one HTTP/1 connection: requests one after another, each answered before the next is begun
@@ -60,7 +28,7 @@ export class ServerConnection implements BodySink {
   #exchange: ServerExchange | undefined;
   /** Pipelined bytes behind the current request. */
   #rest: Buffer | undefined;
-  #pauses = 0;
+  readonly #reading: Reading;
   #processing = false;
   #begun = false;
   #lingering = 0;
@@ -79,6 +47,7 @@ export class ServerConnection implements BodySink {
     this.stream = stream;
     this.client = client;
     this.writer = new Writer(stream);
+    this.#reading = new Reading(stream);
     this.#handler = handler;
     this.#limits = limits;
     this.#deadlines = deadlines;
@@ -113,22 +82,11 @@ export class ServerConnection implements BodySink {
 
   /** Stops reading the client: its body comes faster than it goes on. */
   pauseUpload(): void {
-    this.#pause(PAUSED_UPLOAD);
+    this.#reading.pause(PAUSED_UPLOAD);
   }
 
   resumeUpload(): void {
-    this.#resume(PAUSED_UPLOAD);
-  }
-
-  #pause(why: number): void {
-    if (this.#pauses === 0) this.stream.pause();
-    this.#pauses |= why;
-  }
-
-  #resume(why: number): void {
-    if ((this.#pauses & why) === 0) return;
-    this.#pauses &= ~why;
-    if (this.#pauses === 0 && !this.#taken) this.stream.resume();
+    this.#reading.resume(PAUSED_UPLOAD);
   }
 
   onBody(chunk: Buffer): void {
@@ -172,7 +130,7 @@ export class ServerConnection implements BodySink {
     stream.off('drain', this.#onDrain);
     stream.off('end', this.#onEnd);
     stream.off('close', this.#onClose);
-    stream.pause();
+    this.#reading.stop();
     if (this.#rest !== undefined) stream.unshift(this.#rest);
     this.#rest = undefined;
     this.#handler.closed(this);
@@ -262,14 +220,14 @@ export class ServerConnection implements BodySink {
 
   #hold(rest: Buffer): void {
     this.#rest = rest;
-    if (rest.length >= this.#limits.pipelineBytesMax) this.#pause(PAUSED_PIPELINE);
+    if (rest.length >= this.#limits.pipelineBytesMax) this.#reading.pause(PAUSED_PIPELINE);
   }
 
   /** Goes on with pipelined bytes, once the request before them is answered. */
   #resumeRest(): void {
     const rest = this.#rest;
     this.#rest = undefined;
-    this.#resume(PAUSED_PIPELINE);
+    this.#reading.resume(PAUSED_PIPELINE);
     if (rest !== undefined) this.#process(rest, 0);
   }
 
@@ -302,8 +260,7 @@ export class ServerConnection implements BodySink {
     if (!this.stream.writableEnded) this.stream.end();
     if (this.#ended) return;
     this.#lingering = this.#limits.lingerBytesMax;
-    this.#pauses = 0;
-    this.stream.resume();
+    this.#reading.resumeAll();
     this.#deadlines.arm(this.#deadline, this.#limits.lingerMs);
   }
 

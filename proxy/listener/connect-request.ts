@@ -1,5 +1,6 @@
 import type { ByteStream } from '../../common/net.ts';
-import type { ServerConnection, ServerExchange } from '../http/server-connection.ts';
+import type { ServerConnection } from '../http/server-connection.ts';
+import type { ServerExchange } from '../http/server-types.ts';
 
 /**
  * A CONNECT to the sidecar itself (RFC 9110, section 9.3.6): granted at once, and what follows is a connection to the

@@ -6,12 +6,8 @@ import { recordBadRequest } from '../http/bad-request.ts';
 import type { Deadlines } from '../http/deadlines.ts';
 import { Exchange } from '../http/exchange.ts';
 import type { ExchangeStages } from '../http/exchange-stages.ts';
-import {
-  type ClientInfo,
-  ServerConnection,
-  type ServerExchange,
-  type ServerHandler,
-} from '../http/server-connection.ts';
+import { ServerConnection } from '../http/server-connection.ts';
+import type { ClientInfo, ServerExchange, ServerHandler } from '../http/server-types.ts';
 
 /** Streams that are open, so that they can be counted, drained and closed. */
 export class OpenStreams {

@@ -1,7 +1,7 @@
 import { HEADERS } from '../../common/contracts.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { RequestMarks } from '../http/heads.ts';
-import type { ClientInfo } from '../http/server-connection.ts';
+import type { ClientInfo } from '../http/server-types.ts';
 import type { AttemptScope, RequestScope } from '../stage.ts';
 import type { FailedAttempt } from '../upstream/connect.ts';
 

@@ -8,7 +8,7 @@ import type { Endpoint } from '../../model/snapshot.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { Forwarding, Routing } from '../http/exchange-stages.ts';
 import type { RequestMarks } from '../http/heads.ts';
-import type { ClientInfo } from '../http/server-connection.ts';
+import type { ClientInfo } from '../http/server-types.ts';
 import type { PoolTarget } from '../pool/pool.ts';
 import type { StackContext } from '../stack-context.ts';
 import type { AttemptScope, FoundDestination, RequestScope } from '../stage.ts';
