@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire, stripTypeScriptTypes } from 'node:module';
+import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,10 +9,11 @@ export interface Asset {
 }
 
 /** Libraries the page imports, by the path it finds them at. Nothing else outside `app/` is ever served. */
-const VENDOR: Readonly<Record<string, readonly [name: string, file: string]>> = {
-  '/vendor/preact.js': ['preact', 'dist/preact.mjs'],
-  '/vendor/hooks.js': ['preact', 'hooks/dist/hooks.mjs'],
-  '/vendor/htm.js': ['htm', 'dist/htm.mjs'],
+const VENDOR: Readonly<Record<string, string>> = {
+  '/vendor/preact.js': 'preact',
+  '/vendor/hooks.js': 'preact/hooks',
+  '/vendor/htm.js': 'htm',
+  '/vendor/htm-preact.js': 'htm/preact',
 };
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -29,9 +30,7 @@ function locate(path: string): string | undefined {
   if (vendor !== undefined) {
     const copied = join(here, 'dashboard-app', path);
     if (existsSync(copied)) return copied;
-    const [name, file] = vendor;
-    const root = dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
-    return join(root, file);
+    return fileURLToPath(import.meta.resolve(vendor));
   }
   const name = /^\/app\/([a-z0-9-]+)\.(js|css|html|svg)$/.exec(path);
   if (name === null) return undefined;
@@ -48,6 +47,7 @@ function script(file: string): Buffer {
   const mapped = plain
     .replaceAll(/(from\s*|import\s*)(['"])preact\2/g, '$1$2/vendor/preact.js$2')
     .replaceAll(/(from\s*|import\s*)(['"])preact\/hooks\2/g, '$1$2/vendor/hooks.js$2')
+    .replaceAll(/(from\s*|import\s*)(['"])htm\/preact\2/g, '$1$2/vendor/htm-preact.js$2')
     .replaceAll(/(from\s*|import\s*)(['"])htm\2/g, '$1$2/vendor/htm.js$2')
     .replaceAll(/(from\s*['"]\.\/[a-z0-9-]+)\.ts(['"])/g, '$1.js$2');
   return Buffer.from(mapped);

@@ -1,0 +1,89 @@
+/// <reference lib="dom" />
+import { useEffect, useState } from 'preact/hooks';
+import { getJson } from './api.ts';
+import { html } from './html.ts';
+import { Failure, Reasons, type ReasonView } from './parts.ts';
+
+interface Explanation {
+  readonly request: { readonly url: string; readonly method: string; readonly namespace: string };
+  readonly destination: string;
+  readonly decision: {
+    readonly kind: string;
+    readonly route?: string;
+    readonly cluster?: string;
+    readonly endpoint?: { readonly key: string; readonly pod?: string };
+    readonly status?: number;
+    readonly code?: string;
+    readonly message?: string;
+  };
+  readonly reasons: readonly ReasonView[];
+  readonly assumes: string;
+  readonly recorded?: { readonly reasons: readonly ReasonView[] };
+}
+
+function bodyOf(form: FormData): string {
+  const [namespace = '', name] = String(form.get('from')).split('/');
+  const headers = String(form.get('headers'))
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line.includes(':'))
+    .map((line) => [line.slice(0, line.indexOf(':')).trim(), line.slice(line.indexOf(':') + 1).trim()]);
+  const from = name ? { namespace, name } : { namespace };
+  return JSON.stringify({ from, url: String(form.get('url')), method: String(form.get('method')), headers });
+}
+
+function Result({ result }: { readonly result: Explanation }) {
+  const { decision } = result;
+  const facts: [string, string | undefined][] = [
+    ['Destination', result.destination],
+    ['Rule', decision.route ?? 'none attached: the default'],
+    ['Backend', decision.cluster],
+    [
+      'Endpoint',
+      decision.endpoint &&
+        `${decision.endpoint.key}${decision.endpoint.pod ? ` (${decision.endpoint.pod})` : ''}`,
+    ],
+    ['Assumes', result.assumes],
+  ];
+  return html`<section aria-live="polite" class="result">
+    <h2>${decision.kind === 'forward' ? 'It is forwarded' : `The mesh answers ${decision.status} (${decision.code})`}</h2>
+    ${decision.message && html`<p>${decision.message}</p>`}
+    <dl class="facts">${facts.map(([label, value]) => value && html`<div><dt>${label}</dt><dd class="mono">${value}</dd></div>`)}</dl>
+    <h3>Reasons today</h3><${Reasons} reasons=${result.reasons} />
+    ${result.recorded && html`<h3>Reasons recorded in the trace</h3><${Reasons} reasons=${result.recorded.reasons} />`}
+  </section>`;
+}
+
+export function Explain({ params }: { readonly params: URLSearchParams }) {
+  const [result, setResult] = useState<Explanation | undefined>(undefined);
+  const [error, setError] = useState<string | undefined>(undefined);
+  const ask = async (path: string, init?: RequestInit) => {
+    try {
+      setResult(await getJson<Explanation>(path, init));
+      setError(undefined);
+    } catch (failure) {
+      setResult(undefined);
+      setError((failure as Error).message);
+    }
+  };
+  const trace = params.get('trace');
+  useEffect(() => {
+    if (trace !== null) ask(`/api/heddle/explain?trace=${encodeURIComponent(trace)}`);
+  }, [trace]);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const body = bodyOf(new FormData(event.currentTarget as HTMLFormElement));
+    ask('/api/heddle/explain', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  };
+  return html`<h1>Explain</h1>
+    <p class="muted">Where would this request go, and why? Nothing is sent.</p>
+    <form class="explain" onSubmit=${submit}>
+      <label>From <small>namespace or namespace/app</small><input name="from" required placeholder="shop/web" /></label>
+      <label>Method<select name="method">${['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'].map((method) => html`<option>${method}</option>`)}</select></label>
+      <label class="wide">URL<input name="url" required placeholder="http://catalog/items" /></label>
+      <label class="wide">Headers <small>one a line</small><textarea name="headers" rows="3" placeholder="x-user: beta"></textarea></label>
+      <button type="submit">Explain</button>
+    </form>
+    <${Failure} error=${error} />
+    ${result && html`<${Result} result=${result} />`}`;
+}

@@ -1,0 +1,119 @@
+/// <reference lib="dom" />
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { systemClock } from '../../common/clock.ts';
+import { silentLogger } from '../../common/log.ts';
+import { type Dashboard, startDashboard } from '../../control-plane/dashboard/server.ts';
+import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
+import { decodeJsonExport } from '../../control-plane/traces/otlp-json.ts';
+import { openTraceStore, type TraceStore } from '../../control-plane/traces/store.ts';
+import { HOSTILE, seedExport, seedView } from './seed.ts';
+
+const CHROMIUM = process.env.HEDDLE_CHROMIUM ?? '/usr/bin/chromium';
+const absent = !existsSync(CHROMIUM) && process.env.HEDDLE_REQUIRE_ALL_TIERS !== '1';
+const options = { skip: absent ? `chromium is not installed at ${CHROMIUM}` : false };
+
+let browser: Browser;
+let dashboard: Dashboard;
+let store: TraceStore;
+
+before(async () => {
+  if (absent) return;
+  store = openTraceStore({ path: ':memory:', clock: systemClock, log: silentLogger });
+  store.add(decodeJsonExport(JSON.stringify(seedExport(Date.now())), DEFAULT_TRACE_LIMITS).spans);
+  dashboard = await startDashboard({
+    ...{ view: seedView(), traces: store, listen: '127.0.0.1', port: 0 },
+    ...{ log: silentLogger, clock: systemClock },
+  });
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+});
+
+after(async () => {
+  if (absent) return;
+  await browser?.close();
+  await dashboard?.close();
+  store?.close();
+});
+
+interface Visit {
+  readonly path: string;
+  readonly width?: number;
+  readonly scheme?: 'light' | 'dark';
+}
+
+/** Opens a page; afterwards the console must have been quiet, which is also how a broken CSP would show. */
+async function visit({ path, width = 1280, scheme = 'light' }: Visit, look: (page: Page) => Promise<void>) {
+  const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: scheme });
+  const complaints: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  await page.goto(`http://127.0.0.1:${dashboard.port}${path}`);
+  await page.getByRole('heading', { level: 1 }).waitFor({ timeout: 5_000 });
+  await look(page);
+  const shots = process.env.HEDDLE_SCREENSHOTS;
+  if (shots !== undefined) {
+    const name = path.replaceAll(/[^a-z]+/g, '-');
+    await page.screenshot({ path: `${shots}/${name}${width}-${scheme}.png`, fullPage: true });
+  }
+  await page.close();
+  assert.deepEqual(complaints, []);
+}
+
+const TRACE = '2'.padStart(32, 'a');
+
+test('the list shows the traces, their retries and errors', options, () =>
+  visit({ path: '/traces' }, async (page) => {
+    await page.locator('.trace').first().waitFor();
+    assert.equal(await page.locator('.trace').count(), 12);
+    assert.ok((await page.getByText('1 retry').count()) > 0);
+    assert.ok((await page.getByText(/\d errors?$/).count()) > 0);
+  }),
+);
+
+test('markup in a span name is shown as text', options, () =>
+  visit({ path: '/traces' }, async (page) => {
+    await page.getByText(HOSTILE).first().waitFor();
+    assert.equal(await page.evaluate(() => 'hacked' in window), false);
+    assert.equal(await page.locator('.traces img').count(), 0);
+  }),
+);
+
+test('a waterfall opens from the list and shows attempts and reasons', options, () =>
+  visit({ path: '/traces' }, async (page) => {
+    await page.locator(`a[href="/traces/${TRACE}"]`).click();
+    await page.getByText('attempt 2').waitFor();
+    await page.locator('.span-row').nth(1).click();
+    await page.getByText('header x-user is absent, "beta" is wanted').waitFor();
+    assert.equal(await page.locator('.reason.chosen').count(), 3);
+  }),
+);
+
+for (const width of [1280, 390]) {
+  for (const scheme of ['light', 'dark'] as const) {
+    test(`every page fits ${width} px, ${scheme}`, options, async () => {
+      for (const path of ['/', '/traces', `/traces/${TRACE}`, '/objects', '/explain']) {
+        await visit({ path, width, scheme }, async (page) => {
+          await page.waitForLoadState('load');
+          if (path.startsWith('/traces/')) await page.locator('.span-row').nth(1).click();
+          if (path === '/') await page.locator('.table').first().waitFor();
+          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(overflow <= 0, `${path} is ${overflow} px too wide`);
+          const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+          assert.equal(background, scheme === 'light' ? 'rgb(247, 247, 249)' : 'rgb(16, 17, 22)');
+        });
+      }
+    });
+  }
+}
+
+test('no inline script could run', options, async () => {
+  const response = await fetch(`http://127.0.0.1:${dashboard.port}/`);
+  const policy = response.headers.get('content-security-policy') ?? '';
+  assert.match(policy, /default-src 'none'/);
+  assert.doesNotMatch(policy, /unsafe/);
+  await response.body?.cancel();
+});
