@@ -1,6 +1,6 @@
 import type { MeshFailure } from '../common/errors.ts';
 import type { ReasonCode } from '../common/reasons.ts';
-import type { RequestPolicy, TimeoutPolicy } from './policy-types.ts';
+import type { RequestPolicy, RetryBudget, TimeoutPolicy } from './policy-types.ts';
 import type { Cluster, Destination, Endpoint, RouteRule } from './snapshot.ts';
 
 /** What a decision reads of a request. The proxy's parsed head and the CLI's `-H` list both fit behind it. */
@@ -35,7 +35,7 @@ export interface DecisionState {
   requestsInFlight(cluster: string): number;
   retriesInFlight(cluster: string): number;
   /** Whether the retry budget of a cluster has room for one more now. */
-  retryBudgetAllows(cluster: string, now: number): boolean;
+  retryBudgetAllows(cluster: string, now: number, budget: RetryBudget): boolean;
 }
 
 /** One step of a decision, in words a person reads: `HTTPRoute/shop/catalog#1: header x-user is "beta": matched`. */

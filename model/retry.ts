@@ -70,7 +70,7 @@ export function afterAttempt(
   if (state.retriesInFlight(cluster.name) >= cluster.policy.limits.maxRetries) {
     return giveUp(reasons, cluster.name, 'the limit of retries in flight is reached', 'limit-retries');
   }
-  if (!state.retryBudgetAllows(cluster.name, now)) {
+  if (!state.retryBudgetAllows(cluster.name, now, retry.budget)) {
     return giveUp(reasons, cluster.name, 'the retry budget is spent', 'retry-budget');
   }
   const endpoint = pickEndpoint(cluster, request, request.sourceAddress, state, now, random, history.tried);
