@@ -61,6 +61,8 @@ class DataPath implements Stack, StackContext {
   readonly #streams: OpenStreams;
   readonly #outbound: OutboundListener;
   readonly #handles: ListenHandle[] = [];
+  /** Where the outbound listeners are: dialling there would come back. */
+  readonly #own = new Set<string>();
   readonly #closers: (() => void)[] = [];
   #active = 0;
   #draining = false;
@@ -203,6 +205,7 @@ class DataPath implements Stack, StackContext {
   async listenOutbound(address: ListenAddress, mode: OutboundMode): Promise<ListenHandle> {
     const handle = await this.deps.listen(address, (stream) => this.#outbound.accept(stream, mode));
     this.#handles.push(handle);
+    this.#own.add(destinationKey(handle.host, handle.port));
     return handle;
   }
 
@@ -265,8 +268,7 @@ class DataPath implements Stack, StackContext {
     if (this.#active === 0) this.#whenQuiet?.();
   }
 
-  /** Only where the own listeners are: everything else can be dialled. */
   isOwnAddress(host: string, port: number): boolean {
-    return this.#handles.some((handle) => handle.port === port && handle.host === host);
+    return this.#own.has(destinationKey(host, port));
   }
 }

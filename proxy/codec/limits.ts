@@ -15,8 +15,6 @@ export interface EngineLimits {
   readonly lingerBytesMax: number;
   /** How long an attempt goes on for a client that closed its sending side. */
   readonly halfClosedMs: number;
-  /** Pipelined bytes held while an earlier request is answered. */
-  readonly pipelineBytesMax: number;
   /** Interim (1xx) responses before one final one. */
   readonly interimResponsesMax: number;
   /** First bytes held to tell one protocol from another. */
@@ -41,6 +39,7 @@ export interface EngineLimits {
   readonly configWaitMs: number;
   /** Connecting and idling where no cluster's policy says otherwise: the own app, and destinations outside the mesh. */
   readonly connectMs: number;
+  /** Silence on an opaque connection, or on a request that no policy's `idle` applies to. */
   readonly tunnelIdleMs: number;
   /** Connections to the own app, or to one destination outside the mesh. */
   readonly plainConnectionsMax: number;
@@ -57,7 +56,6 @@ export const DEFAULT_LIMITS: EngineLimits = {
   lingerMs: 1_000,
   lingerBytesMax: 1_048_576,
   halfClosedMs: 1_000,
-  pipelineBytesMax: 65_536,
   interimResponsesMax: 16,
   detectionBytesMax: 8_192,
   helloBytesMax: 32_768,

@@ -139,7 +139,7 @@ function setFraming(head: ResponseHead, method: string): undefined {
  * have got (RFC 9110, section 8.6). A 204 or 1xx has none to describe.
  */
 export function describesAbsentBody(head: ResponseHead, method: string): boolean {
-  return head.declared !== ABSENT && (head.status === 304 || (method === 'HEAD' && head.status !== 204));
+  return head.declared >= 0 && (head.status === 304 || (method === 'HEAD' && head.status !== 204));
 }
 
 function idleHint(value: string): number | undefined {

@@ -106,9 +106,7 @@ export function responseHeadText(head: ResponseHead, context: ResponseContext): 
 
 function framingText(head: ResponseHead, framing: number, method: string): string {
   if (describesAbsentBody(head, method)) {
-    return head.declared === CHUNKED
-      ? 'transfer-encoding: chunked\r\n'
-      : `content-length: ${head.declared}\r\n`;
+    return `content-length: ${head.declared}\r\n`;
   }
   if (framing === CHUNKED) return 'transfer-encoding: chunked\r\n';
   if (framing > 0 || (framing === 0 && head.declared === 0 && head.status >= 200 && head.status !== 204)) {

@@ -220,7 +220,8 @@ export class ServerConnection implements BodySink {
 
   #hold(rest: Buffer): void {
     this.#rest = rest;
-    if (rest.length >= this.#limits.pipelineBytesMax) this.#reading.pause(PAUSED_PIPELINE);
+    // The stream's own buffer bounds what else may wait; its errors are still heard.
+    this.#reading.pause(PAUSED_PIPELINE);
   }
 
   /** Goes on with pipelined bytes, once the request before them is answered. */

@@ -17,7 +17,7 @@ export function plainForwarding(host: string, port: number, limits: EngineLimits
     endpoint: undefined,
     host,
     port,
-    timeouts: { requestMs: 0, backendRequestMs: 0, idleMs: 0, connectMs: limits.connectMs },
+    timeouts: { requestMs: 0, backendRequestMs: 0, idleMs: limits.tunnelIdleMs, connectMs: limits.connectMs },
     bodyBufferBytesMax: 0,
     delayMs: 0,
   };
