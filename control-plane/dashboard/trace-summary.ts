@@ -10,6 +10,8 @@ export interface TraceSummary {
   readonly rootOperation: string;
   /** The status the root's client saw, where it is HTTP. */
   readonly status: string | undefined;
+  /** Whether the root itself failed: a retry may have saved a request with errors inside. */
+  readonly failed: boolean;
   readonly spans: number;
   readonly errors: number;
   readonly retries: number;
@@ -39,6 +41,7 @@ export function summarize(spans: readonly SpanRecord[]): TraceSummary {
     rootService: root?.service ?? '',
     rootOperation: root?.operation ?? '',
     status: root === undefined ? undefined : httpStatus(root),
+    failed: root?.status === STATUS.error,
     spans: spans.length,
     errors: spans.filter((span) => span.status === STATUS.error).length,
     retries: spans.filter((span) => Number(tagText(span, 'heddle.attempt') ?? 1) > 1).length,

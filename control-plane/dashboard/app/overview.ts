@@ -80,7 +80,7 @@ export function Overview() {
     ${
       known &&
       html`<dl class="tiles">
-      <${Tile} label="Services" value=${known.services} note="ports of Services known" />
+      <${Tile} label="Services" value=${known.services} note="known to the mesh" />
       <${Tile} label="Pods in the mesh" value=${known.meshed} note=${`of ${known.workloads}`} />
       <${Tile} label="Sidecars connected" value=${known.sidecars} note=${`${known.inStep} in step`} />
       <${Tile} label="Problems" value=${wrong.length} note=${wrong.length === 0 ? 'all well' : 'see below'} />

@@ -12,6 +12,7 @@ interface Summary {
   readonly rootService: string;
   readonly rootOperation: string;
   readonly status?: string;
+  readonly failed: boolean;
   readonly spans: number;
   readonly errors: number;
   readonly retries: number;
@@ -55,7 +56,7 @@ function Filters({
 
 function Row({ trace, longest }: { readonly trace: Summary; readonly longest: number }) {
   const share = Math.max(1, (100 * trace.durationUs) / longest);
-  return html`<li><a class=${`trace ${trace.errors > 0 ? 'failed' : ''}`} href=${`/traces/${trace.traceId}`}>
+  return html`<li><a class=${`trace ${trace.failed ? 'failed' : ''}`} href=${`/traces/${trace.traceId}`}>
     <span class="trace-main"><${Service} name=${trace.rootService} /> <span class="op">${trace.rootOperation}</span></span>
     <time class="muted" title=${fullTime(trace.startUs)}>${clockTime(trace.startUs)}</time>
     <span class="bar-cell"><span class="bar-track"><span class="bar" style=${{ width: `${share}%` }}></span></span>
