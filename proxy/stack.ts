@@ -193,7 +193,6 @@ class DataPath implements Stack, StackContext {
       pool: this.pool,
       deadlines: this.deadlines,
       limits: this.limits,
-      random: this.deps.random,
       draining: () => this.#draining,
       exchangeOpened: () => this.opened(),
       exchangeClosed: () => this.closed(),

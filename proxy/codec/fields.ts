@@ -67,7 +67,7 @@ for (let code = 0x20; code < 0x100; code++) VALUE[code] = code === 0x7f ? 0 : 1;
 VALUE[9] = 1;
 
 /** Whether the `lower.length` characters of `text` from `at` are `lower`, in any case. `lower` has letters, digits and `-` only. */
-export function sameName(text: string, at: number, lower: string): boolean {
+function sameName(text: string, at: number, lower: string): boolean {
   for (let index = 0; index < lower.length; index++) {
     if ((text.charCodeAt(at + index) | 0x20) !== lower.charCodeAt(index)) return false;
   }

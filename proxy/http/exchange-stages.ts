@@ -1,5 +1,4 @@
 import type { MeshFailure, Result } from '../../common/errors.ts';
-import type { Random } from '../../common/random.ts';
 import type {
   Answer,
   AttemptHistory,
@@ -41,7 +40,6 @@ export interface ExchangeStages {
   readonly pool: Pool;
   readonly deadlines: Deadlines;
   readonly limits: EngineLimits;
-  readonly random: Random;
   /** Destination, then decision. Waits only where configuration isn't there yet. */
   route(head: RequestHead, client: ClientInfo, scope: RequestScope): Routing | Promise<Routing>;
   /** Limits and breaker. */

@@ -64,7 +64,7 @@ function routeFound(
 }
 
 /** What an exchange needs of a decision. */
-export function routingOf(decision: Decision): Routing {
+function routingOf(decision: Decision): Routing {
   if (decision.kind === 'answer') return decision;
   return {
     kind: 'forward',

@@ -2,7 +2,7 @@ import tls from 'node:tls';
 import type { Credentials } from '../stage.ts';
 
 /** Post-quantum key agreement first, then what every TLS 1.3 peer has. */
-export const KEY_GROUPS = 'X25519MLKEM768:X25519:P-256';
+const KEY_GROUPS = 'X25519MLKEM768:X25519:P-256';
 
 /** What both ends of mesh mTLS are set up with. */
 export function contextOptions(credentials: Credentials): tls.SecureContextOptions {
