@@ -1,9 +1,10 @@
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { destinationKey, serviceHostCandidates } from '../../common/names.ts';
 import { seededRandom } from '../../common/random.ts';
-import { decide } from '../../model/decide.ts';
-import type { Decision, DecisionState, Reason, RequestView } from '../../model/decision-types.ts';
+import type { RequestView } from '../../model/decision-types.ts';
+import { explain as explainDecision } from '../../model/explain.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
+import { stateFromDump } from '../../model/state.ts';
 import { SPAN_KIND, type SpanRecord, tagText } from '../traces/span.ts';
 import type { TraceStore } from '../traces/store.ts';
 import type { ControlPlaneView } from '../view.ts';
@@ -17,6 +18,8 @@ export interface ExplainRequest {
   readonly url: string;
   readonly method: string;
   readonly headers: readonly (readonly [string, string])[];
+  /** A sidecar's state to decide with, instead of asking for the live one. */
+  readonly state: JsonValue | undefined;
 }
 
 const HEADERS_MAX = 128;
@@ -44,6 +47,7 @@ export function parseExplain(text: string): ExplainRequest {
     url: body.url,
     method: typeof body.method === 'string' ? body.method.toUpperCase() : 'GET',
     headers: headers.map(pair),
+    state: body.state ?? undefined,
   };
 }
 
@@ -53,18 +57,6 @@ function pair(value: JsonValue): readonly [string, string] {
   }
   return [value[0].toLowerCase(), value[1]];
 }
-
-/** A state in which nothing has happened yet: what is known without asking a sidecar. */
-const IDLE: DecisionState = {
-  breaker: () => 'closed',
-  ejected: () => false,
-  inFlight: () => 0,
-  latencyMs: () => undefined,
-  roundRobin: () => 0,
-  requestsInFlight: () => 0,
-  retriesInFlight: () => 0,
-  retryBudgetAllows: () => true,
-};
 
 function findKey(snapshot: Snapshot, url: URL, namespace: string): string {
   const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
@@ -87,21 +79,6 @@ function viewOf(request: ExplainRequest, url: URL): RequestView {
   };
 }
 
-function outline(decision: Decision): object {
-  const { rule, cluster, delayMs } = decision;
-  const shared = { kind: decision.kind, route: rule?.id, cluster: cluster?.name, delayMs };
-  if (decision.kind === 'answer') {
-    return {
-      ...shared,
-      status: decision.status,
-      code: decision.failure.code,
-      message: decision.failure.message,
-    };
-  }
-  const { endpoint, timeouts, policy } = decision;
-  return { ...shared, destination: decision.destination.key, endpoint, timeouts, retry: policy.retry };
-}
-
 /** Where a request would go against today's configuration, and every reason on the way. */
 export async function explain(
   view: ControlPlaneView,
@@ -114,22 +91,21 @@ export async function explain(
   } catch {
     throw new HttpError(400, `"${request.url}" is no URL`);
   }
-  const reasons: Reason[] = [];
-  const sink = { add: (reason: Reason) => void reasons.push(reason) };
   const snapshot = view.mesh().snapshotFor(request.namespace);
   const key = findKey(snapshot, url, request.namespace);
-  const random = seededRandom(1);
-  const decision = decide(snapshot, key, viewOf(request, url), IDLE, nowMs, random, sink);
   const pod = request.name === undefined ? undefined : livePod(view, request.namespace, request.name);
   const live = pod === undefined ? undefined : await view.proxyState(pod);
+  const state = request.state ?? live;
+  const random = seededRandom(1);
+  const told = explainDecision(snapshot, key, viewOf(request, url), stateFromDump(state), nowMs, random);
+  const given = request.state === undefined ? undefined : 'the state given';
+  const sidecar = live === undefined ? undefined : `the live state of ${pod}`;
   return {
-    request: { ...request, url: url.href },
-    destination: key,
-    decision: outline(decision),
-    reasons,
-    /** What the sidecar said of its breakers; the decision itself assumes a quiet mesh. */
-    live: { pod: pod ?? null, state: live ?? null },
-    assumes: 'closed breakers, no load',
+    ...told,
+    from: { namespace: request.namespace, name: request.name ?? null },
+    url: url.href,
+    /** Whose breakers, ejections and load the decision reads. */
+    state: given ?? sidecar ?? 'closed breakers and no load: no sidecar was asked',
   };
 }
 
@@ -175,6 +151,7 @@ export async function explainTrace(
     name: pod === undefined ? undefined : String(pod),
     url: tagText(client, 'url.full') ?? `http://${address}:${port}${path}${query ? `?${query}` : ''}`,
     method: tagText(client, 'http.request.method') ?? 'GET',
+    state: undefined,
     headers: client.tags
       .filter((tag) => tag.key.startsWith('http.request.header.'))
       .map((tag) => [tag.key.slice('http.request.header.'.length), String(tag.value)] as const),

@@ -92,7 +92,7 @@ test('explain answers with a decision and its reasons', async () => {
   const headers = { 'content-type': 'application/json' };
   const body = JSON.stringify({ from: { namespace: 'shop' }, url: 'http://catalog/items' });
   const explained = await json('/api/heddle/explain', { method: 'POST', headers, body });
-  assert.equal(explained.decision.code, 'unknown-destination');
+  assert.equal(explained.answer.code, 'unknown-destination');
   assert.ok(explained.reasons.length > 0);
   assert.equal((await ask('/api/heddle/explain', { method: 'POST', body })).status, 415);
   assert.equal((await ask('/api/heddle/explain', { method: 'POST', headers, body: '{}' })).status, 400);

@@ -5,19 +5,15 @@ import { html } from './html.ts';
 import { Failure, Reasons, type ReasonView } from './parts.ts';
 
 interface Explanation {
-  readonly request: { readonly url: string; readonly method: string; readonly namespace: string };
   readonly destination: string;
-  readonly decision: {
-    readonly kind: string;
-    readonly route?: string;
-    readonly cluster?: string;
-    readonly endpoint?: { readonly key: string; readonly pod?: string };
-    readonly status?: number;
-    readonly code?: string;
-    readonly message?: string;
-  };
+  readonly decision: 'forward' | 'answer';
+  readonly answer: { readonly status: number; readonly code: string; readonly message: string } | null;
+  readonly rule: string | null;
+  readonly cluster: string | null;
+  readonly endpoint: { readonly key: string; readonly pod: string | null } | null;
+  readonly breaker: string | null;
   readonly reasons: readonly ReasonView[];
-  readonly assumes: string;
+  readonly state: string;
   readonly recorded?: { readonly reasons: readonly ReasonView[] };
 }
 
@@ -33,21 +29,18 @@ function bodyOf(form: FormData): string {
 }
 
 function Result({ result }: { readonly result: Explanation }) {
-  const { decision } = result;
-  const facts: [string, string | undefined][] = [
+  const { answer, endpoint } = result;
+  const facts: [string, string | null][] = [
     ['Destination', result.destination],
-    ['Rule', decision.route ?? 'none attached: the default'],
-    ['Backend', decision.cluster],
-    [
-      'Endpoint',
-      decision.endpoint &&
-        `${decision.endpoint.key}${decision.endpoint.pod ? ` (${decision.endpoint.pod})` : ''}`,
-    ],
-    ['Assumes', result.assumes],
+    ['Rule', result.rule ?? 'none attached'],
+    ['Backend', result.cluster],
+    ['Endpoint', endpoint && `${endpoint.key}${endpoint.pod ? ` (${endpoint.pod})` : ''}`],
+    ['Breaker', result.breaker],
+    ['Decided with', result.state],
   ];
   return html`<section aria-live="polite" class="result">
-    <h2>${decision.kind === 'forward' ? 'It is forwarded' : `The mesh answers ${decision.status} (${decision.code})`}</h2>
-    ${decision.message && html`<p>${decision.message}</p>`}
+    <h2>${answer === null ? 'It is forwarded' : `The mesh answers ${answer.status} (${answer.code})`}</h2>
+    ${answer !== null && html`<p>${answer.message}</p>`}
     <dl class="facts">${facts.map(([label, value]) => value && html`<div><dt>${label}</dt><dd class="mono">${value}</dd></div>`)}</dl>
     <h3>Reasons today</h3><${Reasons} reasons=${result.reasons} />
     ${result.recorded && html`<h3>Reasons recorded in the trace</h3><${Reasons} reasons=${result.recorded.reasons} />`}
