@@ -1,0 +1,122 @@
+import http from 'node:http';
+import { resolve } from 'node:path';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
+import type { KubeObject } from '../../model/objects.ts';
+import type { CommandInput } from '../command-line.ts';
+import type { CliContext } from '../context.ts';
+import { listAt, textAt } from '../kube/fields.ts';
+import { isSameProcess } from '../local/process-identity.ts';
+import { type MeshFile, readMeshFile, type StatePaths, statePaths } from '../local/state-dir.ts';
+
+/** Answers of the control plane larger than this are not read. */
+const answerBytesMax = 64 * 1024 * 1024;
+const requestMs = 15_000;
+
+/** A running mesh as a command sees it. */
+export interface RunningMesh {
+  readonly file: MeshFile;
+  readonly paths: StatePaths;
+}
+
+export function pathsOf(input: CommandInput, context: CliContext): StatePaths {
+  const stateDir = input.text('state-dir');
+  return statePaths(
+    context.env,
+    input.text('name') ?? 'default',
+    stateDir === undefined ? undefined : resolve(context.cwd, stateDir),
+  );
+}
+
+/** The mesh that runs for this name or state directory. Fails with code `unreachable` where none does. */
+export function findMesh(input: CommandInput, context: CliContext): RunningMesh {
+  const paths = pathsOf(input, context);
+  const file = readMeshFile(paths);
+  if (file === undefined)
+    throw new HeddleError('unreachable', `no mesh runs here (${paths.root}); start one with "heddle up DIR"`);
+  if (!isSameProcess(file.pid, file.startTime))
+    throw new HeddleError(
+      'unreachable',
+      `the mesh of ${paths.root} ended without cleaning up; the next "heddle up" does so`,
+    );
+  return { file, paths };
+}
+
+/** Asks the control plane's HTTP API. Fails with code `unreachable`, or `api` with what it said. */
+export async function ask(mesh: RunningMesh, path: string, body?: JsonValue): Promise<JsonValue> {
+  if (mesh.file.dashboard === '') throw new HeddleError('unreachable', 'the control plane is still starting');
+  let answer: { status: number; text: string };
+  try {
+    answer = await request(`${mesh.file.dashboard}${path}`, body);
+  } catch (thrown) {
+    throw new HeddleError(
+      'unreachable',
+      `the control plane at ${mesh.file.dashboard} doesn't answer: ${messageOf(thrown)}`,
+    );
+  }
+  let parsed: JsonValue;
+  try {
+    parsed = JSON.parse(answer.text) as JsonValue;
+  } catch {
+    throw new HeddleError('api', `the control plane answered ${answer.status} without JSON`);
+  }
+  if (answer.status >= 400)
+    throw new HeddleError(
+      'api',
+      textAt(parsed, 'error') ?? textAt(parsed, 'message') ?? apiErrors(parsed, answer.status),
+    );
+  return parsed;
+}
+
+function apiErrors(parsed: JsonValue, status: number): string {
+  const messages = listAt(parsed, 'errors').flatMap((entry) => textAt(entry, 'msg') ?? []);
+  return messages.length === 0 ? `the control plane answered ${status}` : messages.join('; ');
+}
+
+/** The objects in force, as the control plane shows them. */
+export async function objectsInForce(mesh: RunningMesh): Promise<readonly KubeObject[]> {
+  return listAt(await ask(mesh, '/api/heddle/objects'), 'items').flatMap((item) => asObject(item) ?? []);
+}
+
+function asObject(item: JsonValue): KubeObject | undefined {
+  if (!isJsonObject(item) || !isJsonObject(item.metadata)) return undefined;
+  const { apiVersion, kind, metadata } = item;
+  const name = metadata.name;
+  if (typeof apiVersion !== 'string' || typeof kind !== 'string' || typeof name !== 'string')
+    return undefined;
+  return { ...item, apiVersion, kind, metadata: { ...(metadata as JsonObject), name } };
+}
+
+function request(url: string, body: JsonValue | undefined): Promise<{ status: number; text: string }> {
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  return new Promise((done, reject) => {
+    const call = http.request(
+      url,
+      {
+        method: text === undefined ? 'GET' : 'POST',
+        agent: false,
+        timeout: requestMs,
+        headers:
+          text === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.byteLength;
+          if (bytes > answerBytesMax) response.destroy(new Error(`an answer over ${answerBytesMax} bytes`));
+          else chunks.push(chunk);
+        });
+        response.on('error', reject);
+        response.on('end', () =>
+          done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+        );
+      },
+    );
+    call.on('timeout', () => call.destroy(new Error(`no answer within ${requestMs} ms`)));
+    call.on('error', reject);
+    call.end(text);
+  });
+}

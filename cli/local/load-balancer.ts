@@ -1,0 +1,128 @@
+import net from 'node:net';
+import type { Dialer } from '../../common/net.ts';
+
+export interface Backend {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface PublishedPort {
+  readonly key: string;
+  readonly port: number;
+  readonly publishedPort: number;
+}
+
+const portTriesMax = 100;
+const connectionsMax = 1_024;
+
+interface Forwarder {
+  readonly server: net.Server;
+  readonly sockets: Set<net.Socket>;
+  readonly port: number;
+  publishedPort: number | undefined;
+  opening: boolean;
+  backends: readonly Backend[];
+  next: number;
+}
+
+/** LoadBalancer Services on 127.0.0.1: plain TCP forwarding to ready pods in turn, as a cloud's balancer would. */
+export class LoadBalancers {
+  readonly #dialer: Dialer;
+  readonly #onChange: () => void;
+  readonly #forwarders = new Map<string, Forwarder>();
+
+  constructor(dialer: Dialer, onChange: () => void) {
+    this.#dialer = dialer;
+    this.#onChange = onChange;
+  }
+
+  /** `wanted` by `namespace/name:port`. */
+  update(
+    wanted: ReadonlyMap<string, { readonly port: number; readonly backends: readonly Backend[] }>,
+  ): void {
+    for (const [key, forwarder] of this.#forwarders)
+      if (!wanted.has(key)) {
+        this.#forwarders.delete(key);
+        close(forwarder);
+      }
+    for (const [key, { port, backends }] of wanted) {
+      const known = this.#forwarders.get(key);
+      if (known !== undefined) known.backends = backends;
+      else void this.#open(key, port, backends);
+    }
+  }
+
+  published(): readonly PublishedPort[] {
+    return [...this.#forwarders].flatMap(([key, forwarder]) =>
+      forwarder.publishedPort === undefined
+        ? []
+        : [{ key, port: forwarder.port, publishedPort: forwarder.publishedPort }],
+    );
+  }
+
+  /** Whether every Service port has found its place. */
+  settled(): boolean {
+    return [...this.#forwarders.values()].every((forwarder) => !forwarder.opening);
+  }
+
+  close(): void {
+    for (const forwarder of this.#forwarders.values()) close(forwarder);
+    this.#forwarders.clear();
+  }
+
+  async #open(key: string, port: number, backends: readonly Backend[]): Promise<void> {
+    const sockets = new Set<net.Socket>();
+    const server = net.createServer({ noDelay: true, allowHalfOpen: true });
+    const forwarder: Forwarder = {
+      ...{ server, sockets, port, publishedPort: undefined, opening: true, backends, next: 0 },
+    };
+    server.maxConnections = connectionsMax;
+    server.on('connection', (client) => this.#forward(forwarder, client));
+    this.#forwarders.set(key, forwarder);
+    for (let candidate = port; candidate < port + portTriesMax && candidate < 65_536; candidate++) {
+      if (!(await listens(server, candidate))) continue;
+      if (this.#forwarders.get(key) !== forwarder) {
+        close(forwarder);
+        return;
+      }
+      forwarder.publishedPort = candidate;
+      break;
+    }
+    forwarder.opening = false;
+    this.#onChange();
+  }
+
+  #forward(forwarder: Forwarder, client: net.Socket): void {
+    const backend = forwarder.backends[forwarder.next++ % Math.max(1, forwarder.backends.length)];
+    forwarder.sockets.add(client);
+    client.on('close', () => forwarder.sockets.delete(client));
+    if (backend === undefined) {
+      client.on('error', () => client.destroy());
+      client.resetAndDestroy();
+      return;
+    }
+    const upstream = this.#dialer.dial(backend);
+    client.on('error', () => upstream.destroy());
+    upstream.on('error', () => client.resetAndDestroy());
+    client.on('close', () => upstream.destroy());
+    upstream.on('close', () => client.destroySoon());
+    client.pipe(upstream);
+    upstream.pipe(client);
+  }
+}
+
+function listens(server: net.Server, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const onError = () => resolve(false);
+    server.once('error', onError);
+    server.listen({ host: '127.0.0.1', port }, () => {
+      server.off('error', onError);
+      resolve(true);
+    });
+  });
+}
+
+function close(forwarder: Forwarder): void {
+  forwarder.server.close();
+  for (const socket of forwarder.sockets) socket.destroy();
+}

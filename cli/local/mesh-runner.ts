@@ -1,0 +1,238 @@
+import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { silentLogger } from '../../common/log.ts';
+import type { KubeObject, Problem } from '../../model/objects.ts';
+import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
+import type { CliContext } from '../context.ts';
+import { isNamespaced } from '../kube/kinds.ts';
+import { LoopbackNetwork } from '../network/loopback.ts';
+import { Children, killLeftovers } from './children.ts';
+import { Cluster } from './cluster.ts';
+import { processStartTime } from './process-identity.ts';
+import type { Progress } from './progress.ts';
+import { type MeshFile, makeStateDirectories, type StatePaths, writeMeshFile } from './state-dir.ts';
+import { System } from './system.ts';
+
+export interface RunnerSettings {
+  readonly context: CliContext;
+  readonly paths: StatePaths;
+  readonly name: string;
+  readonly manifests: string;
+  readonly dashboardPort: number;
+  readonly nodes: number;
+  readonly progress: Progress;
+}
+
+/** Kinds of workloads that a manifest may hold and this runner can't run: said, never passed over. */
+const UNSUPPORTED_WORKLOADS: ReadonlySet<string> = new Set([
+  ...['StatefulSet', 'DaemonSet', 'ReplicaSet', 'CronJob', 'ReplicationController', 'Ingress'],
+  ...['PersistentVolumeClaim', 'Secret', 'NetworkPolicy', 'Gateway'],
+]);
+
+/** The supervising process of one local mesh. */
+export class MeshRunner {
+  readonly #settings: RunnerSettings;
+  readonly #children: Children;
+  readonly #system: System;
+  readonly #cluster: Cluster;
+  readonly #startedAt: string;
+  #files: FilesSource | undefined;
+  #meshFile: MeshFile | undefined;
+  #reported = new Set<string>();
+  #stopped: Promise<void> | undefined;
+
+  constructor(settings: RunnerSettings) {
+    const { context, paths } = settings;
+    this.#settings = settings;
+    makeStateDirectories(paths);
+    this.#startedAt = new Date(context.clock.wallMs()).toISOString();
+    this.#children = new Children(context.clock, paths);
+    const environment = machineEnvironment(context.env);
+    this.#system = new System({
+      ...{ clock: context.clock, children: this.#children, paths, manifests: settings.manifests },
+      ...{ dashboardPort: settings.dashboardPort, node: context.node, environment },
+      say: (line) => settings.progress.warn(line),
+    });
+    this.#cluster = new Cluster({
+      ...{ clock: context.clock, random: context.random, dialer: context.dialer, nodes: settings.nodes },
+      runtimeDirectory: paths.runtime,
+      host: {
+        ...{ clock: context.clock, dialer: context.dialer, children: this.#children },
+        ...{ network: new LoopbackNetwork(), podsDirectory: paths.pods, logsDirectory: `${paths.logs}/pods` },
+        ...{ workingDirectory: settings.manifests, machineEnvironment: environment },
+        rootFile: this.#system.rootFile,
+        token: (pod, audience) =>
+          this.#system.issuer.issue(
+            {
+              namespace: pod.metadata.namespace ?? 'default',
+              serviceAccount: serviceAccountOf(pod),
+              podName: pod.metadata.name,
+              podUid: pod.metadata.uid ?? '',
+            },
+            audience,
+          ),
+        sidecar: () => this.#system.sidecar(),
+      },
+      webhook: () => this.#system.webhook(),
+      onChange: () => this.#onClusterChange(),
+    });
+  }
+
+  /** Starts everything; returns once the mesh's own processes stand and the objects are being made to run. */
+  async start(): Promise<void> {
+    const { context, paths, manifests, progress } = this.#settings;
+    const leftovers = killLeftovers(paths);
+    if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
+    for (const stale of [paths.pods, paths.runtime, paths.childrenFile, `${paths.logs}/pods`])
+      rmSync(stale, { recursive: true, force: true });
+    makeStateDirectories(paths);
+    this.#save({ dashboard: '', controlPlane: '', phase: 'starting' });
+    this.#children.startWatchdog();
+    progress.begin('control plane');
+    const ports = await this.#system.startControlPlane();
+    this.#save({
+      dashboard: `http://127.0.0.1:${ports.dashboard}`,
+      controlPlane: `127.0.0.1:${ports.xds}`,
+      phase: 'starting',
+    });
+    progress.done(`control plane on 127.0.0.1:${ports.xds}`);
+    progress.begin('injector');
+    await this.#system.startInjector();
+    progress.done('injector');
+    this.#files = await watchFiles({
+      directories: [manifests, paths.applied],
+      clock: context.clock,
+      log: silentLogger,
+      onChange: (state) => this.#take(state),
+    });
+    this.#take(this.#files.current());
+  }
+
+  cluster(): Cluster {
+    return this.#cluster;
+  }
+
+  settled(): boolean {
+    return this.#files !== undefined && this.#cluster.settled();
+  }
+
+  dashboard(): string {
+    return this.#meshFile?.dashboard ?? '';
+  }
+
+  markReady(): void {
+    if (this.#meshFile !== undefined) this.#save({ ...this.#meshFile, phase: 'ready' });
+  }
+
+  /** Ends everything in order and leaves only what is meant to stay: applied objects, traces, keys and logs. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  /** Ends everything at once. */
+  killAll(): void {
+    killLeftovers(this.#settings.paths);
+  }
+
+  async #end(): Promise<void> {
+    const { paths } = this.#settings;
+    this.#files?.close();
+    await this.#cluster.close();
+    await this.#system.stop();
+    await this.#children.stopWatchdog();
+    for (const temporary of [paths.pods, paths.runtime, paths.childrenFile, paths.meshFile])
+      rmSync(temporary, { recursive: true, force: true });
+  }
+
+  #take(state: FilesState): void {
+    for (const problem of state.problems) this.#report(problem);
+    const objects = state.objects.map((sourced) => sourced.object);
+    const namespaces = new Set(objects.filter((o) => o.kind === 'Namespace').map((o) => o.metadata.name));
+    for (const { object, origin } of state.objects) {
+      const base = {
+        source: origin.source,
+        line: origin.line,
+        object: `${object.kind} ${object.metadata.name}`,
+      };
+      if (UNSUPPORTED_WORKLOADS.has(object.kind))
+        this.#report({
+          severity: 'warning',
+          ...base,
+          message: `${object.kind} is not supported by the local mesh: ignored`,
+        });
+      const namespace = object.metadata.namespace ?? 'default';
+      if (
+        isNamespaced(object.kind) &&
+        namespace !== 'default' &&
+        !namespaces.has(namespace) &&
+        namespace !== 'heddle-system'
+      )
+        this.#report({
+          severity: 'warning',
+          ...base,
+          message: `namespace ${namespace} is in no manifest: it is taken as one without labels`,
+        });
+    }
+    this.#cluster.setObjects(withImpliedNamespaces(objects, namespaces));
+  }
+
+  /** Each problem once, until it has gone and come again. */
+  #report(problem: Problem): void {
+    const text = `${problem.source}:${problem.line}: ${problem.object === undefined ? '' : `${problem.object}: `}${problem.message}`;
+    if (this.#reported.has(text)) return;
+    this.#reported.add(text);
+    this.#settings.progress.warn(text);
+  }
+
+  #onClusterChange(): void {
+    this.#settings.progress.update(this.#cluster.deployments());
+  }
+
+  #save(part: { dashboard: string; controlPlane: string; phase: string }): void {
+    const { name, nodes, manifests, paths } = this.#settings;
+    this.#meshFile = {
+      ...{
+        name,
+        pid: process.pid,
+        startTime: processStartTime(process.pid) ?? '',
+        network: 'loopback',
+        nodes,
+      },
+      ...{ manifests: resolve(manifests), startedAt: this.#startedAt },
+      ...{ dashboard: part.dashboard, controlPlane: part.controlPlane, phase: part.phase },
+    };
+    writeMeshFile(paths, this.#meshFile);
+  }
+}
+
+/** A namespace that is only mentioned exists, as `default` does. */
+function withImpliedNamespaces(
+  objects: readonly KubeObject[],
+  named: ReadonlySet<string>,
+): readonly KubeObject[] {
+  if (named.has('default')) return objects;
+  return [...objects, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'default' } }];
+}
+
+function serviceAccountOf(pod: KubeObject): string {
+  const spec = pod.spec;
+  const name =
+    typeof spec === 'object' && spec !== null && 'serviceAccountName' in spec
+      ? spec.serviceAccountName
+      : undefined;
+  return typeof name === 'string' ? name : 'default';
+}
+
+/** What programs need of the machine, and nothing that the mesh's user may hold as a secret in the environment. */
+function machineEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string>> {
+  const kept = ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
+  const machine: Record<string, string> = {};
+  for (const name of kept) {
+    const value = env[name];
+    if (value !== undefined) machine[name] = value;
+  }
+  return machine;
+}
