@@ -10,6 +10,7 @@ import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
+import { type Asn1, sequence } from '../../common/wire/der.ts';
 import {
   buildCertificate,
   certificatePem,
@@ -19,7 +20,6 @@ import {
   spki,
   subjectOf,
 } from './certificate.ts';
-import { type Asn1, sequence } from './der.ts';
 
 /** Clocks of a cluster differ: a certificate is valid from a little before it was made. */
 export const backdateMs = 60_000;

@@ -16,7 +16,7 @@ import {
   sequence,
   tagged,
   time,
-} from './der.ts';
+} from '../../common/wire/der.ts';
 
 const { asn1 } = forge;
 const SPKI_P256_BYTES = 91;

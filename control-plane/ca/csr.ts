@@ -1,8 +1,8 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import forge from 'node-forge';
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
+import { type Asn1, der, OID, parseDer } from '../../common/wire/der.ts';
 import { members } from './certificate.ts';
-import { type Asn1, der, OID, parseDer } from './der.ts';
 
 const { asn1 } = forge;
 

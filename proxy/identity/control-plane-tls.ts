@@ -1,0 +1,44 @@
+import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
+import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { spiffeId } from '../../common/spiffe.ts';
+
+/** Received configuration may be large: a mesh's biggest list of endpoints in one message. */
+export const responseBytesMax = 64 * 1024 * 1024;
+
+/** The control plane's identity: any other certificate of the mesh is refused, wherever it answers. */
+export function controlPlaneIdentity(trustDomain: string): string {
+  return spiffeId({ trustDomain, namespace: SYSTEM_NAMESPACE, serviceAccount: 'heddle-control-plane' });
+}
+
+/** TLS to the control plane: roots pinned, its SPIFFE ID checked; with a client certificate once there is one. */
+export function controlPlaneCredentials(
+  trustDomain: string,
+  rootsPem: string,
+  own?: { readonly certificateChainPem: string; readonly privateKeyPem: string },
+): ChannelCredentials {
+  const expected = controlPlaneIdentity(trustDomain);
+  return credentials.createSsl(
+    Buffer.from(rootsPem),
+    own === undefined ? null : Buffer.from(own.privateKeyPem),
+    own === undefined ? null : Buffer.from(own.certificateChainPem),
+    {
+      // The chain is verified by TLS before this runs; a SPIFFE ID takes the place of the host name.
+      checkServerIdentity(_host, certificate) {
+        const names = (certificate.subjectaltname ?? '').split(', ');
+        const uris = names.filter((name) => name.startsWith('URI:'));
+        return uris.length === 1 && uris[0] === `URI:${expected}`
+          ? undefined
+          : new Error(`the control plane must present ${expected}`);
+      },
+    },
+  );
+}
+
+export const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.max_receive_message_length': responseBytesMax,
+  'grpc.enable_retries': 0,
+  'grpc.service_config_disable_resolution': 1,
+};

@@ -1,0 +1,61 @@
+import { isIP } from 'node:net';
+import type { Clock } from '../../common/clock.ts';
+import { destinationKey, serviceHostCandidates } from '../../common/names.ts';
+import type { ConfigLimits } from './limits.ts';
+
+/** The names that a client may mean, in the order in which they are tried; none: it is outside the mesh. */
+export function namesFor(host: string, port: number, namespace: string): readonly string[] {
+  const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
+  if (isIP(bare) !== 0) return [destinationKey(bare, port)];
+  return serviceHostCandidates(bare, namespace).map((candidate) => destinationKey(candidate, port));
+}
+
+/** Destinations asked for, and when each was last used. */
+export class Subscriptions {
+  readonly #limits: ConfigLimits;
+  readonly #clock: Clock;
+  /** By name asked for; in order of last use, the longest unused first. */
+  readonly #lastUsedMs = new Map<string, number>();
+
+  constructor(limits: ConfigLimits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+  }
+
+  names(): IterableIterator<string> {
+    return this.#lastUsedMs.keys();
+  }
+
+  has(name: string): boolean {
+    return this.#lastUsedMs.has(name);
+  }
+
+  /** Notes a use. `full` where the name is new and there is room only if one in `spare` makes way, and none does. */
+  use(name: string, spare: (name: string) => boolean): 'known' | 'added' | 'full' {
+    const now = this.#clock.now();
+    if (this.#lastUsedMs.delete(name)) {
+      this.#lastUsedMs.set(name, now);
+      return 'known';
+    }
+    if (this.#lastUsedMs.size >= this.#limits.subscriptionsMax) {
+      const victim = this.#lastUsedMs.keys().find(spare);
+      if (victim === undefined) return 'full';
+      this.#lastUsedMs.delete(victim);
+    }
+    this.#lastUsedMs.set(name, now);
+    return 'added';
+  }
+
+  /** Forgets what hasn't been used for `idleMs`. Returns whether anything was. */
+  dropIdle(): boolean {
+    const since = this.#clock.now() - this.#limits.idleMs;
+    let dropped = false;
+    for (const [name, usedMs] of this.#lastUsedMs) {
+      // The map is in order of use: the rest is younger.
+      if (usedMs > since) break;
+      this.#lastUsedMs.delete(name);
+      dropped = true;
+    }
+    return dropped;
+  }
+}
