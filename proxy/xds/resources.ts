@@ -4,7 +4,10 @@ import { ClusterLoadAssignment } from '../../common/gen/envoy/config/endpoint/v3
 import { Listener } from '../../common/gen/envoy/config/listener/v3/listener.ts';
 import { RouteConfiguration } from '../../common/gen/envoy/config/route/v3/route.ts';
 import { Secret } from '../../common/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
-import type { DeltaDiscoveryResponse, Resource } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
+import type {
+  DeltaDiscoveryResponse,
+  Resource,
+} from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
 import { isResourceType, RESOURCE, type ResourceType, shortType, TYPE } from '../../common/wire/types.ts';
 import type { Destination, Endpoint, InboundConfig } from '../../model/snapshot.ts';
 import { type ClusterWithoutEndpoints, decodeCluster, decodeEndpoints } from '../config/clusters.ts';
@@ -138,7 +141,8 @@ export class Resources {
         this.secrets.put(name, version, decodeTrustBundle(Secret.decode(body)));
         return;
       default: {
-        type satisfies never;
+        const unknown: never = type;
+        throw new Error(`type ${unknown} is not known`);
       }
     }
   }

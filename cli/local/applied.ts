@@ -1,0 +1,79 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { KubeObject } from '../../model/objects.ts';
+import { parseManifests } from '../../sources/files/parse.ts';
+import { objectKey } from '../kube/kinds.ts';
+import { readIfThere, writeAtomically } from './atomic-file.ts';
+import { sameJson } from './json-patch.ts';
+
+export type Applied = 'created' | 'configured' | 'unchanged';
+
+/**
+ * The objects given by `heddle apply`: one file each, over those of the manifests' folder, which is never written. A
+ * deleted object of that folder is hidden by one with the annotation `heddle.dev/deleted`.
+ */
+export class AppliedObjects {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** `inForce` is the object of that name as the mesh has it now, if any. */
+  put(object: KubeObject, inForce: KubeObject | undefined): Applied {
+    const file = this.fileOf(object);
+    const [before] = parseManifests(readIfThere(file) ?? '', file).objects;
+    const hidden = before !== undefined && isHiding(before.object);
+    const known = before !== undefined && !hidden ? before.object : inForce;
+    if (known !== undefined && !hidden && sameIntent(known, object)) return 'unchanged';
+    writeAtomically(file, stringify(object, { lineWidth: 0 }));
+    return known === undefined || hidden ? 'created' : 'configured';
+  }
+
+  /** Takes an object out of force. Where the manifests' folder holds it, it is hidden; the file there stays. */
+  remove(object: KubeObject, inManifests: boolean): void {
+    const file = this.fileOf(object);
+    if (!inManifests) {
+      rmSync(file, { force: true });
+      return;
+    }
+    const { apiVersion, kind, metadata } = object;
+    const { name, namespace } = metadata;
+    const hiding = {
+      ...{ apiVersion, kind },
+      metadata: {
+        ...{ name, ...(namespace === undefined ? {} : { namespace }) },
+        annotations: { 'heddle.dev/deleted': 'true' },
+      },
+    };
+    writeAtomically(file, stringify(hiding));
+  }
+
+  objects(): readonly KubeObject[] {
+    const files = readdirSync(this.#directory).filter(
+      (name) => name.endsWith('.yaml') && !name.startsWith('.'),
+    );
+    return files.flatMap((name) => {
+      const file = join(this.#directory, name);
+      return parseManifests(readIfThere(file) ?? '', file).objects.map((sourced) => sourced.object);
+    });
+  }
+
+  fileOf(object: KubeObject): string {
+    return join(this.#directory, `${objectKey(object).toLowerCase().replaceAll('/', '_')}.yaml`);
+  }
+}
+
+function isHiding(object: KubeObject): boolean {
+  return object.metadata.annotations?.['heddle.dev/deleted'] === 'true';
+}
+
+/** Equal in what a person writes: labels, annotations and everything beside status and what the mesh fills in. */
+function sameIntent(left: KubeObject, right: KubeObject): boolean {
+  const intent = (object: KubeObject) => {
+    const { status: _status, metadata, ...rest } = object;
+    return { ...rest, labels: metadata.labels ?? {}, annotations: metadata.annotations ?? {} };
+  };
+  return sameJson(intent(left), intent(right));
+}

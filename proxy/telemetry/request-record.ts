@@ -1,0 +1,208 @@
+import type { Attributes } from '@opentelemetry/api';
+import { HEADERS } from '../../common/contracts.ts';
+import type { Random } from '../../common/random.ts';
+import type { AttemptOutcome, Decision, Reason, ReasonSink } from '../../model/decision-types.ts';
+import type { Endpoint } from '../../model/snapshot.ts';
+import type { AttemptScope, RequestInfo, RequestResult, RequestScope } from '../stage.ts';
+import type { SpanRecord } from './span-record.ts';
+import { formatTraceparent, type TraceContext } from './trace-context.ts';
+
+/** Reasons beyond this many are dropped: a destination with hundreds of rules explains itself on the explain page. */
+const REASONS_MAX = 100;
+const TEXT_CHARS_MAX = 1_024;
+
+/** What a record needs of the telemetry it belongs to. */
+export interface RecordOwner {
+  readonly random: Random;
+  finished(record: RequestRecord, result: RequestResult): void;
+}
+
+interface AttemptRecord extends AttemptScope {
+  readonly number: number;
+  readonly endpoint: Endpoint | undefined;
+  readonly spanId: string;
+  readonly startedAtMs: number;
+  endedAtMs: number | undefined;
+  outcome: AttemptOutcome | undefined;
+  breaker: string;
+}
+
+/**
+ * A request's story while it happens: plain fields and ids, no spans. Spans are made of it when the request is over and
+ * only if somebody will read them.
+ */
+export class RequestRecord implements RequestScope, ReasonSink {
+  readonly info: RequestInfo;
+  readonly sampled: boolean;
+  readonly requestId: string;
+  decision: Decision | undefined;
+  attempts = 0;
+  readonly #owner: RecordOwner;
+  readonly #context: TraceContext | undefined;
+  readonly #traceId: string;
+  readonly #spanId: string;
+  readonly #attempts: AttemptRecord[] = [];
+  #reasons: Reason[] | undefined;
+
+  constructor(owner: RecordOwner, info: RequestInfo, context: TraceContext | undefined, sampled: boolean) {
+    this.#owner = owner;
+    this.info = info;
+    this.sampled = sampled;
+    this.#context = context;
+    this.#traceId = context?.traceId ?? owner.random.hex(16);
+    this.#spanId = owner.random.hex(8);
+    this.requestId = info.view.header(HEADERS.requestId) ?? uuidOf(owner.random.hex(16));
+  }
+
+  get reasons(): ReasonSink | undefined {
+    return this.sampled ? this : undefined;
+  }
+
+  add(reason: Reason): void {
+    this.#reasons ??= [];
+    if (this.#reasons.length < REASONS_MAX) this.#reasons.push(reason);
+  }
+
+  decided(decision: Decision): void {
+    this.decision = decision;
+  }
+
+  attempt(number: number, endpoint: Endpoint | undefined, startedAtMs: number): AttemptScope {
+    this.attempts = number;
+    // The app behind an inbound request is its only attempt: it continues the server span itself.
+    const spanId = this.info.direction === 'inbound' ? this.#spanId : this.#owner.random.hex(8);
+    const attempt: AttemptRecord = {
+      number,
+      endpoint,
+      spanId,
+      startedAtMs,
+      endedAtMs: undefined,
+      outcome: undefined,
+      breaker: '',
+      traceparent: formatTraceparent(this.#traceId, spanId, this.sampled),
+      tracestate: this.#context?.state,
+      end(outcome, endedAtMs, breaker) {
+        attempt.outcome = outcome;
+        attempt.endedAtMs = endedAtMs;
+        attempt.breaker = breaker;
+      },
+    };
+    this.#attempts.push(attempt);
+    return attempt;
+  }
+
+  end(result: RequestResult): void {
+    this.#owner.finished(this, result);
+  }
+
+  /** The spans of the request; `wallOf` turns the clock's milliseconds into time of day. */
+  spans(result: RequestResult, wallOf: (atMs: number) => number): SpanRecord[] {
+    const own: SpanRecord = {
+      traceId: this.#traceId,
+      spanId: this.#spanId,
+      parentId: this.#context?.parentId,
+      parentRemote: true,
+      traceState: this.#context?.state,
+      kind: this.info.direction === 'inbound' ? 'server' : 'client',
+      name: this.#name(),
+      startMs: wallOf(this.info.startedAtMs),
+      endMs: wallOf(result.endedAtMs),
+      attributes: this.#attributes(result),
+      error: errorOf(result.status, result.failure?.message, this.info.direction),
+    };
+    if (this.info.direction === 'inbound') return [own];
+    return [own, ...this.#attempts.map((attempt) => this.#attemptSpan(attempt, result, wallOf))];
+  }
+
+  #attemptSpan(attempt: AttemptRecord, result: RequestResult, wallOf: (atMs: number) => number): SpanRecord {
+    const { outcome, endpoint } = attempt;
+    const attributes: Attributes = { 'heddle.attempt': attempt.number };
+    if (endpoint !== undefined) {
+      attributes['network.peer.address'] = endpoint.address;
+      attributes['network.peer.port'] = endpoint.port;
+      if (endpoint.pod !== undefined) attributes['heddle.pod'] = endpoint.pod;
+      if (endpoint.mtls && endpoint.identities[0] !== undefined)
+        attributes['heddle.peer'] = endpoint.identities[0];
+    }
+    if (attempt.breaker !== '') attributes['heddle.breaker.state'] = attempt.breaker;
+    if (outcome?.kind === 'response') attributes['http.response.status_code'] = outcome.status;
+    if (outcome?.kind === 'failure') attributes['heddle.reason'] = outcome.failure.code;
+    return {
+      traceId: this.#traceId,
+      spanId: attempt.spanId,
+      parentId: this.#spanId,
+      parentRemote: false,
+      traceState: this.#context?.state,
+      kind: 'client',
+      name: `attempt ${attempt.number}`,
+      startMs: wallOf(attempt.startedAtMs),
+      endMs: wallOf(attempt.endedAtMs ?? result.endedAtMs),
+      attributes,
+      error: attemptError(outcome),
+    };
+  }
+
+  /** Low in cardinality, as the HTTP conventions want it: the method, and the route or service where one is known. */
+  #name(): string {
+    const { method } = this.info.view;
+    const { decision } = this;
+    const target = decision?.kind === 'forward' ? decision.destination.service : undefined;
+    return target === undefined ? method : `${method} ${target}`;
+  }
+
+  #attributes(result: RequestResult): Attributes {
+    const { info, decision } = this;
+    const { view } = info;
+    const attributes: Attributes = {
+      'http.request.method': view.method,
+      'url.path': clip(view.path),
+      'server.address': clip(info.authority),
+      'http.response.status_code': result.status,
+      'http.request.body.size': result.requestBytes,
+      'http.response.body.size': result.responseBytes,
+      'heddle.direction': info.direction,
+      'heddle.request_id': clip(this.requestId),
+    };
+    if (view.query !== '') attributes['url.query'] = clip(view.query);
+    if (info.peer !== undefined) attributes['heddle.peer'] = info.peer;
+    if (view.sourceAddress !== undefined) attributes['client.address'] = view.sourceAddress;
+    if (decision?.rule !== undefined) attributes['heddle.route'] = decision.rule.id;
+    if (decision?.cluster !== undefined) attributes['heddle.cluster'] = decision.cluster.name;
+    if (this.attempts > 0) attributes['heddle.attempt'] = this.attempts;
+    const breaker = this.#attempts.at(-1)?.breaker;
+    if (breaker !== undefined && breaker !== '') attributes['heddle.breaker.state'] = breaker;
+    if (this.#reasons !== undefined) attributes['heddle.reasons'] = JSON.stringify(this.#reasons);
+    if (result.failure !== undefined) attributes['heddle.reason'] = result.failure.code;
+    return attributes;
+  }
+}
+
+const FIRST_CLIENT_ERROR = 400;
+const FIRST_SERVER_ERROR = 500;
+
+/** HTTP semantic conventions, "Status": 4xx is an error for the client's span, not for the server's. */
+function errorOf(
+  status: number,
+  message: string | undefined,
+  direction: RequestInfo['direction'],
+): string | undefined {
+  if (message !== undefined) return message;
+  const first = direction === 'inbound' ? FIRST_SERVER_ERROR : FIRST_CLIENT_ERROR;
+  return status >= first ? `status ${status}` : undefined;
+}
+
+function attemptError(outcome: AttemptOutcome | undefined): string | undefined {
+  if (outcome === undefined) return 'the attempt was cut off';
+  if (outcome.kind === 'failure') return outcome.failure.message;
+  return outcome.status >= FIRST_CLIENT_ERROR ? `status ${outcome.status}` : undefined;
+}
+
+function clip(text: string): string {
+  return text.length <= TEXT_CHARS_MAX ? text : `${text.slice(0, TEXT_CHARS_MAX)}…`;
+}
+
+/** Random hexadecimal digits as a version 4 UUID (RFC 9562, section 5.4), which is what people expect of x-request-id. */
+function uuidOf(hex: string): string {
+  const variant = ((Number.parseInt(hex[16] ?? '0', 16) & 0x3) | 0x8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

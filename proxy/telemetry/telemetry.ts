@@ -1,0 +1,85 @@
+import type { Clock } from '../../common/clock.ts';
+import type { Logger } from '../../common/log.ts';
+import type { Random } from '../../common/random.ts';
+import type { Direction, RequestInfo, RequestResult, RequestScope, TelemetryStage } from '../stage.ts';
+import type { SidecarMetrics } from './metrics.ts';
+import { type RecordOwner, RequestRecord } from './request-record.ts';
+import { keepAfterwards, sampleHead, type TracingSettings } from './sampling.ts';
+import type { SpanSink } from './span-record.ts';
+import { incomingContext } from './trace-context.ts';
+
+export interface TelemetryOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: SidecarMetrics;
+  readonly spans: SpanSink;
+  /** In force at the moment; a pod's annotation may override the share sampled. */
+  settings(): TracingSettings;
+}
+
+/** Answers of the mesh that are logged in one second; more are only counted. */
+const LOGGED_PER_SECOND_MAX = 10;
+
+/** Metrics of every request, spans of those that are kept, a log line for what the mesh answered itself. */
+export class Telemetry implements TelemetryStage, RecordOwner {
+  readonly random: Random;
+  readonly #options: TelemetryOptions;
+  #logSecond = 0;
+  #logged = 0;
+
+  constructor(options: TelemetryOptions) {
+    this.#options = options;
+    this.random = options.random;
+  }
+
+  open(info: RequestInfo): RequestScope {
+    const { settings, random } = this.#options;
+    const context = incomingContext((name) => info.view.header(name));
+    return new RequestRecord(this, info, context, sampleHead(context, settings().samplingPercent, random));
+  }
+
+  connection(direction: Direction, event: Parameters<TelemetryStage['connection']>[1]): void {
+    this.#options.metrics.connections.add(1, direction, event);
+  }
+
+  finished(record: RequestRecord, result: RequestResult): void {
+    const { metrics, clock, spans, settings } = this.#options;
+    const { info, decision } = record;
+    const durationMs = result.endedAtMs - info.startedAtMs;
+    const service =
+      decision?.cluster === undefined ? '' : `${decision.cluster.service}.${decision.cluster.namespace}`;
+    const reason = result.failure?.code ?? '';
+    metrics.requests.add(1, info.direction, service, decision?.rule?.id ?? '', String(result.status), reason);
+    metrics.durations.observe(durationMs / 1000, info.direction, service);
+    if (info.direction === 'outbound' && record.attempts > 0) {
+      metrics.attempts.add(1, service, 'first', String(result.status));
+      if (record.attempts > 1)
+        metrics.attempts.add(record.attempts - 1, service, 'retry', String(result.status));
+    }
+    if (result.failure !== undefined) this.#logAnswer(record, result);
+    if (!record.sampled && !keepAfterwards(result, durationMs, settings())) return;
+    const wallOffsetMs = clock.wallMs() - clock.now();
+    spans.export(record.spans(result, (atMs) => atMs + wallOffsetMs));
+  }
+
+  #logAnswer(record: RequestRecord, result: RequestResult): void {
+    const { clock, log } = this.#options;
+    const second = Math.floor(clock.now() / 1000);
+    if (second !== this.#logSecond) {
+      this.#logSecond = second;
+      this.#logged = 0;
+    }
+    this.#logged++;
+    if (this.#logged > LOGGED_PER_SECOND_MAX) return;
+    log.info('the mesh ended a request', {
+      direction: record.info.direction,
+      method: record.info.view.method,
+      authority: record.info.authority,
+      status: result.status,
+      reason: result.failure?.code,
+      attempts: record.attempts,
+      why: result.failure?.message,
+    });
+  }
+}
