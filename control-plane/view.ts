@@ -1,6 +1,6 @@
-import type { JsonValue } from '../common/json.ts';
+import type { JsonObject, JsonValue } from '../common/json.ts';
 import type { Mesh, ObjectStatus } from '../model/mesh.ts';
-import type { Problem, SourcedObject } from '../model/objects.ts';
+import type { KubeObject, Problem, SourcedObject } from '../model/objects.ts';
 
 /** The last configuration that a proxy refused. It goes on with the one before. */
 export interface ProxyNack {
@@ -42,8 +42,10 @@ export type DecisionStateDump = JsonValue;
 export interface ControlPlaneView {
   /** The mesh in force: the last one built. */
   mesh(): Mesh;
-  /** Every object in force; `status` of routes and policies carries what the mesh and its proxies make of it. */
+  /** Every object in force, as its source has it. */
   objects(): readonly SourcedObject[];
+  /** `status` of a route or policy as Kubernetes shows it; undefined where the mesh says nothing of the object. */
+  statusOf(object: KubeObject): JsonObject | undefined;
   /** `Accepted` and `ResolvedRefs` from the mesh, `Programmed` from the proxies' acknowledgements. */
   statuses(): readonly ObjectStatus[];
   /** What is wrong with files and objects. */

@@ -5,7 +5,7 @@ import { HeddleError } from '../../common/errors.ts';
 import { findMesh } from '../client/mesh.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { readIfThere } from '../local/atomic-file.ts';
+import { readIfThere } from '../../common/atomic-file.ts';
 
 const pollMs = 100;
 const SIDECAR_NAME = 'heddle-proxy';

@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import type { KubeObject } from '../../model/objects.ts';
 import { parseManifests } from '../../sources/files/parse.ts';
 import { objectKey } from '../kube/kinds.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { sameJson } from './json-patch.ts';
 
 export type Applied = 'created' | 'configured' | 'unchanged';

@@ -7,7 +7,7 @@ import type { KubeObject } from '../../model/objects.ts';
 import { at, listAt, numberAt, objectAt, textAt, textsAt } from '../kube/fields.ts';
 import { objectKey } from '../kube/kinds.ts';
 import { admitPod, type WebhookAddress, webhookSelects } from './admission.ts';
-import { writeAtomically } from './atomic-file.ts';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import { ADMISSION_BACKOFF, Backoff } from './backoff.ts';
 import { stableJson } from './json-patch.ts';
 import { LoadBalancers } from './load-balancer.ts';

@@ -7,7 +7,7 @@ import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { Dialer } from '../../common/net.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
-import { writeAtomically } from './atomic-file.ts';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Children } from './children.ts';
 import { Container } from './container.ts';
 import { type CommandLine, commandLineOf, environmentOf } from './environment.ts';

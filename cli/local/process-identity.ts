@@ -1,4 +1,4 @@
-import { readIfThere } from './atomic-file.ts';
+import { readIfThere } from '../../common/atomic-file.ts';
 
 /**
  * The start time of a process in clock ticks since boot, or undefined where there is none (proc(5), `stat` field 22).

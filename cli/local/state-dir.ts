@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 
 /** Where everything of one local mesh is kept. All folders are the user's alone (0700). */
 export interface StatePaths {

@@ -7,7 +7,7 @@ import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import { numberAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
 import { freePort } from './free-port.ts';

@@ -1,4 +1,3 @@
-import type { JsonObject } from '../../common/json.ts';
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
 import type { TraceStore } from '../traces/store.ts';
 import type { ControlPlaneView } from '../view.ts';
@@ -76,19 +75,6 @@ function withStatus(view: ControlPlaneView, { object }: SourcedObject): KubeObje
     const { apiVersion, kind, metadata } = object;
     return { apiVersion, kind, metadata };
   }
-  if (object.status !== undefined) return object;
-  const status = view
-    .statuses()
-    .find(
-      (each) =>
-        each.kind === object.kind &&
-        each.namespace === (object.metadata.namespace ?? '') &&
-        each.name === object.metadata.name,
-    );
-  if (status === undefined) return object;
-  const parents: JsonObject[] = status.parents.map((parent) => ({
-    ref: parent.ref,
-    conditions: parent.conditions.map((condition) => ({ ...condition })),
-  }));
-  return { ...object, status: { parents } };
+  const status = view.statusOf(object);
+  return status === undefined ? object : { ...object, status };
 }

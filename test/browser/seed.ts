@@ -189,7 +189,15 @@ export function seedView(): ControlPlaneView {
       apiVersion: 'gateway.networking.k8s.io/v1',
       kind: 'HTTPRoute',
       metadata: { name, namespace: 'shop' },
-      status: { parents: [{ ref: 'Service shop/catalog', conditions: conditions(ok) }] },
+      status: {
+        parents: [
+          {
+            parentRef: { group: '', kind: 'Service', namespace: 'shop', name: 'catalog' },
+            controllerName: 'heddle.dev/mesh-controller',
+            conditions: conditions(ok),
+          },
+        ],
+      },
     },
   });
   const snapshot = { destination: () => undefined, cluster: () => undefined };
@@ -215,6 +223,7 @@ export function seedView(): ControlPlaneView {
     }),
     objects: () => [route('catalog', true), route('mirror', false)],
     statuses: () => [],
+    statusOf: () => undefined,
     problems: () => [
       {
         severity: 'error',

@@ -10,10 +10,16 @@ interface Condition {
   readonly reason?: string;
   readonly message?: string;
 }
+interface Reference {
+  readonly kind?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly port?: number;
+  readonly sectionName?: string;
+}
 interface Parent {
-  readonly ref?: string;
-  readonly parentRef?: { readonly name?: string; readonly namespace?: string };
-  readonly ancestorRef?: { readonly name?: string; readonly namespace?: string };
+  readonly parentRef?: Reference;
+  readonly ancestorRef?: Reference;
   readonly conditions?: readonly Condition[];
 }
 interface ObjectView {
@@ -35,15 +41,22 @@ function parentsOf(object: ObjectView): readonly Parent[] {
   );
 }
 
+/** `Service shop/catalog:80`, as the messages name it. */
+function nameOf({ parentRef, ancestorRef }: Parent): string {
+  const to = parentRef ?? ancestorRef;
+  if (to === undefined) return '';
+  const place = to.namespace === undefined ? '' : `${to.namespace}/`;
+  const part = to.port === undefined ? (to.sectionName ? `#${to.sectionName}` : '') : `:${to.port}`;
+  return `${to.kind ?? ''} ${place}${to.name ?? ''}${part}`;
+}
+
 function Card({ object }: { readonly object: ObjectView }) {
   const parents = parentsOf(object);
   const bad = parents.some((parent) => parent.conditions?.some((condition) => condition.status === 'False'));
   return html`<li class=${`card ${bad ? 'bad-edge' : parents.length > 0 ? 'good-edge' : ''}`}>
     <p><span class="chip">${object.kind}</span> <strong>${object.metadata.namespace}/${object.metadata.name}</strong></p>
     ${parents.map(
-      (
-        parent,
-      ) => html`<p class="muted small">${parent.ref ?? parent.parentRef?.name ?? parent.ancestorRef?.name ?? ''}</p>
+      (parent) => html`<p class="muted small">${nameOf(parent)}</p>
         <ul class="plain">${(parent.conditions ?? []).map(
           (
             condition,

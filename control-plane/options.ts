@@ -1,0 +1,116 @@
+import { parseArgs } from 'node:util';
+import { PORTS } from '../common/contracts.ts';
+import { HeddleError, messageOf, type Result } from '../common/errors.ts';
+import { isLogLevel, type LogLevel } from '../common/log.ts';
+
+export interface ControlPlaneOptions {
+  /** Folders of manifests; later ones override earlier ones. */
+  readonly manifests: readonly string[];
+  readonly settingsFile: string;
+  /** Root key and certificate, trace store. */
+  readonly stateDir: string;
+  /** IP address that every port binds to. */
+  readonly listen: string;
+  readonly ports: ControlPlanePorts;
+  /** PEM of the key that checks service-account tokens; without it no workload gets a certificate. */
+  readonly tokenIssuerKeyFile: string | undefined;
+  /** Written once everything listens: the ports in use, as JSON. */
+  readonly portsFile: string | undefined;
+  readonly logLevel: LogLevel;
+}
+
+/** 0: any free one. */
+export interface ControlPlanePorts {
+  readonly xds: number;
+  readonly otlpGrpc: number;
+  readonly otlpHttp: number;
+  readonly dashboard: number;
+  readonly metrics: number;
+}
+
+const FLAGS = {
+  manifests: { type: 'string', multiple: true },
+  settings: { type: 'string' },
+  'state-dir': { type: 'string' },
+  listen: { type: 'string' },
+  'xds-port': { type: 'string' },
+  'otlp-grpc-port': { type: 'string' },
+  'otlp-http-port': { type: 'string' },
+  'dashboard-port': { type: 'string' },
+  'metrics-port': { type: 'string' },
+  'token-issuer-key': { type: 'string' },
+  'ports-file': { type: 'string' },
+  'log-level': { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
+export const USAGE = `Usage: control-plane --manifests DIR [--manifests DIR …] --state-dir DIR [options]
+
+  --manifests DIR         folder of manifests, followed; later ones override earlier ones
+  --state-dir DIR         keeps the root key and the traces
+  --settings FILE         mesh settings (default: mesh.yaml in the first folder)
+  --listen ADDRESS        IP address of every port (default 127.0.0.1)
+  --xds-port N            xDS and certificates (default ${PORTS.controlPlane}); 0 takes a free port, here and below
+  --otlp-grpc-port N      OTLP over gRPC (default ${PORTS.otlpGrpc})
+  --otlp-http-port N      OTLP over HTTP (default ${PORTS.otlpHttp})
+  --dashboard-port N      dashboard and its API (default ${PORTS.dashboard})
+  --metrics-port N        Prometheus metrics (default ${PORTS.controlPlaneMetrics})
+  --token-issuer-key FILE public key (PEM, P-256) that checks service-account tokens
+  --ports-file FILE       written once everything listens: the ports in use, as JSON
+  --log-level LEVEL       debug, info, warn or error (default info)
+`;
+
+/** Reads the command line. `help` where it asks for help. */
+export function parseOptions(args: readonly string[]): Result<ControlPlaneOptions | 'help'> {
+  let values: ReturnType<typeof parse>;
+  try {
+    values = parse(args);
+  } catch (thrown) {
+    return wrong(messageOf(thrown));
+  }
+  if (values.help === true) return { ok: true, value: 'help' };
+  const manifests = values.manifests ?? [];
+  const [first] = manifests;
+  if (first === undefined) return wrong('--manifests is required');
+  const stateDir = values['state-dir'];
+  if (stateDir === undefined) return wrong('--state-dir is required');
+  const logLevel = values['log-level'] ?? 'info';
+  if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
+  const bad: string[] = [];
+  const port = (flag: `${string}-port` & keyof typeof values, fallback: number): number => {
+    const text = values[flag];
+    if (text === undefined) return fallback;
+    if (typeof text === 'string' && /^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+    bad.push(`--${flag} must be a port number, or 0 for a free one`);
+    return 0;
+  };
+  const ports = {
+    xds: port('xds-port', PORTS.controlPlane),
+    otlpGrpc: port('otlp-grpc-port', PORTS.otlpGrpc),
+    otlpHttp: port('otlp-http-port', PORTS.otlpHttp),
+    dashboard: port('dashboard-port', PORTS.dashboard),
+    metrics: port('metrics-port', PORTS.controlPlaneMetrics),
+  };
+  if (bad.length > 0) return wrong(bad.join('; '));
+  return {
+    ok: true,
+    value: {
+      manifests,
+      settingsFile: values.settings ?? `${first}/mesh.yaml`,
+      stateDir,
+      listen: values.listen ?? '127.0.0.1',
+      ports,
+      tokenIssuerKeyFile: values['token-issuer-key'],
+      portsFile: values['ports-file'],
+      logLevel,
+    },
+  };
+}
+
+function parse(args: readonly string[]) {
+  return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false, strict: true }).values;
+}
+
+function wrong(message: string): { readonly ok: false; readonly error: HeddleError } {
+  return { ok: false, error: new HeddleError('usage', message) };
+}

@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../common/clock.ts';
+import type { Logger } from '../common/log.ts';
+import { loadSettings } from '../sources/files/settings.ts';
+import { type CertificateAuthority, createAuthority, loadOrMakeRoot } from './ca/authority.ts';
+import { serverIdentity } from './ca/server-credentials.ts';
+import { caService } from './ca/service.ts';
+import { localTokenAuthenticator, noTokens } from './ca/token.ts';
+import { startDashboard } from './dashboard/server.ts';
+import { startGrpc } from './grpc.ts';
+import { ControlPlaneMetrics, startMetrics } from './metrics.ts';
+import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
+import { type Pipeline, startPipeline } from './pipeline.ts';
+import { fetchProxyState } from './proxy-state.ts';
+import { startOtlpReceivers } from './traces/receivers.ts';
+import { openTraceStore, type TraceStore } from './traces/store.ts';
+import type { ControlPlaneView } from './view.ts';
+
+/** `iss` of the tokens that the local mesh's runner signs. */
+const LOCAL_ISSUER = 'heddle-local';
+
+export interface ControlPlane {
+  readonly ports: ControlPlanePorts;
+  readonly trustDomain: string;
+  close(): Promise<void>;
+}
+
+/** What the servers of one control plane are made of. */
+interface Parts {
+  readonly options: ControlPlaneOptions;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly authority: CertificateAuthority;
+  readonly metrics: ControlPlaneMetrics;
+  readonly pipeline: Pipeline;
+  readonly traces: TraceStore;
+  /** Run in reverse at the end. */
+  readonly closers: (() => unknown)[];
+}
+
+/** Starts the control plane. Rejects where a port, the root or the state directory can't be used; nothing stays open then. */
+export async function startControlPlane(
+  options: ControlPlaneOptions,
+  clock: Clock,
+  log: Logger,
+): Promise<ControlPlane> {
+  const closers: (() => unknown)[] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer();
+  };
+  try {
+    const { settings } = loadSettings(options.settingsFile);
+    const root = await loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
+    const authority = createAuthority(root, clock);
+    const metrics = new ControlPlaneMetrics();
+    const pipeline = await startPipeline({
+      ...{ manifests: options.manifests, settingsFile: options.settingsFile, clock, log },
+      trustBundlePem: () => authority.trustBundlePem(),
+      onBuilt: (tookMs) => metrics.builds.observe(tookMs / 1000),
+    });
+    closers.push(() => pipeline.close());
+    const traces = openTraceStore({ path: join(options.stateDir, 'traces.db'), clock, log });
+    closers.push(() => traces.close());
+    const ports = await listen({ options, clock, log, authority, metrics, pipeline, traces, closers });
+    return { ports, trustDomain: pipeline.settings().trustDomain, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+/** Opens every port, the proxies' first. */
+async function listen(parts: Parts): Promise<ControlPlanePorts> {
+  const { options, clock, log, authority, metrics, pipeline, traces, closers } = parts;
+  const { listen: address, ports } = options;
+  const identity = serverIdentity({
+    ...{ authority, trustDomain: pipeline.settings().trustDomain, clock },
+    ttlMs: pipeline.settings().leafTtlMs,
+  });
+  closers.push(() => identity.close());
+  const view = viewOf(parts, () => identity.current());
+  const grpc = await startGrpc({
+    ...{ listen: address, port: ports.xds, credentials: identity.credentials },
+    ...{ ca: certificates(parts), xds: pipeline.xds.service },
+  });
+  closers.push(() => grpc.close());
+  const otlp = await startOtlpReceivers({
+    ...{ store: traces, listen: address, grpcPort: ports.otlpGrpc, httpPort: ports.otlpHttp, log },
+  });
+  closers.push(() => otlp.close());
+  const dashboard = await startDashboard({
+    ...{ view, traces, listen: address, port: ports.dashboard, log, clock },
+  });
+  closers.push(() => dashboard.close());
+  const scraped = await startMetrics({
+    ...{ listen: address, port: ports.metrics, render: () => metrics.render(view, traces) },
+  });
+  closers.push(() => scraped.close());
+  return {
+    ...{ xds: grpc.port, otlpGrpc: otlp.grpcPort, otlpHttp: otlp.httpPort },
+    ...{ dashboard: dashboard.port, metrics: scraped.port },
+  };
+}
+
+function certificates({ options, clock, log, authority, metrics, pipeline }: Parts) {
+  const { tokenIssuerKeyFile } = options;
+  const tokens =
+    tokenIssuerKeyFile === undefined
+      ? noTokens
+      : localTokenAuthenticator(readFileSync(tokenIssuerKeyFile, 'utf8'), LOCAL_ISSUER, clock);
+  return caService({
+    ...{ authority, tokens, log },
+    trustDomain: () => pipeline.settings().trustDomain,
+    leafTtlMs: () => pipeline.settings().leafTtlMs,
+    count: (outcome) => metrics.certificates.add(1, outcome),
+  });
+}
+
+function viewOf(
+  { pipeline, authority, log }: Parts,
+  own: () => { readonly certificatePem: string; readonly privateKeyPem: string },
+): ControlPlaneView {
+  const mesh = () => pipeline.mesh();
+  return {
+    mesh,
+    objects: () => pipeline.objects(),
+    statuses: () => pipeline.statuses(),
+    statusOf: (object) => pipeline.statusOf(object),
+    problems: () => pipeline.problems(),
+    proxies: () => pipeline.xds.trackers().map((tracker) => tracker.info()),
+    onChange: (listener) => pipeline.onChange(listener),
+    proxyState: (pod) =>
+      fetchProxyState(pod, { mesh, trustBundlePem: () => authority.trustBundlePem(), own, log }),
+  };
+}

@@ -1,0 +1,162 @@
+import { RESOURCE, type ResourceType, TYPE } from '../../common/wire/types.ts';
+import type { Mesh, ObjectStatus, StatusCondition } from '../../model/mesh.ts';
+import type { Translation } from '../translate/translator.ts';
+import type { DeliveryTracker } from '../xds/tracker.ts';
+
+/** One resource that an object shapes. */
+interface Shaped {
+  readonly type: ResourceType;
+  readonly name: string;
+}
+
+/** Which resources, of which proxies, carry what an object says to one of its parents. */
+interface Reach {
+  readonly resources: readonly Shaped[];
+  /** Namespaces whose own pods carry it as well in what they serve; `*`: every one. */
+  readonly inbound: ReadonlySet<string>;
+}
+
+/** How many refusals a message quotes. */
+const REFUSALS_SHOWN_MAX = 3;
+
+/**
+ * `Programmed` of every accepted parent: True once each connected proxy that holds a resource shaped by the object has
+ * acknowledged its version in force, False where one refused it, Unknown while answers are awaited.
+ */
+export class Programming {
+  readonly #translation: Translation;
+  readonly #trackers: readonly DeliveryTracker[];
+  readonly #clustersOf: ReadonlyMap<string, readonly string[]>;
+  readonly #destinationsOf: ReadonlyMap<string, readonly string[]>;
+
+  constructor(translation: Translation, trackers: readonly DeliveryTracker[]) {
+    this.#translation = translation;
+    this.#trackers = trackers;
+    this.#clustersOf = clustersByService(translation.mesh);
+    this.#destinationsOf = destinationsByRoute(translation.mesh, trackers);
+  }
+
+  condition(status: ObjectStatus, parent: ObjectStatus['parents'][number]): StatusCondition | undefined {
+    const { conditions } = parent;
+    if (!conditions.some(({ type, status: holds }) => type === 'Accepted' && holds === 'True'))
+      return undefined;
+    const reach = this.#reach(status, parent.ref);
+    let concerned = 0;
+    let waiting = 0;
+    const refusals: string[] = [];
+    for (const tracker of this.#trackers) {
+      const state = this.#stateOf(tracker, reach);
+      if (state === undefined) continue;
+      concerned++;
+      if (state.kind === 'nacked') refusals.push(`${state.pod}: ${state.message}`);
+      else if (state.kind === 'pending') waiting++;
+    }
+    return verdict(concerned, waiting, refusals);
+  }
+
+  #reach(status: ObjectStatus, ref: string): Reach {
+    const none: ReadonlySet<string> = new Set();
+    const [kind = '', target = ''] = ref.split(' ');
+    const service = target.split(':')[0] ?? '';
+    const named = (type: ResourceType, names: readonly string[]): Shaped[] =>
+      names.map((name) => ({ type, name }));
+    if (status.kind === 'MTLSPolicy') {
+      const mine = kind === 'Mesh' ? undefined : status.namespace;
+      const clusters = [...this.#translation.mesh.clusters.values()].filter(
+        (cluster) => mine === undefined || cluster.namespace === mine,
+      );
+      return {
+        resources: named(
+          TYPE.endpoints,
+          clusters.map(({ name }) => name),
+        ),
+        inbound: new Set([mine ?? '*']),
+      };
+    }
+    const routeKey =
+      status.kind === 'HTTPRoute' ? `${status.namespace}/${status.name}` : (target.split('#')[0] ?? '');
+    if (status.kind === 'HTTPRoute' || kind === 'HTTPRoute') {
+      return { resources: named(TYPE.route, this.#destinationsOf.get(routeKey) ?? []), inbound: none };
+    }
+    const clusters = this.#clustersOf.get(service) ?? [];
+    const routes = this.#destinationsOf.get(`Service ${service}`) ?? [];
+    return { resources: [...named(TYPE.cluster, clusters), ...named(TYPE.route, routes)], inbound: none };
+  }
+
+  /** The worst that is known of one proxy; undefined where nothing of the object concerns it. */
+  #stateOf(tracker: DeliveryTracker, reach: Reach) {
+    const { client } = tracker.node;
+    const view = this.#translation.view(client);
+    const shaped = [...reach.resources];
+    if (reach.inbound.has('*') || reach.inbound.has(client.namespace)) {
+      shaped.push({ type: TYPE.listener, name: RESOURCE.inbound });
+    }
+    // A stock Envoy holds all destinations in one route configuration.
+    if (reach.resources.some(({ type }) => type === TYPE.route)) {
+      shaped.push({ type: TYPE.route, name: RESOURCE.outbound });
+    }
+    let state: { kind: 'acked' | 'pending' | 'nacked'; pod: string; message: string } | undefined;
+    const pod = `${client.namespace}/${client.pod}`;
+    for (const { type, name } of shaped) {
+      const delivery = tracker.delivery(type, name);
+      if (delivery === undefined) continue;
+      const current = view.get(type, name)?.version;
+      if (delivery.kind === 'nacked' && delivery.version === current) {
+        return { kind: 'nacked' as const, pod, message: delivery.message };
+      }
+      const settled = delivery.kind === 'acked' && delivery.version === current;
+      if (!settled) state = { kind: 'pending', pod, message: '' };
+      else state ??= { kind: 'acked', pod, message: '' };
+    }
+    return state;
+  }
+}
+
+function verdict(concerned: number, waiting: number, refusals: readonly string[]): StatusCondition {
+  if (refusals.length > 0) {
+    const shown = refusals.slice(0, REFUSALS_SHOWN_MAX).join('; ');
+    const message = `refused by ${refusals.length} of ${concerned} proxies, which keep what they had: ${shown}`;
+    return { type: 'Programmed', status: 'False', reason: 'Invalid', message };
+  }
+  if (waiting > 0) {
+    const message = `${waiting} of ${concerned} proxies have not acknowledged it yet`;
+    return { type: 'Programmed', status: 'Unknown', reason: 'Pending', message };
+  }
+  const message =
+    concerned === 0
+      ? 'no connected proxy uses it: each gets it with its first request'
+      : `acknowledged by ${concerned} ${concerned === 1 ? 'proxy' : 'proxies'}`;
+  return { type: 'Programmed', status: 'True', reason: 'Programmed', message };
+}
+
+function clustersByService(mesh: Mesh): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const cluster of mesh.clusters.values()) {
+    const key = `${cluster.namespace}/${cluster.service}`;
+    found.set(key, [...(found.get(key) ?? []), cluster.name]);
+  }
+  return found;
+}
+
+/** Destinations by the routes that shape them (`namespace/name`), and by Service (`Service namespace/name`). */
+function destinationsByRoute(
+  mesh: Mesh,
+  trackers: readonly DeliveryTracker[],
+): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, Set<string>>();
+  const note = (key: string, destination: string) => {
+    let names = found.get(key);
+    if (names === undefined) {
+      names = new Set();
+      found.set(key, names);
+    }
+    names.add(destination);
+  };
+  for (const namespace of new Set(trackers.map(({ node }) => node.client.namespace))) {
+    for (const destination of mesh.destinationsFor(namespace).values()) {
+      note(`Service ${destination.namespace}/${destination.service}`, destination.key);
+      for (const { rule } of destination.entries) note(rule.object, destination.key);
+    }
+  }
+  return new Map([...found].map(([key, names]) => [key, [...names]] as const));
+}

@@ -1,0 +1,128 @@
+import { type FSWatcher, statSync, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import type { Clock, Timer } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import type { MeshSettings } from '../../model/mesh.ts';
+import type { ObjectOrigin, Problem } from '../../model/objects.ts';
+import { DEFAULT_MESH_SETTINGS, parseMeshSettings } from '../../model/settings.ts';
+import { lineOfPath, parseChunk, splitDocuments } from './documents.ts';
+import { DEFAULT_FILE_LIMITS, EMPTY_FILE_SETTLE_MS, EVENT_DEBOUNCE_MS, RESCAN_MS } from './limits.ts';
+import { readManifest } from './scan.ts';
+
+/** The settings in force, and what is wrong with the file. */
+export interface SettingsState {
+  readonly settings: MeshSettings;
+  readonly problems: readonly Problem[];
+}
+
+export interface SettingsSource {
+  current(): SettingsState;
+  close(): void;
+}
+
+export interface SettingsOptions {
+  /** `mesh.yaml`. Where there is none the defaults hold; it may appear later. */
+  readonly file: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** After each change; the first state is in `current()` already. */
+  onChange(state: SettingsState): void;
+}
+
+/** Reads the mesh's settings and follows them. What can't be used keeps its last good value and is reported. */
+export function watchSettings(options: SettingsOptions): SettingsSource {
+  return new WatchedSettings(options);
+}
+
+/** The settings as the file has them now; the defaults where there is none. */
+export function loadSettings(file: string, lastGood: MeshSettings = DEFAULT_MESH_SETTINGS): SettingsState {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  if (stats === undefined) return { settings: DEFAULT_MESH_SETTINGS, problems: [] };
+  const read = readManifest({ path: file, sizeBytes: stats.size, signature: '' }, DEFAULT_FILE_LIMITS);
+  if ('problem' in read) return { settings: lastGood, problems: [read.problem] };
+  return readSettings(read.text, file, lastGood);
+}
+
+/** Settings of a text, field by field over `lastGood`. */
+function readSettings(text: string, source: string, lastGood: MeshSettings): SettingsState {
+  const chunks = splitDocuments(text);
+  const problem = (line: number, message: string): SettingsState => ({
+    settings: lastGood,
+    problems: [{ severity: 'error', source, line, message }],
+  });
+  const [chunk, second] = chunks;
+  if (chunk === undefined) return { settings: DEFAULT_MESH_SETTINGS, problems: [] };
+  if (second !== undefined)
+    return problem(second.line, 'the settings are one document; this is a second one');
+  const parsed = parseChunk(chunk, DEFAULT_FILE_LIMITS);
+  if (!parsed.ok) return problem(parsed.line, parsed.message);
+  const origin: ObjectOrigin = { source, line: chunk.line, lineOf: (path) => lineOfPath(chunk, path) };
+  return parseMeshSettings(parsed.value ?? {}, origin, lastGood);
+}
+
+class WatchedSettings implements SettingsSource {
+  readonly #options: SettingsOptions;
+  readonly #ticker: Timer;
+  #watcher: FSWatcher | undefined;
+  #pending: Timer | undefined;
+  #signature: string | undefined;
+  #state: SettingsState = { settings: DEFAULT_MESH_SETTINGS, problems: [] };
+
+  constructor(options: SettingsOptions) {
+    this.#options = options;
+    this.#read();
+    this.#follow();
+    this.#ticker = options.clock.every(RESCAN_MS, () => this.#look());
+  }
+
+  current(): SettingsState {
+    return this.#state;
+  }
+
+  close(): void {
+    this.#ticker.cancel();
+    this.#pending?.cancel();
+    this.#watcher?.close();
+  }
+
+  /** The folder is watched, so that a file that is replaced or appears later is seen. */
+  #follow(): void {
+    const { file, log } = this.#options;
+    try {
+      this.#watcher = watch(dirname(file), (_event, name) => {
+        if (name === null || name === basename(file)) this.#soon(EVENT_DEBOUNCE_MS);
+      });
+      this.#watcher.on('error', () => this.#watcher?.close());
+    } catch (thrown) {
+      log.warn('the settings are followed by rescans only', { file, error: messageOf(thrown) });
+    }
+  }
+
+  #soon(delayMs: number): void {
+    this.#pending?.cancel();
+    this.#pending = this.#options.clock.after(delayMs, () => this.#look(), { background: true });
+  }
+
+  #look(): void {
+    if (this.#read()) this.#options.onChange(this.#state);
+  }
+
+  /** True where what the file says changed. */
+  #read(): boolean {
+    const { file } = this.#options;
+    const stats = statSync(file, { throwIfNoEntry: false });
+    const signature = stats === undefined ? '' : `${stats.ino}:${stats.size}:${stats.mtimeMs}`;
+    if (signature === this.#signature) return false;
+    const known = this.#signature !== undefined && this.#signature !== '';
+    // Editors truncate a file, then write it: emptiness counts only once it lasts.
+    if (stats?.size === 0 && known && this.#signature !== `empty ${signature}`) {
+      this.#signature = `empty ${signature}`;
+      this.#soon(EMPTY_FILE_SETTLE_MS);
+      return false;
+    }
+    this.#signature = signature;
+    this.#state = loadSettings(file, this.#state.settings);
+    return true;
+  }
+}
