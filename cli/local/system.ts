@@ -5,7 +5,7 @@ import { type Clock, sleep } from '../../common/clock.ts';
 import { DEFAULT_TRUST_DOMAIN, SYSTEM_NAMESPACE, TOKEN_AUDIENCE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
-import { numberAt } from '../kube/fields.ts';
+import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Children } from './children.ts';
@@ -49,6 +49,7 @@ export class System {
   #ports: SystemPorts | undefined;
   #webhookPort: number | undefined;
   #tokenTimer: { cancel(): void } | undefined;
+  #trustDomain = DEFAULT_TRUST_DOMAIN;
 
   constructor(settings: SystemSettings) {
     this.#settings = settings;
@@ -90,6 +91,7 @@ export class System {
     ]);
     const found = await this.#portsOf(this.#controlPlane, portsFile);
     const port = (key: string) => numberAt(found, key) ?? 0;
+    this.#trustDomain = textAt(found, 'trustDomain') ?? DEFAULT_TRUST_DOMAIN;
     this.#ports = {
       ...{ xds: port('xds'), otlpGrpc: port('otlpGrpc'), otlpHttp: port('otlpHttp') },
       ...{ dashboard: port('dashboard'), metrics: port('metrics') },
@@ -125,7 +127,7 @@ export class System {
       env: {
         HEDDLE_CONTROL_PLANE: `127.0.0.1:${this.#ports?.xds ?? 0}`,
         HEDDLE_OTLP_ENDPOINT: `127.0.0.1:${this.#ports?.otlpGrpc ?? 0}`,
-        HEDDLE_TRUST_DOMAIN: DEFAULT_TRUST_DOMAIN,
+        HEDDLE_TRUST_DOMAIN: this.#trustDomain,
         HEDDLE_ROOT_FILE: this.rootFile,
       },
     };
