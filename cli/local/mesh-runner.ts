@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { silentLogger } from '../../common/log.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
@@ -47,14 +47,14 @@ export class MeshRunner {
     makeStateDirectories(paths);
     this.#startedAt = new Date(context.clock.wallMs()).toISOString();
     this.#children = new Children(context.clock, paths);
-    const environment = machineEnvironment(context.env);
+    const environment = machineEnvironment(context.env, context.node);
     this.#system = new System({
       ...{ clock: context.clock, children: this.#children, paths, manifests: settings.manifests },
       ...{ dashboardPort: settings.dashboardPort, node: context.node, environment },
       say: (line) => settings.progress.warn(line),
     });
     this.#cluster = new Cluster({
-      ...{ clock: context.clock, random: context.random, dialer: context.dialer, nodes: settings.nodes },
+      ...{ clock: context.clock, dialer: context.dialer, nodes: settings.nodes },
       runtimeDirectory: paths.runtime,
       host: {
         ...{ clock: context.clock, dialer: context.dialer, children: this.#children },
@@ -224,12 +224,16 @@ function serviceAccountOf(pod: KubeObject): string {
   return typeof name === 'string' ? name : 'default';
 }
 
-/** What programs need of the machine, and nothing that the mesh's user may hold as a secret in the environment. */
+/**
+ * What programs need of the machine, and nothing that the mesh's user may hold as a secret in the environment. `node` is
+ * the one that Heddle pins: an older one doesn't know NODE_USE_ENV_PROXY, and its calls would pass the mesh by.
+ */
 function machineEnvironment(
   env: Readonly<Record<string, string | undefined>>,
+  node: string,
 ): Readonly<Record<string, string>> {
-  const kept = ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
-  const machine: Record<string, string> = {};
+  const kept = ['HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR'];
+  const machine: Record<string, string> = { PATH: [dirname(node), env.PATH ?? '/usr/bin:/bin'].join(':') };
   for (const name of kept) {
     const value = env[name];
     if (value !== undefined) machine[name] = value;
