@@ -1,3 +1,4 @@
+import type { Credentials } from '../common/ca/workload-identity.ts';
 import type { MeshFailure, Result } from '../common/errors.ts';
 import type {
   AttemptOutcome,
@@ -32,17 +33,7 @@ export type FoundDestination =
   | { readonly kind: 'external' }
   | { readonly kind: 'unavailable' };
 
-/** The workload's certificate and the roots it trusts. Rotated underneath; `version` changes with any part. */
-export interface Credentials {
-  readonly version: number;
-  /** This workload's SPIFFE ID. */
-  readonly identity: string;
-  /** Leaf first. */
-  readonly certificateChainPem: string;
-  readonly privateKeyPem: string;
-  readonly trustBundlePem: string;
-  readonly expiresAtMs: number;
-}
+export type { Credentials };
 
 export interface IdentityStage {
   /** Undefined until the first certificate is there. */

@@ -1,4 +1,6 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { backoffMs } from '../../common/backoff.ts';
+import { CHANNEL_OPTIONS, controlPlaneCredentials } from '../../common/ca/control-plane-tls.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { AggregatedDiscoveryServiceClient } from '../../common/gen/envoy/service/discovery/v3/ads.ts';
 import {
@@ -8,9 +10,7 @@ import {
 import type { Logger } from '../../common/log.ts';
 import type { Random } from '../../common/random.ts';
 import type { ResourceType } from '../../common/wire/types.ts';
-import { CHANNEL_OPTIONS, controlPlaneCredentials } from '../identity/control-plane-tls.ts';
 import type { Credentials } from '../stage.ts';
-import { backoffMs } from './backoff.ts';
 import type { ConfigStore } from './config-store.ts';
 import type { ConfigLimits } from './limits.ts';
 

@@ -1,11 +1,11 @@
+import { caClient } from '../../common/ca/client.ts';
+import { keepIdentity } from '../../common/ca/workload-identity.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Random } from '../../common/random.ts';
 import { spiffeId } from '../../common/spiffe.ts';
 import { formatNodeId } from '../../common/wire/node-id.ts';
 import type { InboundConfig, Snapshot } from '../../model/snapshot.ts';
-import { caClient } from '../identity/ca-client.ts';
-import { keepIdentity } from '../identity/workload-identity.ts';
 import type { ConfigStage, IdentityStage } from '../stage.ts';
 import { type AdsStatus, AdsStream } from './ads-stream.ts';
 import { ConfigStore } from './config-store.ts';

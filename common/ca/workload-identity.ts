@@ -1,14 +1,27 @@
 import { X509Certificate } from 'node:crypto';
-import type { Clock, Timer } from '../../common/clock.ts';
-import { messageOf } from '../../common/errors.ts';
-import type { Logger } from '../../common/log.ts';
-import type { Random } from '../../common/random.ts';
-import type { Credentials, IdentityStage } from '../stage.ts';
-import { backoffMs } from '../xds/backoff.ts';
-import type { RequestCertificate } from './ca-client.ts';
+import { backoffMs } from '../backoff.ts';
+import type { Clock, Timer } from '../clock.ts';
+import { messageOf } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { Random } from '../random.ts';
+import type { RequestCertificate } from './client.ts';
 import { makeKeyAndRequest } from './csr.ts';
 
 export const RENEWAL_BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
+/** A timer reaches no further than 24.8 days; a longer certificate is renewed before its half-life. */
+export const renewalDelayMaxMs = 20 * 24 * 3_600_000;
+
+/** A workload's certificate and the roots it trusts. Rotated underneath; `version` changes with any part. */
+export interface Credentials {
+  readonly version: number;
+  /** This workload's SPIFFE ID. */
+  readonly identity: string;
+  /** Leaf first. */
+  readonly certificateChainPem: string;
+  readonly privateKeyPem: string;
+  readonly trustBundlePem: string;
+  readonly expiresAtMs: number;
+}
 
 export interface WorkloadIdentityOptions {
   /** This workload's SPIFFE ID. */
@@ -19,7 +32,11 @@ export interface WorkloadIdentityOptions {
   readonly log: Logger;
 }
 
-export interface WorkloadIdentity extends IdentityStage {
+export interface WorkloadIdentity {
+  /** Undefined until the first certificate is there. */
+  current(): Credentials | undefined;
+  /** Called after each rotation; returns the function that stops it. */
+  onChange(listener: (credentials: Credentials) => void): () => void;
   /** The roots as the control plane streams them take the place of those that came with the certificate. */
   trust(bundlePem: string): void;
   /** When the next certificate is due. Milliseconds since the Unix epoch; undefined before the first. */
@@ -110,7 +127,7 @@ class KeptIdentity implements WorkloadIdentity {
       expiresAtMs,
     });
     log.info('certificate taken', { identity: uri, expires: new Date(expiresAtMs).toISOString() });
-    this.#schedule(lifeMs * (0.5 + 0.1 * (2 * random.next() - 1)));
+    this.#schedule(Math.min(renewalDelayMaxMs, lifeMs * (0.5 + 0.1 * (2 * random.next() - 1))));
   }
 
   #failed(thrown: unknown): void {

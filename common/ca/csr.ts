@@ -13,7 +13,7 @@ import {
   sequence,
   set,
   tagged,
-} from '../../common/wire/der.ts';
+} from '../wire/der.ts';
 
 /** A new key, with the request that has it certified. */
 export interface KeyAndRequest {

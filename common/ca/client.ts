@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Metadata } from '@grpc/grpc-js';
-import { HeddleError } from '../../common/errors.ts';
-import { IstioCertificateServiceClient } from '../../common/gen/istio/v1/auth/ca.ts';
+import { HeddleError } from '../errors.ts';
+import { IstioCertificateServiceClient } from '../gen/istio/v1/auth/ca.ts';
 import { CHANNEL_OPTIONS, controlPlaneCredentials } from './control-plane-tls.ts';
 
 export const caCallTimeoutMs = 5_000;

@@ -1,6 +1,6 @@
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
-import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
-import { spiffeId } from '../../common/spiffe.ts';
+import { SYSTEM_NAMESPACE } from '../contracts.ts';
+import { spiffeId } from '../spiffe.ts';
 
 /** Received configuration may be large: a mesh's biggest list of endpoints in one message. */
 export const responseBytesMax = 64 * 1024 * 1024;
