@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { HeddleError, messageOf } from '../common/errors.ts';
 import type { CliContext, ExitCode } from './context.ts';
+import { didYouMean } from './suggest.ts';
 
 export interface OptionSpec {
   readonly type: 'string' | 'boolean';
@@ -89,14 +90,27 @@ export function parseCommandLine(spec: CommandSpec, args: readonly string[]): Co
     };
   let parsed: { values: Readonly<Record<string, unknown>>; positionals: readonly string[] };
   try {
-    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: args.map(separated), options, allowPositionals: true, strict: true });
   } catch (thrown) {
-    throw usageError(messageOf(thrown).split('. To specify')[0] ?? '');
+    throw usageError(readable(messageOf(thrown), Object.keys(options)));
   }
   if (parsed.values.help === true) return 'help';
   if (parsed.positionals.length > spec.positionalsMax)
     throw usageError(`unexpected argument "${parsed.positionals[spec.positionalsMax]}"`);
   return new CommandInput(parsed.positionals, parsed.values);
+}
+
+/** `-n=shop` as kubectl takes it; node's parser would read the value as `=shop`. */
+function separated(argument: string): string {
+  return argument.replace(/^-([A-Za-z])=/, '-$1');
+}
+
+/** The parser's message without its advice about positionals, and with the option that may have been meant. */
+function readable(message: string, names: readonly string[]): string {
+  const [first = ''] = message.split(/\. To specify|\n/);
+  const unknown = /^Unknown option '--([^']+)'/.exec(first);
+  const text = `${first.charAt(0).toLowerCase()}${first.slice(1)}`;
+  return unknown === null ? text : `${text}${didYouMean(unknown[1] ?? '', names, '--')}`;
 }
 
 export function helpText(spec: CommandSpec): string {

@@ -5,6 +5,10 @@ import { systemRandom } from '../common/random.ts';
 import { helpText, parseCommandLine } from './command-line.ts';
 import { COMMANDS, overview } from './commands/index.ts';
 import { type CliContext, EXIT, type ExitCode } from './context.ts';
+import { didYouMean } from './suggest.ts';
+
+/** Two signals within this are one Ctrl-C: a terminal sends it to the launcher as well, which passes it on. */
+const sameInterruptMs = 500;
 
 /** Runs one command line; every failure becomes a line on stderr and an exit code. */
 async function run(args: readonly string[], context: CliContext): Promise<ExitCode> {
@@ -15,7 +19,8 @@ async function run(args: readonly string[], context: CliContext): Promise<ExitCo
   }
   const command = COMMANDS.get(name === '--version' ? 'version' : name);
   if (command === undefined) {
-    context.err(`heddle: unknown command "${name}"\n\n${overview()}`);
+    const near = didYouMean(name, [...COMMANDS.keys()]);
+    context.err(`heddle: unknown command "${name}"${near}\n"heddle help" lists the commands.\n`);
     return EXIT.usage;
   }
   try {
@@ -34,12 +39,24 @@ async function run(args: readonly string[], context: CliContext): Promise<ExitCo
 
 function onInterrupt(task: (count: number) => void): () => void {
   let count = 0;
-  const handler = () => task(++count);
+  let lastMs = Number.NEGATIVE_INFINITY;
+  const handler = () => {
+    const nowMs = systemClock.now();
+    if (nowMs - lastMs < sameInterruptMs) return;
+    lastMs = nowMs;
+    task(++count);
+  };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, handler);
   return () => {
     for (const signal of signals) process.off(signal, handler);
   };
+}
+
+/** A reader that closes early (`| head`) ends the output; a command that cleans up after itself is asked to end. */
+function outputClosed(): void {
+  if (process.listenerCount('SIGHUP') > 0) process.kill(process.pid, 'SIGHUP');
+  else process.exit(EXIT.done);
 }
 
 async function readStdin(): Promise<string> {
@@ -49,8 +66,8 @@ async function readStdin(): Promise<string> {
 }
 
 const terminal = process.stdout.isTTY === true;
-// A reader that closes early (`| head`) ends the output, not in an error.
-process.stdout.on('error', () => process.exit(EXIT.done));
+process.stdout.once('error', outputClosed);
+process.stdout.on('error', () => undefined);
 process.exitCode = await run(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),

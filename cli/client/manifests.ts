@@ -1,46 +1,42 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Clock } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
+import { silentLogger } from '../../common/log.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { parseManifests } from '../../sources/files/parse.ts';
+import { type FilesState, watchFiles } from '../../sources/files/watch.ts';
 import type { CliContext } from '../context.ts';
 
-export interface ReadManifests {
-  readonly objects: readonly SourcedObject[];
-  readonly problems: readonly Problem[];
-}
-
-/** The objects of `-f` arguments: files, folders (their YAML and JSON files) or `-` for standard input. */
-export async function readManifests(files: readonly string[], context: CliContext): Promise<ReadManifests> {
+/** The objects of `-f` arguments: files, folders (read as `up` reads its own) or `-` for standard input. */
+export async function readManifests(files: readonly string[], context: CliContext): Promise<FilesState> {
   const objects: SourcedObject[] = [];
   const problems: Problem[] = [];
   for (const file of files) {
-    for (const [source, text] of await textsOf(file, context)) {
-      const parsed = parseManifests(text, source);
-      objects.push(...parsed.objects);
-      problems.push(...parsed.problems);
-    }
+    const read = await readOne(file, context);
+    objects.push(...read.objects);
+    problems.push(...read.problems);
   }
   return { objects, problems };
 }
 
-async function textsOf(file: string, context: CliContext): Promise<readonly (readonly [string, string])[]> {
-  if (file === '-') return [['standard input', await context.readStdin()]];
+async function readOne(file: string, context: CliContext): Promise<FilesState> {
+  if (file === '-') return parseManifests(await context.readStdin(), 'standard input');
   const path = resolve(context.cwd, file);
   try {
-    if (!statSync(path).isDirectory()) return [[file, readFileSync(path, 'utf8')]];
-    const names = readdirSync(path).filter((name) => /\.(ya?ml|json)$/.test(name) && !name.startsWith('.'));
-    return names
-      .filter((name) => name !== 'mesh.yaml')
-      .toSorted()
-      .map((name) => [join(file, name), readFileSync(join(path, name), 'utf8')] as const);
+    if (!statSync(path).isDirectory()) return parseManifests(readFileSync(path, 'utf8'), file);
   } catch (thrown) {
     throw new HeddleError('file', `${file}: ${messageOf(thrown)}`);
   }
+  return readFolders([path], context.clock);
 }
 
-export function problemLine(problem: Problem): string {
-  const subject = problem.object === undefined ? '' : `${problem.object}: `;
-  const field = problem.field === undefined ? '' : `${problem.field}: `;
-  return `${problem.source}:${problem.line}: ${subject}${field}${problem.message}`;
+/** What folders of manifests hold now, later ones over earlier ones, as the mesh itself reads them. */
+export async function readFolders(folders: readonly string[], clock: Clock): Promise<FilesState> {
+  const source = await watchFiles({
+    ...{ directories: folders, clock, log: silentLogger },
+    onChange: () => undefined,
+  });
+  source.close();
+  return source.current();
 }

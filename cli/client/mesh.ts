@@ -78,6 +78,18 @@ export async function objectsInForce(mesh: RunningMesh): Promise<readonly KubeOb
   return listAt(await ask(mesh, '/api/heddle/objects'), 'items').flatMap((item) => asObject(item) ?? []);
 }
 
+/** The object of that kind, namespace and name as the control plane shows it now, or undefined. */
+export async function objectInForce(mesh: RunningMesh, object: KubeObject): Promise<KubeObject | undefined> {
+  const { name, namespace } = object.metadata;
+  const query = new URLSearchParams({
+    kind: object.kind,
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+  });
+  const [found] = listAt(await ask(mesh, `/api/heddle/objects?${query}`), 'items');
+  return found === undefined ? undefined : asObject(found);
+}
+
 function asObject(item: JsonValue): KubeObject | undefined {
   if (!isJsonObject(item) || !isJsonObject(item.metadata)) return undefined;
   const { apiVersion, kind, metadata } = item;

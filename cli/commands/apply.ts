@@ -1,29 +1,28 @@
 import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
-import type { JsonValue } from '../../common/json.ts';
-import type { KubeObject, SourcedObject } from '../../model/objects.ts';
-import { problemLine, readManifests } from '../client/manifests.ts';
-import { ask, findMesh, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import type { KubeObject, Problem, SourcedObject } from '../../model/objects.ts';
+import { readManifests } from '../client/manifests.ts';
+import { findMesh, objectInForce, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { type Verdict, verdictOf } from '../client/verdict.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { listAt, numberAt, textAt } from '../kube/fields.ts';
-import { groupOf, objectKey, resourceName } from '../kube/kinds.ts';
+import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
-import { sameJson } from '../local/json-patch.ts';
-import { conditionOf } from '../output/columns.ts';
+import { kindProblem } from '../local/manifest-problems.ts';
+import { problemLine, shownPath } from '../output/problem.ts';
 
 /** How long the control plane may take to say what it makes of an object. */
 const statusMs = 10_000;
+/** How long proxies may take to acknowledge it before the command says so and goes. */
+const spreadMs = 3_000;
 const pollMs = 50;
-/** Groups whose objects get a status from the mesh. */
-const JUDGED_GROUPS = ['gateway.networking.k8s.io', 'heddle.dev'];
 
 export const apply: CommandSpec = {
   name: 'apply',
   summary: 'put objects in force',
   usage: 'apply -f FILE|DIR|-',
   description:
-    "Puts objects in force in the running mesh, over those of its manifests' folder, which is never written.\nWaits until the control plane says what it makes of them.",
+    "Puts objects in force in the running mesh, over those of its manifests' folder, which is never written.\nWaits until the control plane says what it makes of them, and the proxies that use them have them.",
   examples: ['heddle apply -f route.yaml', 'cat route.yaml | heddle apply -f -'],
   options: {
     ...MESH_OPTIONS,
@@ -44,8 +43,9 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   const files = input.texts('filename');
   if (files.length === 0) throw usageError('say what to apply: -f FILE');
   const { objects, problems } = await readManifests(files, context);
-  for (const problem of problems) context.err(`${problemLine(problem)}\n`);
-  if (problems.some((problem) => problem.severity === 'error')) {
+  const faults = [...problems, ...misplaced(objects, input.text('namespace'))];
+  for (const problem of faults) context.err(`${problemLine(problem, context.cwd)}\n`);
+  if (faults.some((problem) => problem.severity === 'error')) {
     context.err('nothing was applied\n');
     return EXIT.failed;
   }
@@ -55,15 +55,36 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   const before = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const placed = objects.map((sourced) => inNamespace(sourced, input.text('namespace')));
   const results = placed.map(({ object }) => applied.put(object, before.get(objectKey(object))));
+  const startMs = context.clock.now();
   let failed = false;
   for (const [index, sourced] of placed.entries()) {
     context.out(`${resourceName(sourced.object)} ${results[index]}\n`);
-    const refusal = await refusalOf(mesh, context, sourced.object);
-    if (refusal === undefined) continue;
-    failed = true;
-    context.err(`${sourced.origin.source}:${sourced.origin.line}: ${refusal}\n`);
+    const where = `${shownPath(sourced.origin.source, context.cwd)}:${sourced.origin.line}`;
+    const useless = kindProblem(sourced.object);
+    if (useless !== undefined) {
+      context.err(`${where}: warning: ${sourced.object.kind} ${useless}\n`);
+      continue;
+    }
+    const verdict = await verdictWithin(mesh, context, sourced.object, startMs);
+    const told = tell(verdict, sourced.object);
+    if (told !== undefined) context.err(`${where}: ${told}\n`);
+    if (verdict.kind === 'refused' || verdict.kind === 'pending') failed = true;
   }
   return failed ? EXIT.failed : EXIT.done;
+}
+
+/** Objects that name another namespace than `-n` does: kubectl refuses them, too. */
+function misplaced(objects: readonly SourcedObject[], namespace: string | undefined): readonly Problem[] {
+  if (namespace === undefined) return [];
+  return objects.flatMap(({ object, origin }) => {
+    const own = object.metadata.namespace;
+    if (own === undefined || own === 'default' || own === namespace) return [];
+    const message = `is of namespace ${own}, not ${namespace}: leave out -n, or change the file`;
+    const { source, line } = origin;
+    return [
+      { severity: 'error' as const, source, line, object: `${object.kind} ${object.metadata.name}`, message },
+    ];
+  });
 }
 
 function inNamespace(sourced: SourcedObject, namespace: string | undefined): SourcedObject {
@@ -73,43 +94,35 @@ function inNamespace(sourced: SourcedObject, namespace: string | undefined): Sou
   return { ...sourced, object: { ...sourced.object, metadata: { ...metadata, namespace } } };
 }
 
-/** Waits until the object is in force and judged; why it isn't accepted, or undefined where all is well. */
-async function refusalOf(
+/** Waits until the object is in force, judged and spread, as long as that may take. */
+async function verdictWithin(
   mesh: RunningMesh,
   context: CliContext,
   object: KubeObject,
-): Promise<string | undefined> {
-  const endMs = context.clock.now() + statusMs;
-  const query = new URLSearchParams({ kind: object.kind, name: object.metadata.name });
-  if (object.metadata.namespace !== undefined) query.set('namespace', object.metadata.namespace);
+  startMs: number,
+): Promise<Verdict> {
   for (;;) {
-    const [found] = listAt(await ask(mesh, `/api/heddle/objects?${query}`), 'items');
-    const verdict = found === undefined || !isTaken(found, object) ? 'pending' : verdictOf(found, object);
-    if (verdict !== 'pending') return verdict === 'accepted' ? undefined : verdict;
-    if (context.clock.now() > endMs)
-      return `${object.kind} ${object.metadata.name}: the control plane said nothing about it within ${statusMs / 1_000} s`;
+    const verdict = verdictOf(await objectInForce(mesh, object), object);
+    const waitedMs = context.clock.now() - startMs;
+    if (verdict.kind === 'accepted' || verdict.kind === 'refused') return verdict;
+    if (waitedMs > (verdict.kind === 'spreading' ? spreadMs : statusMs)) return verdict;
     await sleep(context.clock, pollMs);
   }
 }
 
-/** Whether what the mesh has is what was applied; controllers may add fields to a Service or Deployment. */
-function isTaken(found: JsonValue, object: KubeObject): boolean {
-  if (!JUDGED_GROUPS.includes(groupOf(object.apiVersion))) return true;
-  return typeof found === 'object' && found !== null && 'spec' in found && sameJson(found.spec, object.spec);
-}
-
-function verdictOf(found: JsonValue, object: KubeObject): string {
-  if (!JUDGED_GROUPS.includes(groupOf(object.apiVersion))) return 'accepted';
-  const shown: KubeObject = {
-    ...object,
-    status: typeof found === 'object' && found !== null && 'status' in found ? (found.status ?? null) : null,
-  };
-  const observed = numberAt(shown.status, 'observedGeneration');
-  for (const type of ['Accepted', 'ResolvedRefs']) {
-    const condition = conditionOf(shown, type);
-    if (condition === undefined && type === 'Accepted' && observed === undefined) return 'pending';
-    if (textAt(condition, 'status') === 'False')
-      return `${object.kind} ${object.metadata.name}: ${type} is False (${textAt(condition, 'reason')}): ${textAt(condition, 'message')}`;
+/** What to say about a verdict that isn't simply good. */
+function tell(verdict: Verdict, object: KubeObject): string | undefined {
+  const subject = `${object.kind} ${object.metadata.name}`;
+  switch (verdict.kind) {
+    case 'accepted':
+      return undefined;
+    case 'refused':
+      return `${subject}: ${verdict.message}`;
+    case 'spreading':
+      return `${subject} is accepted, but after ${spreadMs / 1_000} s ${verdict.message}; "heddle check" says which`;
+    case 'pending':
+      return `${subject}: the control plane said nothing about it within ${statusMs / 1_000} s`;
+    default:
+      return verdict satisfies never;
   }
-  return 'accepted';
 }

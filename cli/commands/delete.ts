@@ -1,12 +1,18 @@
+import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { readManifests } from '../client/manifests.ts';
-import { findMesh, objectsInForce } from '../client/mesh.ts';
+import { readFolders, readManifests } from '../client/manifests.ts';
+import { findMesh, objectInForce, objectsInForce, type RunningMesh } from '../client/mesh.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
-import { wantedOf } from './get.ts';
+import { problemLine } from '../output/problem.ts';
+import { notFound, wantedOf } from './wanted.ts';
+
+/** How long a deleted object may take to be gone. */
+const goneMs = 10_000;
+const pollMs = 50;
 
 export const remove: CommandSpec = {
   name: 'delete',
@@ -34,48 +40,92 @@ async function runDelete(input: CommandInput, context: CliContext): Promise<Exit
   const files = input.texts('filename');
   if (files.length > 0 === input.positionals.length > 0) throw usageError('give either -f FILE or KIND NAME');
   const mesh = findMesh(input, context);
-  const inForce = await objectsInForce(mesh);
+  const inForce = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const targets =
-    files.length > 0
-      ? (await readManifests(files, context)).objects.map((sourced) => sourced.object)
-      : [namedObject(input, inForce)];
-  const known = new Set(inForce.map(objectKey));
-  const inManifests = new Set(
-    (await readManifests([mesh.file.manifests], context)).objects.map((o) => objectKey(o.object)),
-  );
+    files.length > 0 ? await namedByFiles(files, input, context) : [namedObject(input, inForce)];
+  if (targets === undefined) return EXIT.failed;
+  const { objects: written } = await readFolders([mesh.file.manifests], context.clock);
+  const inManifests = new Set(written.map(({ object }) => objectKey(object)));
   const applied = new AppliedObjects(mesh.paths.applied);
-  let missing = false;
+  const removed: KubeObject[] = [];
   for (const object of targets) {
-    if (!known.has(objectKey(object))) {
-      context.err(`${resourceName(object)} not found\n`);
-      missing = true;
+    const key = objectKey(object);
+    const refusal = inForce.has(key)
+      ? refusalOf(inForce.get(key) ?? object, inManifests.has(key) || applied.has(object))
+      : 'not found';
+    if (refusal !== undefined) {
+      context.err(`${resourceName(object)} ${refusal}\n`);
       continue;
     }
-    applied.remove(object, inManifests.has(objectKey(object)));
-    context.out(`${resourceName(object)} deleted\n`);
+    applied.remove(object, inManifests.has(key));
+    removed.push(object);
   }
-  return missing ? EXIT.failed : EXIT.done;
+  const startMs = context.clock.now();
+  let gone = 0;
+  for (const object of removed) {
+    if (await goneWithin(mesh, context, object, startMs)) {
+      context.out(`${resourceName(object)} deleted\n`);
+      gone++;
+    } else context.err(`${resourceName(object)} is still there after ${goneMs / 1_000} s\n`);
+  }
+  return gone === targets.length ? EXIT.done : EXIT.failed;
 }
 
-function namedObject(input: CommandInput, inForce: readonly KubeObject[]): KubeObject {
+async function namedByFiles(
+  files: readonly string[],
+  input: CommandInput,
+  context: CliContext,
+): Promise<readonly KubeObject[] | undefined> {
+  const { objects, problems } = await readManifests(files, context);
+  for (const problem of problems) context.err(`${problemLine(problem, context.cwd)}\n`);
+  if (problems.some((problem) => problem.severity === 'error')) {
+    context.err('nothing was deleted\n');
+    return undefined;
+  }
+  if (objects.length === 0) throw new HeddleError('empty', 'no objects in what was given');
+  const namespace = input.text('namespace');
+  return objects.map(({ object }) =>
+    namespace === undefined || object.metadata.namespace !== 'default'
+      ? object
+      : { ...object, metadata: { ...object.metadata, namespace } },
+  );
+}
+
+function namedObject(input: CommandInput, inForce: ReadonlyMap<string, KubeObject>): KubeObject {
   const { kinds, name } = wantedOf(input.positionals);
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1 || name === undefined)
     throw usageError('name one object: KIND NAME');
   const namespace = input.text('namespace') ?? 'default';
-  const found = inForce.find(
+  const found = [...inForce.values()].find(
     (object) =>
       object.kind === kind.kind &&
       object.metadata.name === name &&
       (!kind.namespaced || (object.metadata.namespace ?? 'default') === namespace),
   );
-  if (found === undefined)
-    throw new HeddleError('not-found', `${kind.plural} "${name}" not found in namespace ${namespace}`);
-  const owned = Array.isArray(found.metadata['ownerReferences']);
-  if (owned)
-    throw new HeddleError(
-      'owned',
-      `${kind.singular} "${name}" belongs to a controller, which would make it anew; delete or change its owner`,
-    );
+  if (found === undefined) throw notFound(kind, name, namespace, [...inForce.values()]);
   return found;
+}
+
+/** Why an object that is in force can't be deleted, or undefined. `given`: by the manifests or by `apply`. */
+function refusalOf(object: KubeObject, given: boolean): string | undefined {
+  if (object.kind === 'Namespace')
+    return 'stays: the local mesh deletes no namespace with all its objects; delete those';
+  if (Array.isArray(object.metadata.ownerReferences))
+    return 'belongs to a controller, which would make it anew; delete or change its owner';
+  return given ? undefined : 'is made by the local mesh itself; delete or change what it is made for';
+}
+
+/** Waits until the mesh no longer shows the object. */
+async function goneWithin(
+  mesh: RunningMesh,
+  context: CliContext,
+  object: KubeObject,
+  startMs: number,
+): Promise<boolean> {
+  while ((await objectInForce(mesh, object)) !== undefined) {
+    if (context.clock.now() - startMs > goneMs) return false;
+    await sleep(context.clock, pollMs);
+  }
+  return true;
 }

@@ -1,12 +1,12 @@
 import { stringify } from 'yaml';
-import { HeddleError } from '../../common/errors.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { findMesh, objectsInForce } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { ALL_KINDS, findKind, KINDS, type Kind, resourceName } from '../kube/kinds.ts';
+import { KINDS, type Kind, resourceName } from '../kube/kinds.ts';
 import { columnsOf } from '../output/columns.ts';
 import { formatTable } from '../output/table.ts';
+import { notFound, wantedOf } from './wanted.ts';
 
 const FORMATS = ['table', 'wide', 'yaml', 'json', 'name'];
 
@@ -48,35 +48,15 @@ async function runGet(input: CommandInput, context: CliContext): Promise<ExitCod
       .toSorted((a, b) => order(a).localeCompare(order(b))),
   }));
   const objects = found.flatMap((entry) => entry.objects);
-  if (name !== undefined && objects.length === 0)
-    throw new HeddleError('not-found', `${kinds[0]?.plural} "${name}" not found in namespace ${namespace}`);
+  const [firstKind] = kinds;
+  if (name !== undefined && objects.length === 0 && firstKind !== undefined)
+    throw notFound(firstKind, name, namespace, all);
   if (format === 'json' || format === 'yaml') context.out(structured(objects, name !== undefined, format));
   else if (format === 'name') context.out(objects.map((object) => `${resourceName(object)}\n`).join(''));
   else if (objects.length === 0)
     context.err(everywhere ? 'No resources found\n' : `No resources found in ${namespace} namespace.\n`);
   else context.out(tables(found, { everywhere, wide: format === 'wide', nowMs: context.clock.wallMs() }));
   return EXIT.done;
-}
-
-/** The kinds and the name that `pods`, `pod/web`, `pod web` or `all` ask for. */
-export function wantedOf(positionals: readonly string[]): {
-  kinds: readonly Kind[];
-  name: string | undefined;
-} {
-  const [first = '', second] = positionals;
-  const [word = '', slashed] = first.split('/');
-  const name = slashed ?? second;
-  if (word === '') throw usageError('say which kind, for example "pods"');
-  if (slashed !== undefined && second !== undefined) throw usageError('the name is given twice');
-  if (word === 'all')
-    return { kinds: ALL_KINDS.map((kind) => findKind(kind)).filter((kind) => kind !== undefined), name };
-  const kinds = word.split(',').map((part) => {
-    const kind = findKind(part);
-    if (kind === undefined)
-      throw usageError(`unknown kind "${part}"; known are ${KINDS.map((k) => k.plural).join(', ')}`);
-    return kind;
-  });
-  return { kinds, name };
 }
 
 function structured(objects: readonly KubeObject[], single: boolean, format: 'json' | 'yaml'): string {

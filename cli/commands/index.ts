@@ -1,8 +1,13 @@
 import type { CommandSpec } from '../command-line.ts';
 import { helpText, usageError } from '../command-line.ts';
 import { EXIT } from '../context.ts';
+import { didYouMean } from '../suggest.ts';
+import { apply } from './apply.ts';
+import { remove } from './delete.ts';
 import { down } from './down.ts';
+import { explain } from './explain.ts';
 import { get } from './get.ts';
+import { logs } from './logs.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
 
@@ -17,13 +22,14 @@ const help: CommandSpec = {
   async run(input, context) {
     const [name] = input.positionals;
     const command = name === undefined ? undefined : COMMANDS.get(name);
-    if (name !== undefined && command === undefined) throw usageError(`unknown command "${name}"`);
+    if (name !== undefined && command === undefined)
+      throw usageError(`unknown command "${name}"${didYouMean(name, [...COMMANDS.keys()])}`);
     context.out(command === undefined ? overview() : helpText(command));
     return EXIT.done;
   },
 };
 
-const ALL: readonly CommandSpec[] = [up, down, get, version, help];
+const ALL: readonly CommandSpec[] = [up, down, apply, get, remove, logs, explain, version, help];
 
 export const COMMANDS: ReadonlyMap<string, CommandSpec> = new Map(
   ALL.map((command) => [command.name, command]),

@@ -1,11 +1,11 @@
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { readIfThere } from '../../common/atomic-file.ts';
 import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { findMesh } from '../client/mesh.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { readIfThere } from '../../common/atomic-file.ts';
 
 const pollMs = 100;
 const SIDECAR_NAME = 'heddle-proxy';

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { readIfThere } from '../../common/atomic-file.ts';
 import { PORTS } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { readIfThere } from '../../common/atomic-file.ts';
 import { choosePort } from '../local/free-port.ts';
 import { MeshRunner } from '../local/mesh-runner.ts';
 import { isSameProcess } from '../local/process-identity.ts';

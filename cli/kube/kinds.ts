@@ -1,3 +1,5 @@
+import { isClusterScoped } from '../../sources/files/object-check.ts';
+
 /** The kinds that the commands know by name, with kubectl's short names. */
 export interface Kind {
   readonly kind: string;
@@ -23,6 +25,7 @@ const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 
 export const KINDS: readonly Kind[] = [
   kind('Namespace', '', 'namespaces', ['ns'], false),
+  kind('Node', '', 'nodes', ['no'], false),
   kind('Pod', '', 'pods', ['po']),
   kind('Service', '', 'services', ['svc']),
   kind('ConfigMap', '', 'configmaps', ['cm']),
@@ -32,9 +35,19 @@ export const KINDS: readonly Kind[] = [
   kind('EndpointSlice', 'discovery.k8s.io', 'endpointslices'),
   kind('HTTPRoute', GATEWAY_GROUP, 'httproutes'),
   kind('GRPCRoute', GATEWAY_GROUP, 'grpcroutes'),
+  kind('ReferenceGrant', GATEWAY_GROUP, 'referencegrants', ['refgrant']),
   kind('TrafficPolicy', 'heddle.dev', 'trafficpolicies'),
   kind('MTLSPolicy', 'heddle.dev', 'mtlspolicies'),
   kind('AuthorizationPolicy', 'heddle.dev', 'authorizationpolicies'),
+];
+
+/** Kinds whose objects the control plane judges: they get conditions. */
+export const JUDGED_KINDS: readonly string[] = [
+  'HTTPRoute',
+  'GRPCRoute',
+  'TrafficPolicy',
+  'MTLSPolicy',
+  'AuthorizationPolicy',
 ];
 
 /** What `get all` shows, in order. */
@@ -56,10 +69,7 @@ export function groupOf(apiVersion: string): string {
 }
 
 export function isNamespaced(kindName: string): boolean {
-  const known = KINDS.find((entry) => entry.kind === kindName);
-  return (
-    known?.namespaced ?? !['ClusterRole', 'ClusterRoleBinding', 'CustomResourceDefinition'].includes(kindName)
-  );
+  return !isClusterScoped(kindName);
 }
 
 /** `httproute.gateway.networking.k8s.io/catalog`, as kubectl names an object in its output. */

@@ -1,10 +1,11 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import { DELETED_ANNOTATION } from '../../sources/files/overlay.ts';
 import { parseManifests } from '../../sources/files/parse.ts';
 import { objectKey } from '../kube/kinds.ts';
-import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { sameJson } from './json-patch.ts';
 
 export type Applied = 'created' | 'configured' | 'unchanged';
@@ -44,20 +45,15 @@ export class AppliedObjects {
       ...{ apiVersion, kind },
       metadata: {
         ...{ name, ...(namespace === undefined ? {} : { namespace }) },
-        annotations: { 'heddle.dev/deleted': 'true' },
+        annotations: { [DELETED_ANNOTATION]: 'true' },
       },
     };
     writeAtomically(file, stringify(hiding));
   }
 
-  objects(): readonly KubeObject[] {
-    const files = readdirSync(this.#directory).filter(
-      (name) => name.endsWith('.yaml') && !name.startsWith('.'),
-    );
-    return files.flatMap((name) => {
-      const file = join(this.#directory, name);
-      return parseManifests(readIfThere(file) ?? '', file).objects.map((sourced) => sourced.object);
-    });
+  /** Whether the object was given by `apply`. */
+  has(object: KubeObject): boolean {
+    return readIfThere(this.fileOf(object)) !== undefined;
   }
 
   fileOf(object: KubeObject): string {
@@ -66,7 +62,7 @@ export class AppliedObjects {
 }
 
 function isHiding(object: KubeObject): boolean {
-  return object.metadata.annotations?.['heddle.dev/deleted'] === 'true';
+  return object.metadata.annotations?.[DELETED_ANNOTATION] === 'true';
 }
 
 /** Equal in what a person writes: labels, annotations and everything beside status and what the mesh fills in. */

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { Clock } from '../../common/clock.ts';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
+import type { Clock } from '../../common/clock.ts';
 import { processStartTime, signalGroup } from './process-identity.ts';
 import type { StatePaths } from './state-dir.ts';
 

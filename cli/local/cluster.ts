@@ -1,31 +1,22 @@
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
 import type { Dialer } from '../../common/net.ts';
-import type { Random } from '../../common/random.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { at, listAt, numberAt, objectAt, textAt, textsAt } from '../kube/fields.ts';
+import { at, objectAt, textAt, textsAt } from '../kube/fields.ts';
 import { objectKey } from '../kube/kinds.ts';
-import { admitPod, type WebhookAddress, webhookSelects } from './admission.ts';
-import { writeAtomically } from '../../common/atomic-file.ts';
-import { ADMISSION_BACKOFF, Backoff } from './backoff.ts';
-import { stableJson } from './json-patch.ts';
-import { LoadBalancers } from './load-balancer.ts';
+import type { WebhookAddress } from './admission.ts';
+import { AdmissionGate } from './admission-gate.ts';
+import { LoadBalancers, type PublishedPort } from './load-balancer.ts';
+import { type Owner, ownersOf, podOf, replicasOf, templateHash } from './owners.ts';
 import { Pod, type PodHost } from './pod.ts';
-import { podSpecOf } from './pod-spec.ts';
 import { planRollout } from './rollout.ts';
-import {
-  ClusterIps,
-  endpointSlices,
-  nodeName,
-  selectedPods,
-  serviceWithStatus,
-  targetPortOf,
-} from './services.ts';
+import { balancedPorts, ClusterIps, endpointSlices, serviceWithStatus } from './services.ts';
+import { backoffLimitOf, deploymentWithStatus, jobWithStatus } from './workload-status.ts';
 
 export interface ClusterSettings {
   readonly clock: Clock;
-  readonly random: Random;
   readonly dialer: Dialer;
   readonly nodes: number;
   readonly runtimeDirectory: string;
@@ -35,27 +26,15 @@ export interface ClusterSettings {
   onChange(): void;
 }
 
-/** Who wants pods: a Deployment, a Job, or a bare Pod of the manifests. */
-interface Owner {
-  readonly key: string;
-  readonly object: KubeObject;
-}
-
 interface OwnedPod {
   readonly pod: Pod;
   readonly owner: string;
   readonly hash: string;
 }
 
-/** Why an owner's pods can't be created now. */
-interface Hold {
-  readonly reason: string;
-  readonly retry: Backoff;
-  timer: Timer | undefined;
-}
-
+/** kubelet's own limit, for each node of the local mesh. */
+export const podsPerNodeMax = 110;
 const settleMs = 10;
-const jobBackoffLimit = 6;
 const NAME_CHARS = 'bcdfghjklmnpqrstvwxz2456789';
 
 /**
@@ -65,12 +44,12 @@ const NAME_CHARS = 'bcdfghjklmnpqrstvwxz2456789';
 export class Cluster {
   readonly #settings: ClusterSettings;
   readonly #host: PodHost;
+  readonly #gate: AdmissionGate;
   readonly #ips = new ClusterIps();
   readonly #balancers: LoadBalancers;
-  readonly #holds = new Map<string, Hold>();
   readonly #creating = new Map<string, number>();
-  readonly #jobFailures = new Map<string, number>();
-  readonly #finishedJobs = new Set<string>();
+  /** What a Job has come to, by owner and template. Gone with the Job. */
+  readonly #jobs = new Map<string, { done: boolean; failed: number }>();
   #objects = new Map<string, KubeObject>();
   #pods: OwnedPod[] = [];
   #timer: Timer | undefined;
@@ -89,6 +68,12 @@ export class Cluster {
       },
       onChange: () => this.#schedule(),
     };
+    this.#gate = new AdmissionGate({
+      clock: settings.clock,
+      webhook: () => settings.webhook(),
+      find: (key) => this.#objects.get(key),
+      onRetry: () => this.#schedule(),
+    });
     this.#balancers = new LoadBalancers(settings.dialer, () => this.#schedule());
   }
 
@@ -102,33 +87,28 @@ export class Cluster {
       return [key, { ...object, metadata: { ...object.metadata, creationTimestamp } }];
     });
     this.#objects = new Map(dated);
-    for (const hold of this.#holds.values()) hold.timer?.cancel();
-    this.#holds.clear();
+    this.#gate.clear();
     this.#reconciled = false;
     this.#schedule();
   }
 
-  pods(): readonly Pod[] {
-    return this.#pods.map((owned) => owned.pod);
-  }
-
-  published(): readonly { key: string; port: number; publishedPort: number }[] {
+  published(): readonly PublishedPort[] {
     return this.#balancers.published();
   }
 
   deployments(): readonly { name: string; wanted: number; ready: number; trouble: string | undefined }[] {
-    return this.#owners()
+    return ownersOf(this.#objects)
       .filter((owner) => owner.object.kind === 'Deployment')
       .map((owner) => {
         const hash = templateHash(owner.object);
-        const pods = this.#pods.filter((owned) => owned.owner === owner.key && owned.hash === hash);
+        const pods = this.#podsOf(owner.key).filter((owned) => owned.hash === hash);
         const trouble = pods.map((owned) => owned.pod).find((pod) => pod.trouble !== undefined);
         return {
           name: owner.key.replace('Deployment/', ''),
           wanted: replicasOf(owner.object),
           ready: pods.filter((owned) => owned.pod.ready && !owned.pod.terminating).length,
           trouble:
-            this.#holds.get(owner.key)?.reason ??
+            this.#gate.reason(owner.key) ??
             (trouble === undefined
               ? undefined
               : `pod ${trouble.object.metadata.name}: ${trouble.trouble?.message}`),
@@ -145,9 +125,13 @@ export class Cluster {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    for (const hold of this.#holds.values()) hold.timer?.cancel();
+    this.#gate.close();
     this.#balancers.close();
     await Promise.all(this.#pods.map((owned) => owned.pod.delete()));
+  }
+
+  #podsOf(owner: string): readonly OwnedPod[] {
+    return this.#pods.filter((entry) => entry.owner === owner);
   }
 
   #schedule(): void {
@@ -162,16 +146,12 @@ export class Cluster {
     });
   }
 
-  #owners(): readonly Owner[] {
-    return [...this.#objects]
-      .filter(([, object]) => ['Deployment', 'Job', 'Pod'].includes(object.kind))
-      .map(([key, object]) => ({ key, object }));
-  }
-
   #reconcile(): void {
-    const owners = this.#owners();
+    const owners = ownersOf(this.#objects);
     const known = new Set(owners.map((owner) => owner.key));
     for (const owned of this.#pods) if (!known.has(owned.owner)) this.#delete(owned);
+    const runs = new Set(owners.map((owner) => runOf(owner)));
+    for (const run of this.#jobs.keys()) if (!runs.has(run)) this.#jobs.delete(run);
     for (const owner of owners) {
       if (owner.object.kind === 'Deployment') this.#reconcileDeployment(owner);
       else if (owner.object.kind === 'Job') this.#reconcileJob(owner);
@@ -181,7 +161,7 @@ export class Cluster {
 
   #reconcileDeployment(owner: Owner): void {
     const hash = templateHash(owner.object);
-    const owned = this.#pods.filter((entry) => entry.owner === owner.key);
+    const owned = this.#podsOf(owner.key);
     const strategy = objectAt(owner.object.spec, 'strategy');
     const bound = (key: string) => {
       const value = at(strategy, 'rollingUpdate', key);
@@ -202,12 +182,12 @@ export class Cluster {
     for (const entry of owned) if (plan.remove.includes(entry.pod.object.metadata.name)) this.#delete(entry);
     const missing = plan.create - (this.#creating.get(owner.key) ?? 0);
     for (let count = 0; count < missing; count++)
-      this.#create(owner, hash, `${owner.object.metadata.name}-${hash}-${this.#suffix()}`);
+      this.#create(owner, hash, `${owner.object.metadata.name}-${hash}-${suffix()}`);
   }
 
   #reconcileBarePod(owner: Owner): void {
     const hash = templateHash(owner.object);
-    const [existing] = this.#pods.filter((entry) => entry.owner === owner.key);
+    const [existing] = this.#podsOf(owner.key);
     if (existing !== undefined && existing.hash !== hash) this.#delete(existing);
     if (existing === undefined && !this.#creating.has(owner.key))
       this.#create(owner, hash, owner.object.metadata.name);
@@ -215,96 +195,42 @@ export class Cluster {
 
   #reconcileJob(owner: Owner): void {
     const hash = templateHash(owner.object);
-    const run = `${owner.key}#${hash}`;
-    if (this.#finishedJobs.has(run)) return;
-    const owned = this.#pods.filter((entry) => entry.owner === owner.key && entry.hash === hash);
-    const failures = owned.filter((entry) => entry.pod.phase === 'Failed').length;
-    this.#jobFailures.set(run, failures);
-    if (owned.some((entry) => entry.pod.phase === 'Succeeded')) {
-      this.#finishedJobs.add(run);
-      return;
-    }
+    for (const entry of this.#podsOf(owner.key)) if (entry.hash !== hash) this.#delete(entry);
+    const job = this.#jobs.get(runOf(owner)) ?? { done: false, failed: 0 };
+    this.#jobs.set(runOf(owner), job);
+    if (job.done) return;
+    const owned = this.#podsOf(owner.key).filter((entry) => entry.hash === hash);
+    job.failed = owned.filter((entry) => entry.pod.phase === 'Failed').length;
+    job.done = owned.some((entry) => entry.pod.phase === 'Succeeded');
     const active = owned.some((entry) => ['Pending', 'Running'].includes(entry.pod.phase));
-    const limit = numberAt(owner.object.spec, 'backoffLimit') ?? jobBackoffLimit;
-    if (!active && failures <= limit && !this.#creating.has(owner.key))
-      this.#create(owner, hash, `${owner.object.metadata.name}-${this.#suffix()}`);
+    if (job.done || active || job.failed > backoffLimitOf(owner.object) || this.#creating.has(owner.key))
+      return;
+    this.#create(owner, hash, `${owner.object.metadata.name}-${suffix()}`);
   }
 
   #create(owner: Owner, hash: string, name: string): void {
-    if (this.#holds.get(owner.key)?.timer !== undefined) return;
+    if (this.#gate.waits(owner.key)) return;
+    const { nodes, clock } = this.#settings;
+    const underWay = [...this.#creating.values()].reduce((sum, count) => sum + count, this.#pods.length);
+    if (underWay >= nodes * podsPerNodeMax) {
+      const room = `${nodes} node${nodes === 1 ? '' : 's'} of ${podsPerNodeMax} pods each are full`;
+      this.#gate.hold(owner.key, `${room}: start the mesh with more --nodes, or ask for fewer replicas`);
+      return;
+    }
     this.#creating.set(owner.key, (this.#creating.get(owner.key) ?? 0) + 1);
-    const node = this.#nextNode++ % this.#settings.nodes;
-    void this.#admit(owner, this.#newPod(owner, hash, name, node)).then((object) => {
+    const node = this.#nextNode++ % nodes;
+    const createdAt = new Date(clock.wallMs()).toISOString();
+    const wanted = podOf(owner.object, { name, uid: randomUUID(), hash, node, createdAt });
+    void this.#gate.admit(owner, wanted).then((object) => {
       const left = (this.#creating.get(owner.key) ?? 1) - 1;
       if (left > 0) this.#creating.set(owner.key, left);
       else this.#creating.delete(owner.key);
-      if (object === undefined || this.#closed || !this.#objects.has(owner.key)) {
-        this.#schedule();
-        return;
-      }
+      this.#schedule();
+      if (object === undefined || this.#closed || !this.#objects.has(owner.key)) return;
       const pod = new Pod(this.#host, object, node);
       this.#pods.push({ pod, owner: owner.key, hash });
-      this.#schedule();
       void pod.start();
     });
-  }
-
-  /** The pod as admission leaves it; undefined where it may not be created yet, and then it is tried again later. */
-  async #admit(owner: Owner, pod: KubeObject): Promise<KubeObject | undefined> {
-    const namespace = pod.metadata.namespace ?? 'default';
-    const account = podSpecOf(pod).serviceAccount;
-    if (account !== 'default' && !this.#objects.has(`ServiceAccount/${namespace}/${account}`))
-      return this.#hold(owner, `ServiceAccount "${account}" doesn't exist in namespace ${namespace}`);
-    const labels = this.#objects.get(`Namespace//${namespace}`)?.metadata.labels ?? {};
-    if (!webhookSelects(labels, pod.metadata.labels ?? {})) {
-      this.#release(owner);
-      return pod;
-    }
-    const webhook = this.#settings.webhook();
-    if (webhook === undefined) return this.#hold(owner, "the injection webhook isn't running yet");
-    const admitted = await admitPod(webhook, pod, randomUUID());
-    if (!admitted.ok) return this.#hold(owner, admitted.error.message);
-    this.#release(owner);
-    return admitted.value;
-  }
-
-  #hold(owner: Owner, reason: string): undefined {
-    if (this.#closed) return undefined;
-    const known = this.#holds.get(owner.key);
-    known?.timer?.cancel();
-    const hold: Hold = { reason, retry: known?.retry ?? new Backoff(ADMISSION_BACKOFF), timer: undefined };
-    this.#holds.set(owner.key, hold);
-    hold.timer = this.#settings.clock.after(hold.retry.next(0), () => {
-      hold.timer = undefined;
-      this.#schedule();
-    });
-    return undefined;
-  }
-
-  #release(owner: Owner): void {
-    this.#holds.get(owner.key)?.timer?.cancel();
-    this.#holds.delete(owner.key);
-  }
-
-  #newPod(owner: Owner, hash: string, name: string, node: number): KubeObject {
-    const bare = owner.object.kind === 'Pod';
-    const template = bare ? owner.object : objectAt(owner.object.spec, 'template');
-    const namespace = owner.object.metadata.namespace ?? 'default';
-    const hashLabel = owner.object.kind === 'Deployment' ? { 'pod-template-hash': hash } : {};
-    return {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: {
-        name,
-        namespace,
-        uid: randomUUID(),
-        creationTimestamp: new Date(this.#settings.clock.wallMs()).toISOString(),
-        labels: { ...textsAt(template, 'metadata', 'labels'), ...hashLabel },
-        annotations: textsAt(template, 'metadata', 'annotations'),
-        ...(bare ? {} : { ownerReferences: [ownerReference(owner.object, hash)] }),
-      },
-      spec: { serviceAccountName: 'default', ...objectAt(template, 'spec'), nodeName: nodeName(node) },
-    };
   }
 
   #delete(owned: OwnedPod): void {
@@ -315,18 +241,12 @@ export class Cluster {
     });
   }
 
-  #suffix(): string {
-    let text = '';
-    for (const byte of randomBytes(5)) text += NAME_CHARS[byte % NAME_CHARS.length] ?? 'x';
-    return text;
-  }
-
   /** Writes what runs, whole and only when it changed. */
   #publish(): void {
     const services = [...this.#objects.values()].filter((object) => object.kind === 'Service');
-    const pods = this.pods();
+    const pods = this.#pods.map((owned) => owned.pod);
     this.#ips.assign(services);
-    this.#balance(services, pods);
+    this.#balancers.update(balancedPorts(services, pods));
     const made: KubeObject[] = pods.map((pod) => pod.toObject());
     for (const service of services) {
       const key = `${service.metadata.namespace ?? 'default'}/${service.metadata.name}:`;
@@ -336,9 +256,12 @@ export class Cluster {
         ...endpointSlices(service, pods),
       );
     }
-    for (const owner of this.#owners()) {
-      if (owner.object.kind === 'Deployment') made.push(this.#deploymentStatus(owner));
-      if (owner.object.kind === 'Job') made.push(this.#jobStatus(owner));
+    for (const owner of ownersOf(this.#objects)) {
+      if (owner.object.kind === 'Deployment') made.push(this.#deployment(owner));
+      if (owner.object.kind === 'Job') {
+        const { done, failed } = this.#jobs.get(runOf(owner)) ?? { done: false, failed: 0 };
+        made.push(jobWithStatus(owner.object, done, failed));
+      }
     }
     const text = made.map((object) => `---\n${JSON.stringify(object)}\n`).join('');
     if (text === this.#written) return;
@@ -346,82 +269,20 @@ export class Cluster {
     writeAtomically(join(this.#settings.runtimeDirectory, 'runtime.yaml'), text);
   }
 
-  #balance(services: readonly KubeObject[], pods: readonly Pod[]): void {
-    const wanted = new Map<string, { port: number; backends: { host: string; port: number }[] }>();
-    for (const service of services) {
-      if (textAt(service.spec, 'type') !== 'LoadBalancer') continue;
-      const ready = selectedPods(service, pods).filter((pod) => pod.ready && !pod.terminating);
-      for (const port of listAt(service.spec, 'ports')) {
-        const number = numberAt(port, 'port');
-        if (number === undefined) continue;
-        const backends = ready.flatMap((pod) => {
-          const target = targetPortOf(port, pod);
-          return target === undefined ? [] : [{ host: pod.ips[0] ?? '', port: target }];
-        });
-        const key = `${service.metadata.namespace ?? 'default'}/${service.metadata.name}:${number}`;
-        wanted.set(key, { port: number, backends });
-      }
-    }
-    this.#balancers.update(wanted);
-  }
-
-  #deploymentStatus(owner: Owner): KubeObject {
+  #deployment(owner: Owner): KubeObject {
     const hash = templateHash(owner.object);
-    const pods = this.#pods.filter((entry) => entry.owner === owner.key && !entry.pod.terminating);
-    const ready = pods.filter((entry) => entry.pod.ready).length;
-    const wanted = replicasOf(owner.object);
-    const current = pods.filter((entry) => entry.hash === hash);
-    const hold = this.#holds.get(owner.key);
-    const available = current.filter((entry) => entry.pod.ready).length >= wanted;
-    return {
-      ...owner.object,
-      status: {
-        ...{ replicas: pods.length, readyReplicas: ready, availableReplicas: ready },
-        ...{ updatedReplicas: current.length, unavailableReplicas: Math.max(0, wanted - ready) },
-        conditions: [
-          {
-            type: 'Available',
-            status: available ? 'True' : 'False',
-            ...(hold === undefined ? {} : { reason: 'FailedCreate', message: hold.reason }),
-          },
-        ],
-      },
-    };
-  }
-
-  #jobStatus(owner: Owner): KubeObject {
-    const run = `${owner.key}#${templateHash(owner.object)}`;
-    const done = this.#finishedJobs.has(run);
-    const failed = this.#jobFailures.get(run) ?? 0;
-    const limit = numberAt(owner.object.spec, 'backoffLimit') ?? jobBackoffLimit;
-    const condition = done ? 'Complete' : failed > limit ? 'Failed' : undefined;
-    return {
-      ...owner.object,
-      status: {
-        ...{ succeeded: done ? 1 : 0, failed },
-        conditions: condition === undefined ? [] : [{ type: condition, status: 'True' }],
-      },
-    };
+    const counted = this.#podsOf(owner.key)
+      .filter((entry) => !entry.pod.terminating)
+      .map((entry) => ({ current: entry.hash === hash, ready: entry.pod.ready }));
+    return deploymentWithStatus(owner.object, counted, this.#gate.reason(owner.key));
   }
 }
 
-function replicasOf(deployment: KubeObject): number {
-  return numberAt(deployment.spec, 'replicas') ?? 1;
+/** One run of a Job: another template is another run. */
+function runOf(owner: Owner): string {
+  return `${owner.key}#${templateHash(owner.object)}`;
 }
 
-/** Of what a change of which makes new pods: the template alone, so that scaling or a ConfigMap restarts nothing. */
-function templateHash(owner: KubeObject): string {
-  const template =
-    owner.kind === 'Pod' ? { spec: owner.spec, labels: owner.metadata.labels } : at(owner.spec, 'template');
-  return createHash('sha256')
-    .update(stableJson(template ?? null))
-    .digest('hex')
-    .slice(0, 10);
-}
-
-function ownerReference(owner: KubeObject, hash: string) {
-  const common = { controller: true, uid: owner.metadata.uid ?? objectKey(owner) };
-  return owner.kind === 'Deployment'
-    ? { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: `${owner.metadata.name}-${hash}`, ...common }
-    : { apiVersion: owner.apiVersion, kind: owner.kind, name: owner.metadata.name, ...common };
+function suffix(): string {
+  return [...randomBytes(5)].map((byte) => NAME_CHARS[byte % NAME_CHARS.length] ?? 'x').join('');
 }

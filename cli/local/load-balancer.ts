@@ -6,6 +6,12 @@ export interface Backend {
   readonly port: number;
 }
 
+/** What a Service port wants: its own number and the pods behind it. */
+export interface BalancedPort {
+  readonly port: number;
+  readonly backends: readonly Backend[];
+}
+
 export interface PublishedPort {
   readonly key: string;
   readonly port: number;
@@ -37,9 +43,7 @@ export class LoadBalancers {
   }
 
   /** `wanted` by `namespace/name:port`. */
-  update(
-    wanted: ReadonlyMap<string, { readonly port: number; readonly backends: readonly Backend[] }>,
-  ): void {
+  update(wanted: ReadonlyMap<string, BalancedPort>): void {
     for (const [key, forwarder] of this.#forwarders)
       if (!wanted.has(key)) {
         this.#forwarders.delete(key);

@@ -4,10 +4,11 @@ import { silentLogger } from '../../common/log.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
 import type { CliContext } from '../context.ts';
-import { isNamespaced } from '../kube/kinds.ts';
 import { LoopbackNetwork } from '../network/loopback.ts';
+import { problemLine } from '../output/problem.ts';
 import { Children, killLeftovers } from './children.ts';
 import { Cluster } from './cluster.ts';
+import { manifestProblems } from './manifest-problems.ts';
 import { processStartTime } from './process-identity.ts';
 import type { Progress } from './progress.ts';
 import { type MeshFile, makeStateDirectories, type StatePaths, writeMeshFile } from './state-dir.ts';
@@ -22,12 +23,6 @@ export interface RunnerSettings {
   readonly nodes: number;
   readonly progress: Progress;
 }
-
-/** Kinds of workloads that a manifest may hold and this runner can't run: said, never passed over. */
-const UNSUPPORTED_WORKLOADS: ReadonlySet<string> = new Set([
-  ...['StatefulSet', 'DaemonSet', 'ReplicaSet', 'CronJob', 'ReplicationController', 'Ingress'],
-  ...['PersistentVolumeClaim', 'Secret', 'NetworkPolicy', 'Gateway'],
-]);
 
 /** The supervising process of one local mesh. */
 export class MeshRunner {
@@ -147,39 +142,15 @@ export class MeshRunner {
 
   #take(state: FilesState): void {
     for (const problem of state.problems) this.#report(problem);
+    for (const problem of manifestProblems(state.objects)) this.#report(problem);
     const objects = state.objects.map((sourced) => sourced.object);
     const namespaces = new Set(objects.filter((o) => o.kind === 'Namespace').map((o) => o.metadata.name));
-    for (const { object, origin } of state.objects) {
-      const base = {
-        source: origin.source,
-        line: origin.line,
-        object: `${object.kind} ${object.metadata.name}`,
-      };
-      if (UNSUPPORTED_WORKLOADS.has(object.kind))
-        this.#report({
-          severity: 'warning',
-          ...base,
-          message: `${object.kind} is not supported by the local mesh: ignored`,
-        });
-      const namespace = object.metadata.namespace ?? 'default';
-      if (
-        isNamespaced(object.kind) &&
-        namespace !== 'default' &&
-        !namespaces.has(namespace) &&
-        namespace !== 'heddle-system'
-      )
-        this.#report({
-          severity: 'warning',
-          ...base,
-          message: `namespace ${namespace} is in no manifest: it is taken as one without labels`,
-        });
-    }
     this.#cluster.setObjects(withImpliedNamespaces(objects, namespaces));
   }
 
   /** Each problem once, until it has gone and come again. */
   #report(problem: Problem): void {
-    const text = `${problem.source}:${problem.line}: ${problem.object === undefined ? '' : `${problem.object}: `}${problem.message}`;
+    const text = problemLine(problem, this.#settings.context.cwd);
     if (this.#reported.has(text)) return;
     this.#reported.add(text);
     this.#settings.progress.warn(text);

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { ANNOTATIONS, SIDECAR } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
@@ -7,7 +8,6 @@ import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { Dialer } from '../../common/net.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import type { PodNetwork } from '../network/pod-network.ts';
-import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Children } from './children.ts';
 import { Container } from './container.ts';
 import { type CommandLine, commandLineOf, environmentOf } from './environment.ts';

@@ -1,10 +1,22 @@
 import { createHash } from 'node:crypto';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { listAt, numberAt, textAt, textsAt } from '../kube/fields.ts';
+import { at, listAt, numberAt, textAt, textsAt } from '../kube/fields.ts';
 import { matchesLabels } from '../kube/selector.ts';
-import type { Pod } from './pod.ts';
+import type { BalancedPort } from './load-balancer.ts';
+import type { PodSpec } from './pod-spec.ts';
 import { portOf } from './probes.ts';
+
+/** What Services read of a pod. */
+export interface ServedPod {
+  readonly object: KubeObject;
+  readonly node: number;
+  readonly ips: readonly string[];
+  readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed';
+  readonly ready: boolean;
+  readonly terminating: boolean;
+  readonly spec: Pick<PodSpec, 'init' | 'containers'>;
+}
 
 /** Cluster IPs of 10.96.0.0/16: the one the Service asks for, else one that its name leads to, else the next free. */
 export class ClusterIps {
@@ -70,7 +82,10 @@ export function serviceWithStatus(
 }
 
 /** Pods behind a Service. One without a selector has none: its EndpointSlices come from the manifests. */
-export function selectedPods(service: KubeObject, pods: readonly Pod[]): readonly Pod[] {
+export function selectedPods<Served extends ServedPod>(
+  service: KubeObject,
+  pods: readonly Served[],
+): readonly Served[] {
   const selector = textsAt(service.spec, 'selector');
   if (Object.keys(selector).length === 0) return [];
   const namespace = service.metadata.namespace ?? 'default';
@@ -85,9 +100,8 @@ export function selectedPods(service: KubeObject, pods: readonly Pod[]): readonl
 }
 
 /** The number behind a Service port's `targetPort` on a pod, or undefined where the pod has no such port. */
-export function targetPortOf(port: JsonValue, pod: Pod): number | undefined {
-  const target =
-    typeof port === 'object' && port !== null && 'targetPort' in port ? port.targetPort : undefined;
+function targetPortOf(port: JsonValue, pod: ServedPod): number | undefined {
+  const target = at(port, 'targetPort');
   const ports = [...pod.spec.init, ...pod.spec.containers].flatMap((container) => container.ports);
   return target === undefined ? numberAt(port, 'port') : portOf(target, ports);
 }
@@ -96,9 +110,9 @@ export function targetPortOf(port: JsonValue, pod: Pod): number | undefined {
  * The EndpointSlices of a Service with a selector: one for each set of port numbers that its pods resolve to, conditions
  * as Kubernetes sets them (`ready` false once terminating, `serving` as long as the pod is ready itself).
  */
-export function endpointSlices(service: KubeObject, pods: readonly Pod[]): readonly KubeObject[] {
+export function endpointSlices(service: KubeObject, pods: readonly ServedPod[]): readonly KubeObject[] {
   const groups = new Map<string, { ports: JsonObject[]; endpoints: JsonObject[] }>();
-  const publishNotReady = textAt(service.spec, 'publishNotReadyAddresses') === 'true';
+  const publishNotReady = at(service.spec, 'publishNotReadyAddresses') === true;
   for (const pod of selectedPods(service, pods)) {
     const ports = listAt(service.spec, 'ports').flatMap((port): JsonObject[] => {
       const number = targetPortOf(port, pod);
@@ -140,6 +154,28 @@ export function endpointSlices(service: KubeObject, pods: readonly Pod[]): reado
     ports: group.ports,
     endpoints: group.endpoints,
   }));
+}
+
+/** The ports of LoadBalancer Services by `namespace/name:port`, with the ready pods behind each. */
+export function balancedPorts(
+  services: readonly KubeObject[],
+  pods: readonly ServedPod[],
+): ReadonlyMap<string, BalancedPort> {
+  const wanted = new Map<string, BalancedPort>();
+  for (const service of services) {
+    if (textAt(service.spec, 'type') !== 'LoadBalancer') continue;
+    const ready = selectedPods(service, pods).filter((pod) => pod.ready && !pod.terminating);
+    for (const port of listAt(service.spec, 'ports')) {
+      const number = numberAt(port, 'port');
+      if (number === undefined || (textAt(port, 'protocol') ?? 'TCP') !== 'TCP') continue;
+      const backends = ready.flatMap((pod) => {
+        const [host, target] = [pod.ips[0], targetPortOf(port, pod)];
+        return host === undefined || target === undefined ? [] : [{ host, port: target }];
+      });
+      wanted.set(`${nameOf(service)}:${number}`, { port: number, backends });
+    }
+  }
+  return wanted;
 }
 
 export function nodeName(node: number): string {

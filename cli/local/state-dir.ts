@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
-import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 
 /** Where everything of one local mesh is kept. All folders are the user's alone (0700). */
 export interface StatePaths {

@@ -1,13 +1,13 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { type Clock, sleep } from '../../common/clock.ts';
 import { DEFAULT_TRUST_DOMAIN, SYSTEM_NAMESPACE, TOKEN_AUDIENCE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
-import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
 import { freePort } from './free-port.ts';

@@ -1,10 +1,10 @@
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import { TRUST_BUNDLE_CONFIG_MAP } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import { at, listAt, objectAt, textAt, textsAt } from '../kube/fields.ts';
-import { writeAtomically } from '../../common/atomic-file.ts';
 import type { ContainerSpec } from './pod-spec.ts';
 
 /** What the volumes of a pod are made from. */
