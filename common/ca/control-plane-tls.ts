@@ -34,7 +34,11 @@ export function controlPlaneCredentials(
   );
 }
 
+/** What the control plane is called in TLS: its address is often an IP, which no server name may be (RFC 6066, section 3). */
+const SERVER_NAME = `heddle-control-plane.${SYSTEM_NAMESPACE}.svc`;
+
 export const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc.ssl_target_name_override': SERVER_NAME,
   'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,

@@ -35,9 +35,11 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
     certificate: Buffer.from(current.certificatePem),
     privateKey: Buffer.from(current.privateKeyPem),
   });
+  // gRPC adds the server behind these listeners only after they are registered: told at once, it would never know.
+  const later = queueMicrotask;
   const provider = {
     addCaCertificateListener(listener: RootListener) {
-      listener({ caCertificate: Buffer.from(authority.trustBundlePem()) });
+      later(() => listener({ caCertificate: Buffer.from(authority.trustBundlePem()) }));
     },
     removeCaCertificateListener() {
       // The bundle is told once, at registration: there is no list to leave.
@@ -45,7 +47,7 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
     },
     addIdentityCertificateListener(listener: IdentityListener) {
       listeners.add(listener);
-      listener(update());
+      later(() => listener(update()));
     },
     removeIdentityCertificateListener(listener: IdentityListener) {
       listeners.delete(listener);

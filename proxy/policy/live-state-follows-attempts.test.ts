@@ -61,6 +61,7 @@ beforeEach(() => {
   live = new LiveState(clock, {
     breakerChanged: (_cluster, state) => events.push(state),
     endpointEjected: (_cluster, key, forMs) => events.push(`ejected ${key} ${forMs}`),
+    clusterForgotten: (cluster) => events.push(`forgotten ${cluster}`),
   });
 });
 

@@ -14,6 +14,8 @@ import { breakerVerdict, endpointVerdict } from './outcomes.ts';
 export interface PolicyEvents {
   breakerChanged(cluster: string, state: BreakerState): void;
   endpointEjected(cluster: string, endpoint: string, forMs: number): void;
+  /** The cluster is gone, and its breaker with it. */
+  clusterForgotten(cluster: string): void;
 }
 
 /**
@@ -153,6 +155,7 @@ export class LiveState implements PolicyStage {
       if (cluster === undefined || !clusters.has(name)) {
         state.close();
         this.#clusters.delete(name);
+        this.#events.clusterForgotten(name);
       } else {
         state.retain(new Set(cluster.endpoints.map((endpoint) => endpoint.key)));
       }

@@ -12,39 +12,96 @@ export interface SpanExportOptions {
   readonly clock: Clock;
 }
 
+/** Makes the sink that does the work; resolves once its code is there. */
+export type LoadSink = (options: SpanExportOptions) => Promise<SpanSink>;
+
 /** Spans that wait for the SDK to load; more are dropped, and counted in the log. */
-const WAITING_SPANS_MAX = 2_048;
+export const waitingSpansMax = 2_048;
+
+const loadSdkSink: LoadSink = async (options) => {
+  const { createSdkSink } = await import('./sdk-sink.ts');
+  return createSdkSink(options);
+};
 
 /**
  * Exports spans by the OpenTelemetry SDK. The SDK is loaded with the first span: a sidecar that traces nothing doesn't
  * carry it.
  */
-export function createSpanExport(options: SpanExportOptions): SpanSink {
-  let loaded: SpanSink | undefined;
-  let loading: Promise<void> | undefined;
-  let waiting: SpanRecord[] = [];
-  const load = async () => {
-    try {
-      const { createSdkSink } = await import('./sdk-sink.ts');
-      loaded = createSdkSink(options);
-      loaded.export(waiting);
-    } catch (thrown) {
-      options.log.error('the tracing SDK cannot be loaded; spans are dropped', { error: messageOf(thrown) });
+export function createSpanExport(options: SpanExportOptions, loadSink: LoadSink = loadSdkSink): SpanSink {
+  return new LazyExport(options, loadSink);
+}
+
+class LazyExport implements SpanSink {
+  readonly #options: SpanExportOptions;
+  readonly #loadSink: LoadSink;
+  #sink: SpanSink | undefined;
+  #loading: Promise<void> | undefined;
+  #failed = false;
+  #waiting: SpanRecord[] = [];
+  #dropped = 0;
+
+  constructor(options: SpanExportOptions, loadSink: LoadSink) {
+    this.#options = options;
+    this.#loadSink = loadSink;
+  }
+
+  export(spans: readonly SpanRecord[]): void {
+    if (this.#sink !== undefined) {
+      this.#sink.export(spans);
+      return;
     }
-    waiting = [];
+    if (this.#failed) return;
+    if (this.#waiting.length + spans.length <= waitingSpansMax) this.#waiting.push(...spans);
+    else this.#dropped += spans.length;
+    this.#loading ??= this.#load();
+  }
+
+  async close(): Promise<void> {
+    await this.#loading;
+    await this.#sink?.close();
+  }
+
+  async #load(): Promise<void> {
+    const { log } = this.#options;
+    try {
+      const sink = await this.#loadSink(this.#options);
+      sink.export(this.#waiting);
+      this.#sink = sink;
+    } catch (thrown) {
+      this.#failed = true;
+      log.error('the tracing SDK cannot be loaded; spans are dropped', { error: messageOf(thrown) });
+    }
+    if (this.#dropped > 0) log.warn('spans were dropped while the SDK loaded', { spans: this.#dropped });
+    this.#waiting = [];
+  }
+}
+
+/** An export that goes where `endpoint` says at the moment: the mesh's settings may name another collector at any time. */
+export function followCollector(
+  options: Omit<SpanExportOptions, 'endpoint'>,
+  endpoint: () => string,
+  create: (options: SpanExportOptions) => SpanSink = createSpanExport,
+): SpanSink {
+  let current: { readonly endpoint: string; readonly sink: SpanSink } | undefined;
+  const closing = new Set<Promise<void>>();
+  const sinkOfNow = () => {
+    const wanted = endpoint();
+    if (current?.endpoint !== wanted) {
+      if (current !== undefined) retire(current.sink);
+      current = { endpoint: wanted, sink: create({ ...options, endpoint: wanted }) };
+    }
+    return current.sink;
+  };
+  const retire = (sink: SpanSink) => {
+    const closed = sink.close().finally(() => closing.delete(closed));
+    closing.add(closed);
   };
   return {
-    export(spans) {
-      if (loaded !== undefined) {
-        loaded.export(spans);
-        return;
-      }
-      if (waiting.length + spans.length <= WAITING_SPANS_MAX) waiting.push(...spans);
-      loading ??= load();
-    },
+    export: (spans) => sinkOfNow().export(spans),
     async close() {
-      await loading;
-      await loaded?.close();
+      if (current !== undefined) retire(current.sink);
+      current = undefined;
+      await Promise.all(closing);
     },
   };
 }

@@ -11,7 +11,7 @@ import type { InboundConfig, Snapshot } from '../../model/snapshot.ts';
 import type { ConfigStage, FoundDestination } from '../stage.ts';
 import type { ConfigLimits } from './limits.ts';
 import { Resources } from './resources.ts';
-import { SnapshotBuilder } from './snapshots.ts';
+import { SnapshotBuilder, type SnapshotContents } from './snapshots.ts';
 import { namesFor, Subscriptions } from './subscriptions.ts';
 
 /** What changed about the names to be subscribed to. */
@@ -55,6 +55,10 @@ export class ConfigStore implements ConfigStage {
 
   snapshot(): Snapshot {
     return this.#snapshot;
+  }
+
+  contents(): SnapshotContents {
+    return this.#builder.contents();
   }
 
   inbound(): InboundConfig | undefined {

@@ -10,6 +10,7 @@ import type { ConfigStage, IdentityStage } from '../stage.ts';
 import { type AdsStatus, AdsStream } from './ads-stream.ts';
 import { ConfigStore } from './config-store.ts';
 import { type ConfigLimits, DEFAULT_CONFIG_LIMITS } from './limits.ts';
+import type { SnapshotContents } from './snapshots.ts';
 
 /** The part of the sidecar's bootstrap that the control plane's side needs. */
 export interface LinkBootstrap {
@@ -44,6 +45,8 @@ export interface ControlPlaneLink {
   /** Settles once there is a certificate and the pod's own configuration; never rejects, since it never gives up. */
   readonly ready: Promise<void>;
   status(): LinkStatus;
+  /** The snapshot in force, as lists. */
+  contents(): SnapshotContents;
   /** Called with each new configuration of the pod's own side; at once where there is one already. */
   onInbound(listener: (inbound: InboundConfig) => void): () => void;
   /** Called with each snapshot that comes into force. */
@@ -130,6 +133,7 @@ export function connectControlPlane(bootstrap: LinkBootstrap, deps: LinkDeps): C
       certificateExpiresAtMs: identity.current()?.expiresAtMs,
       certificateRenewalAtMs: identity.renewalAtMs(),
     }),
+    contents: () => store.contents(),
     onInbound(listener) {
       inboundListeners.add(listener);
       const inbound = store.inbound();

@@ -11,6 +11,12 @@ export function clustersOf(destination: Destination): Set<string> {
   return names;
 }
 
+/** A snapshot as lists, for people and for tidying up. */
+export interface SnapshotContents {
+  readonly destinations: readonly Destination[];
+  readonly clusters: readonly Cluster[];
+}
+
 interface BuiltCluster {
   readonly cluster: Cluster;
   readonly from: readonly [unknown, unknown];
@@ -29,9 +35,12 @@ export class SnapshotBuilder {
     this.#resources = resources;
   }
 
-  /** The destination in force under its own key. */
-  destination(key: string): Destination | undefined {
-    return this.#inForce.get(key);
+  /** Everything in force at this moment. */
+  contents(): SnapshotContents {
+    return {
+      destinations: [...this.#inForce.values()],
+      clusters: [...this.#clusters.values()].map(({ cluster }) => cluster),
+    };
   }
 
   /** Clusters wanted: those in force, and those that a new version waits for. */

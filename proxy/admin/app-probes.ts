@@ -1,0 +1,132 @@
+import http from 'node:http';
+import tls from 'node:tls';
+import type { Clock } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import { destinationKey } from '../../common/names.ts';
+import type { Dialer, DialTarget } from '../../common/net.ts';
+import type { AppProbe } from './app-probe-spec.ts';
+
+/** Asks the app once. Undefined where it is healthy, otherwise why not; never rejects. */
+export type RunAppProbe = (probe: AppProbe) => Promise<string | undefined>;
+
+export interface AppProbeDeps {
+  readonly clock: Clock;
+  readonly dialer: Dialer;
+  /** Where the app itself listens for one of its container ports. */
+  readonly appAddress: (port: number) => DialTarget;
+}
+
+/** Probes that run at one time; more are answered as failed. */
+export const appProbesRunningMax = 64;
+
+/**
+ * Runs an app's own probes in its stead for kubelet, which is outside the mesh: under STRICT the app's port would refuse
+ * it. What counts as healthy is what counts for kubelet: a status of 200 to 399, a connection, SERVING.
+ */
+export function appProber(deps: AppProbeDeps): RunAppProbe {
+  let running = 0;
+  return async (probe) => {
+    if (running >= appProbesRunningMax) return `${appProbesRunningMax} probes are running already`;
+    running++;
+    try {
+      return await within(deps.clock, probe.timeoutMs, (signal) => run(deps, probe, signal));
+    } catch (thrown) {
+      return messageOf(thrown);
+    } finally {
+      running--;
+    }
+  };
+}
+
+async function within<T>(
+  clock: Clock,
+  timeoutMs: number,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const timer = clock.after(timeoutMs, () =>
+    controller.abort(new Error(`the app gave no answer within ${timeoutMs} ms`)),
+  );
+  try {
+    return await task(controller.signal);
+  } finally {
+    timer.cancel();
+  }
+}
+
+function run(deps: AppProbeDeps, probe: AppProbe, signal: AbortSignal): Promise<string | undefined> {
+  const app = deps.appAddress(probe.port);
+  switch (probe.kind) {
+    case 'http':
+      return httpProbe(
+        deps.dialer,
+        probe,
+        probe.host === undefined ? app : { host: probe.host, port: probe.port },
+        signal,
+      );
+    case 'tcp':
+      return tcpProbe(
+        deps.dialer,
+        probe.host === undefined ? app : { host: probe.host, port: probe.port },
+        signal,
+      );
+    case 'grpc':
+      return import('./grpc-probe.ts').then(({ grpcProbe }) =>
+        grpcProbe(destinationKey(app.host, app.port), probe.service, signal),
+      );
+    default:
+      return probe satisfies never;
+  }
+}
+
+/** A redirect counts as an answer: it isn't followed. */
+function httpProbe(
+  dialer: Dialer,
+  probe: AppProbe & { kind: 'http' },
+  target: DialTarget,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const named = Object.fromEntries(probe.headers.map(([name, value]) => [name.toLowerCase(), value]));
+  const headers = {
+    host: destinationKey(target.host, target.port),
+    'user-agent': 'kube-probe/heddle',
+    accept: '*/*',
+    connection: 'close',
+    ...named,
+  };
+  return new Promise((resolve, reject) => {
+    const request = http.request(
+      {
+        ...{ path: probe.path, headers, setHost: false, agent: false },
+        createConnection: () => {
+          const socket = dialer.dial(target);
+          // As kubelet: a probe asks whether the app is alive, not who it is.
+          return probe.tls ? tls.connect({ socket, rejectUnauthorized: false }) : socket;
+        },
+      },
+      (response) => {
+        const status = response.statusCode ?? 0;
+        response.destroy();
+        resolve(status >= 200 && status < 400 ? undefined : `the app answered ${status}`);
+      },
+    );
+    request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
+    signal.addEventListener('abort', () => request.destroy());
+    request.end();
+  });
+}
+
+function tcpProbe(dialer: Dialer, target: DialTarget, signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve, reject) => {
+    const stream = dialer.dial(target);
+    stream.once('connect', () => {
+      stream.destroy();
+      resolve(undefined);
+    });
+    stream.on('error', reject);
+    signal.addEventListener('abort', () => {
+      stream.destroy();
+      reject(signal.reason);
+    });
+  });
+}
