@@ -114,6 +114,7 @@ export class System {
     this.#injector = this.#component('injector', [
       ...['--listen', '127.0.0.1', '--port', String(await freePort())],
       ...['--control-plane', `127.0.0.1:${this.#ports?.xds ?? 0}`],
+      ...['--trust-domain', this.#trustDomain, '--capture', 'http-proxy'],
       ...['--token-file', tokenFile, '--root-file', this.rootFile, '--ports-file', portsFile],
     ]);
     this.#webhookPort = numberAt(await this.#portsOf(this.#injector, portsFile), 'webhook');
