@@ -18,6 +18,8 @@ export interface CliContext {
   readonly nodeVersion: string;
   readonly terminal: boolean;
   readonly colours: boolean;
+  /** Width of the terminal in characters; a usual one where there is none. */
+  readonly columns: number;
   out(text: string): void;
   err(text: string): void;
   readStdin(): Promise<string>;

@@ -7,6 +7,8 @@ import { COMMANDS, overview } from './commands/index.ts';
 import { type CliContext, EXIT, type ExitCode } from './context.ts';
 import { didYouMean } from './suggest.ts';
 
+/** Width of output that goes to a file or another program. */
+const FILE_COLUMNS = 120;
 /** Two signals within this are one Ctrl-C: a terminal sends it to the launcher as well, which passes it on. */
 const sameInterruptMs = 500;
 
@@ -78,6 +80,7 @@ process.exitCode = await run(process.argv.slice(2), {
   nodeVersion: process.versions.node,
   terminal,
   colours: terminal && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',
+  columns: process.stdout.columns ?? FILE_COLUMNS,
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   readStdin,

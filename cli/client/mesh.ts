@@ -47,7 +47,7 @@ export async function ask(mesh: RunningMesh, path: string, body?: JsonValue): Pr
   if (mesh.file.dashboard === '') throw new HeddleError('unreachable', 'the control plane is still starting');
   let answer: { status: number; text: string };
   try {
-    answer = await request(`${mesh.file.dashboard}${path}`, body);
+    answer = await fetchText(`${mesh.file.dashboard}${path}`, body === undefined ? {} : { body });
   } catch (thrown) {
     throw new HeddleError(
       'unreachable',
@@ -99,35 +99,32 @@ function asObject(item: JsonValue): KubeObject | undefined {
   return { ...item, apiVersion, kind, metadata: { ...(metadata as JsonObject), name } };
 }
 
-function request(url: string, body: JsonValue | undefined): Promise<{ status: number; text: string }> {
+/** One request over HTTP on a connection of its own; a body makes it a POST of JSON. Rejects where nobody answers in time. */
+export function fetchText(
+  url: string,
+  { body, timeoutMs = requestMs }: { readonly body?: JsonValue; readonly timeoutMs?: number } = {},
+): Promise<{ readonly status: number; readonly text: string }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
+  const headers =
+    text === undefined
+      ? {}
+      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
   return new Promise((done, reject) => {
-    const call = http.request(
-      url,
-      {
-        method: text === undefined ? 'GET' : 'POST',
-        agent: false,
-        timeout: requestMs,
-        headers:
-          text === undefined
-            ? {}
-            : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.byteLength;
-          if (bytes > answerBytesMax) response.destroy(new Error(`an answer over ${answerBytesMax} bytes`));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () =>
-          done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
-        );
-      },
-    );
-    call.on('timeout', () => call.destroy(new Error(`no answer within ${requestMs} ms`)));
+    const method = text === undefined ? 'GET' : 'POST';
+    const call = http.request(url, { method, agent: false, timeout: timeoutMs, headers }, (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.byteLength;
+        if (bytes > answerBytesMax) response.destroy(new Error(`an answer over ${answerBytesMax} bytes`));
+        else chunks.push(chunk);
+      });
+      response.on('error', reject);
+      response.on('end', () =>
+        done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+      );
+    });
+    call.on('timeout', () => call.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     call.on('error', reject);
     call.end(text);
   });

@@ -3,11 +3,14 @@ import { helpText, usageError } from '../command-line.ts';
 import { EXIT } from '../context.ts';
 import { didYouMean } from '../suggest.ts';
 import { apply } from './apply.ts';
+import { check } from './check.ts';
+import { dashboard } from './dashboard.ts';
 import { remove } from './delete.ts';
 import { down } from './down.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
 import { logs } from './logs.ts';
+import { traces } from './traces.ts';
 import { up } from './up.ts';
 import { version } from './version.ts';
 
@@ -29,7 +32,20 @@ const help: CommandSpec = {
   },
 };
 
-const ALL: readonly CommandSpec[] = [up, down, apply, get, remove, logs, explain, version, help];
+const ALL: readonly CommandSpec[] = [
+  up,
+  down,
+  apply,
+  get,
+  remove,
+  logs,
+  explain,
+  check,
+  traces,
+  dashboard,
+  version,
+  help,
+];
 
 export const COMMANDS: ReadonlyMap<string, CommandSpec> = new Map(
   ALL.map((command) => [command.name, command]),

@@ -12,6 +12,14 @@ const NO_PROXY = 'localhost,127.0.0.1';
 const addressesPerNodeMax = 254;
 const freePortTriesMax = 100;
 
+/** What this kind of network can't do, in sentences for a person. */
+export const LOOPBACK_LIMITS: readonly string[] = [
+  'outbound calls are meshed where the app honours http_proxy; raw TCP (databases, brokers) goes out as it is, and Service names resolve only through the sidecar',
+  'apps must listen on $HOST:$PORT; a second replica of an app with a fixed port is refused',
+  'pods share one network: nothing keeps a process from calling 127.0.0.1 or a pod address past its sidecar',
+  "NetworkPolicy is not enforced; users, CPU and memory limits of containers aren't either",
+];
+
 interface Lease {
   readonly ip: string;
   /** Holds the address against other meshes of this machine for as long as this process lives. */
@@ -25,12 +33,6 @@ interface Lease {
  */
 export class LoopbackNetwork implements PodNetwork {
   readonly name = 'loopback';
-  readonly limits = [
-    'outbound calls are meshed only where the app honours http_proxy: raw TCP (databases, brokers) goes out as it is and Service names resolve only through the sidecar',
-    'apps must listen on $HOST:$PORT; a second replica of an app with a fixed port is refused',
-    'pods share one network: nothing keeps a process from calling 127.0.0.1 or a pod address past its sidecar',
-    'NetworkPolicy is not enforced',
-  ];
   readonly #leases = new Map<string, Lease>();
   readonly #usedPorts = new Map<number, string>();
   readonly #nextHost: number[] = [];

