@@ -85,6 +85,8 @@ export interface AttemptScope {
   /** W3C `traceparent` to send upstream with this attempt. */
   readonly traceparent: string;
   readonly tracestate: string | undefined;
+  /** B3 fields to send beside it, where B3 came in. */
+  readonly b3: readonly (readonly [name: string, value: string])[] | undefined;
   end(outcome: AttemptOutcome, endedAtMs: number, breaker: string): void;
 }
 

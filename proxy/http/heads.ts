@@ -9,6 +9,8 @@ import { describesAbsentBody, type ResponseHead } from '../codec/response-head.t
 export interface RequestMarks {
   readonly traceparent: string;
   readonly tracestate: string | undefined;
+  /** Undefined: leaves what came in. */
+  readonly b3: readonly (readonly [name: string, value: string])[] | undefined;
   readonly requestId: string;
   /** `x-heddle-attempt`; undefined leaves it out. */
   readonly attempt: number | undefined;
@@ -31,6 +33,9 @@ const OWN_REQUEST_FIELDS =
   bit(FIELD.CLIENT_CERT) |
   bit(FIELD.REASON);
 
+/** openzipkin/b3-propagation: all of them go where the mesh writes the context on. */
+const B3_FIELDS = ['b3', 'x-b3-traceid', 'x-b3-spanid', 'x-b3-parentspanid', 'x-b3-sampled', 'x-b3-flags'];
+
 /** Framing and the connection are the engine's own: no route rule edits them. */
 const UNEDITABLE =
   bit(FIELD.CONNECTION) |
@@ -51,6 +56,7 @@ export function requestHeadText(
 ): string {
   const { fields } = head;
   fields.dropMask(OWN_REQUEST_FIELDS);
+  if (marks.b3 !== undefined) for (const name of B3_FIELDS) fields.dropName(name);
   let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
   if (head.form === 'absolute' || head.form === 'authority' || head.hostMissing) {
     fields.dropMask(bit(FIELD.HOST));
@@ -63,6 +69,7 @@ export function requestHeadText(
   if (head.acceptsTrailers) text += 'te: trailers\r\n';
   text += `traceparent: ${marks.traceparent}\r\n`;
   if (marks.tracestate !== undefined) text += `tracestate: ${marks.tracestate}\r\n`;
+  if (marks.b3 !== undefined) for (const [name, value] of marks.b3) text += `${name}: ${value}\r\n`;
   text += `${HEADERS.requestId}: ${marks.requestId}\r\n`;
   if (marks.attempt !== undefined) text += `${HEADERS.attempt}: ${marks.attempt}\r\n`;
   if (marks.forwardedFor !== undefined) text += `${HEADERS.forwardedFor}: ${marks.forwardedFor}\r\n`;

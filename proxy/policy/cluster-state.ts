@@ -4,14 +4,14 @@ import type { Cluster, Endpoint } from '../../model/snapshot.ts';
 import type { ClusterStateDump, EndpointStateDump } from '../../model/state.ts';
 import { Breaker, type BucketClock } from './breaker.ts';
 import { EndpointState } from './endpoint-state.ts';
-import { RetryWindow } from './retry-budget.ts';
+import { RetryWindows } from './retry-budget.ts';
 
 /** Live state of one destination and its endpoints. */
 export class ClusterState {
   requestsInFlight = 0;
   retriesInFlight = 0;
   turns = 0;
-  readonly retries = new RetryWindow();
+  readonly retries = new RetryWindows();
   breaker: Breaker | undefined;
   #policy: CircuitBreakerPolicy | undefined;
   #policyText: string | undefined;
@@ -72,9 +72,11 @@ export class ClusterState {
         ...(ejected ? { ejected, ejectedForMs: state.ejectedForMs(now) } : {}),
       };
     }
+    const retryBudgetAllows = this.retries.allowsNow(now);
     return {
       requestsInFlight: this.requestsInFlight,
       retriesInFlight: this.retriesInFlight,
+      ...(retryBudgetAllows === undefined ? {} : { retryBudgetAllows }),
       endpoints,
       ...(this.breaker === undefined ? {} : { breaker: this.breaker.state(), counts: this.breaker.counts() }),
     };

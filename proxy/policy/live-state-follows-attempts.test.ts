@@ -3,6 +3,7 @@ import { afterEach, beforeEach, mock, test } from 'node:test';
 import type { AttemptOutcome } from '../../model/decision-types.ts';
 import { DEFAULT_CIRCUIT_BREAKER, DEFAULT_CLUSTER_POLICY, DEFAULT_RETRY } from '../../model/policy-types.ts';
 import type { Cluster, Endpoint } from '../../model/snapshot.ts';
+import { stateFromDump } from '../../model/state.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
 import { settle, VirtualClock } from '../../test/support/virtual-clock.ts';
 import { LiveState } from './live-state.ts';
@@ -262,4 +263,35 @@ test('state of destinations that are gone is dropped', async () => {
   live.retain({ destination: () => undefined, cluster: () => undefined }, new Set());
   assert.equal(live.breaker('payments'), 'closed');
   assert.deepEqual(live.dump(), { clusters: {} });
+  assert.deepEqual(events, ['open', 'forgotten payments']);
+});
+
+test('a decision reads the same from the dump as from the state itself', async () => {
+  const budget = { percent: 0, minPerSecond: 1, intervalMs: 10_000 };
+  const target = cluster({
+    circuitBreaker: { ...DEFAULT_CIRCUIT_BREAKER, volumeThreshold: 20, errorThresholdPercentage: 100 },
+    outlierEjection: { ...DEFAULT_CLUSTER_POLICY.outlierEjection, consecutiveErrors: 3 },
+  });
+  for (let index = 0; index < 20; index++)
+    await attempt(target, failed('upstream', 'timeout'), first, index > 5);
+  live.retryBudgetAllows('payments', clock.now(), budget);
+  const busy = live.begin({ ...target, name: 'cart' }, second, true);
+  assert.ok(busy.ok);
+  const read = stateFromDump(JSON.parse(JSON.stringify(live.dump())));
+  const now = clock.now();
+  for (const name of ['payments', 'cart', 'unknown']) {
+    assert.equal(read.breaker(name), live.breaker(name), name);
+    assert.equal(read.requestsInFlight(name), live.requestsInFlight(name), name);
+    assert.equal(read.retriesInFlight(name), live.retriesInFlight(name), name);
+    assert.equal(read.retryBudgetAllows(name, now, budget), live.retryBudgetAllows(name, now, budget), name);
+    for (const { key } of [first, second]) {
+      assert.equal(read.ejected(name, key), live.ejected(name, key), `${name} ${key}`);
+      assert.equal(read.inFlight(name, key), live.inFlight(name, key), `${name} ${key}`);
+      assert.equal(read.latencyMs(name, key, now), live.latencyMs(name, key, now), `${name} ${key}`);
+    }
+  }
+  assert.equal(read.breaker('payments'), 'open');
+  assert.equal(read.ejected('payments', first.key), true);
+  assert.equal(read.retryBudgetAllows('payments', now, budget), false);
+  assert.equal(read.inFlight('cart', second.key), 1);
 });

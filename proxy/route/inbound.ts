@@ -20,6 +20,7 @@ export function inboundMarks(
   return {
     traceparent: attempt.traceparent,
     tracestate: attempt.tracestate,
+    b3: attempt.b3,
     requestId: scope.requestId,
     attempt: verified ? head.incomingAttempt : undefined,
     forwardedFor: verified ? head.fields.get(HEADERS.forwardedFor) : client.remoteAddress,

@@ -172,6 +172,7 @@ export function outboundMarks(
   return {
     traceparent: attempt.traceparent,
     tracestate: attempt.tracestate,
+    b3: attempt.b3,
     requestId: scope.requestId,
     attempt: head.incomingAttempt + number - 1,
     forwardedFor: before === undefined ? source : source === undefined ? before : `${before}, ${source}`,

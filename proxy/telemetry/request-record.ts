@@ -5,11 +5,11 @@ import type { AttemptOutcome, Decision, Reason, ReasonSink } from '../../model/d
 import type { Endpoint } from '../../model/snapshot.ts';
 import type { AttemptScope, RequestInfo, RequestResult, RequestScope } from '../stage.ts';
 import type { SpanRecord } from './span-record.ts';
-import { formatTraceparent, type TraceContext } from './trace-context.ts';
+import { formatB3, formatTraceparent, type TraceContext } from './trace-context.ts';
 
 /** Reasons beyond this many are dropped: a destination with hundreds of rules explains itself on the explain page. */
-const REASONS_MAX = 100;
-const TEXT_CHARS_MAX = 1_024;
+export const reasonsMax = 100;
+export const textCharsMax = 1_024;
 
 /** What a record needs of the telemetry it belongs to. */
 export interface RecordOwner {
@@ -60,7 +60,7 @@ export class RequestRecord implements RequestScope, ReasonSink {
 
   add(reason: Reason): void {
     this.#reasons ??= [];
-    if (this.#reasons.length < REASONS_MAX) this.#reasons.push(reason);
+    if (this.#reasons.length < reasonsMax) this.#reasons.push(reason);
   }
 
   decided(decision: Decision): void {
@@ -81,6 +81,7 @@ export class RequestRecord implements RequestScope, ReasonSink {
       breaker: '',
       traceparent: formatTraceparent(this.#traceId, spanId, this.sampled),
       tracestate: this.#context?.state,
+      b3: this.#b3(spanId),
       end(outcome, endedAtMs, breaker) {
         attempt.outcome = outcome;
         attempt.endedAtMs = endedAtMs;
@@ -89,6 +90,11 @@ export class RequestRecord implements RequestScope, ReasonSink {
     };
     this.#attempts.push(attempt);
     return attempt;
+  }
+
+  #b3(spanId: string): AttemptScope['b3'] {
+    const form = this.#context?.b3;
+    return form === undefined ? undefined : formatB3(form, this.#traceId, spanId, this.sampled);
   }
 
   end(result: RequestResult): void {
@@ -156,7 +162,7 @@ export class RequestRecord implements RequestScope, ReasonSink {
     const attributes: Attributes = {
       'http.request.method': view.method,
       'url.path': clip(view.path),
-      'server.address': clip(info.authority),
+      ...serverOf(info.authority),
       'http.response.status_code': result.status,
       'http.request.body.size': result.requestBytes,
       'http.response.body.size': result.responseBytes,
@@ -164,6 +170,11 @@ export class RequestRecord implements RequestScope, ReasonSink {
       'heddle.request_id': clip(this.requestId),
     };
     if (view.query !== '') attributes['url.query'] = clip(view.query);
+    if (info.direction === 'outbound') {
+      const query = view.query === '' ? '' : `?${view.query}`;
+      attributes['url.full'] = clip(`http://${info.authority}${view.path}${query}`);
+      Object.assign(attributes, matchedHeaders(decision, view));
+    }
     if (info.peer !== undefined) attributes['heddle.peer'] = info.peer;
     if (view.sourceAddress !== undefined) attributes['client.address'] = view.sourceAddress;
     if (decision?.rule !== undefined) attributes['heddle.route'] = decision.rule.id;
@@ -175,6 +186,35 @@ export class RequestRecord implements RequestScope, ReasonSink {
     if (result.failure !== undefined) attributes['heddle.reason'] = result.failure.code;
     return attributes;
   }
+}
+
+/** HTTP semantic conventions: address and port apart. */
+function serverOf(authority: string): Attributes {
+  const match = /^(.*?)(?::(\d{1,5}))?$/.exec(authority);
+  const address = { 'server.address': clip((match?.[1] ?? authority).replace(/^\[|\]$/g, '')) };
+  return match?.[2] === undefined ? address : { ...address, 'server.port': Number(match[2]) };
+}
+
+/** Never recorded, whatever a route looks at: they let somebody in. */
+const SECRET_HEADERS: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization']);
+export const headersRecordedMax = 16;
+
+/** The headers that the destination's rules look at, so that the decision can be explained from the trace. */
+function matchedHeaders(decision: Decision | undefined, view: RequestInfo['view']): Attributes {
+  const matches =
+    decision?.kind === 'forward'
+      ? decision.destination.entries.map((entry) => entry.match)
+      : (decision?.rule?.matches ?? []);
+  const names = new Set(matches.flatMap((match) => match.headers.map(({ name }) => name)));
+  const attributes: Attributes = {};
+  let recorded = 0;
+  for (const name of names) {
+    const value = SECRET_HEADERS.has(name) ? undefined : view.header(name);
+    if (value === undefined || recorded === headersRecordedMax) continue;
+    attributes[`http.request.header.${name}`] = clip(value);
+    recorded++;
+  }
+  return attributes;
 }
 
 const FIRST_CLIENT_ERROR = 400;
@@ -198,7 +238,7 @@ function attemptError(outcome: AttemptOutcome | undefined): string | undefined {
 }
 
 function clip(text: string): string {
-  return text.length <= TEXT_CHARS_MAX ? text : `${text.slice(0, TEXT_CHARS_MAX)}…`;
+  return text.length <= textCharsMax ? text : `${text.slice(0, textCharsMax)}…`;
 }
 
 /** Random hexadecimal digits as a version 4 UUID (RFC 9562, section 5.4), which is what people expect of x-request-id. */

@@ -300,6 +300,7 @@ export class FakeTelemetry implements TelemetryStage {
       attempt: () => ({
         traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
         tracestate: undefined,
+        b3: undefined,
         end: () => {
           this.attemptsEnded++;
         },
