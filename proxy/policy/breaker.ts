@@ -56,6 +56,9 @@ interface Pending {
   reject(reason: Error): void;
 }
 
+/** Percent; less than any two shares of what a window can hold differ by. */
+const SHARE_MARGIN = 1e-6;
+
 const FAILED = new Error('the attempt failed');
 
 /**
@@ -88,7 +91,8 @@ export class Breaker {
         }),
       {
         timeout: false,
-        errorThresholdPercentage: policy.errorThresholdPercentage,
+        // opossum opens above its number; a policy says at which share, and 100 must be possible.
+        errorThresholdPercentage: policy.errorThresholdPercentage - SHARE_MARGIN,
         volumeThreshold: policy.volumeThreshold,
         rollingCountTimeout: policy.rollingCountTimeoutMs,
         rollingCountBuckets: policy.rollingCountBuckets,

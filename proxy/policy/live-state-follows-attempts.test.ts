@@ -94,6 +94,16 @@ test('a breaker opens at the configured share and volume, and refuses at once', 
   assert.deepEqual(events, ['open']);
 });
 
+test('a share that is exactly the threshold opens it, also one of 100 percent', async () => {
+  const all = cluster({
+    circuitBreaker: { ...DEFAULT_CIRCUIT_BREAKER, volumeThreshold: 4, errorThresholdPercentage: 100 },
+  });
+  for (let index = 0; index < 4; index++) await attempt({ ...all, name: 'cart' }, response(500));
+  assert.equal(live.breaker('cart'), 'open');
+  for (const status of [200, 500, 200, 500]) await attempt(withBreaker, response(status));
+  assert.equal(live.breaker('payments'), 'open');
+});
+
 test('below the volume or the share it stays closed', async () => {
   for (let index = 0; index < 20; index++) await attempt(withBreaker, response(index % 3 === 0 ? 500 : 200));
   assert.equal(live.breaker('payments'), 'closed');
