@@ -1,0 +1,158 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import https from 'node:https';
+import type { Credentials } from '../../common/ca/workload-identity.ts';
+import type { Clock } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import { BodyReader, HttpRefusal } from './body.ts';
+import { type AdmissionLimits, DEFAULT_ADMISSION_LIMITS } from './limits.ts';
+import { answerReview, type DecidePod } from './review.ts';
+
+export interface AdmissionOptions {
+  /** IP address. */
+  readonly listen: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly decide: DecidePod;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits?: Partial<AdmissionLimits>;
+}
+
+export interface AdmissionServer {
+  readonly port: number;
+  /** Handshakes from now on use this certificate; connections that stand keep theirs. */
+  use(credentials: Credentials): void;
+  /** Ends with the requests that are being answered, or after `drainMs` without them. */
+  close(): Promise<void>;
+}
+
+const INJECT_PATH = '/inject';
+const READY_PATH = '/healthz/ready';
+
+/**
+ * The webhook over HTTPS (Kubernetes, "Dynamic Admission Control"). It listens at once, and refuses every handshake until it
+ * has a certificate. Rejects where the port can't be had.
+ */
+export async function serveAdmission(options: AdmissionOptions): Promise<AdmissionServer> {
+  const admission = new Admission(options);
+  await admission.listen();
+  return admission;
+}
+
+class Admission implements AdmissionServer {
+  readonly #options: AdmissionOptions;
+  readonly #limits: AdmissionLimits;
+  readonly #bodies: BodyReader;
+  readonly #server: https.Server;
+  #expiresAtMs = 0;
+  #closing = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_ADMISSION_LIMITS, ...options.limits };
+    this.#bodies = new BodyReader(this.#limits);
+    this.#server = https.createServer(
+      {
+        minVersion: 'TLSv1.3',
+        maxHeaderSize: this.#limits.headBytesMax,
+        handshakeTimeout: this.#limits.handshakeMs,
+        headersTimeout: this.#limits.requestMs,
+        requestTimeout: this.#limits.requestMs,
+        connectionsCheckingInterval: Math.ceil(this.#limits.requestMs / 10),
+        keepAliveTimeout: this.#limits.idleMs,
+      },
+      (request, response) => this.#receive(request, response),
+    );
+    this.#server.maxConnections = this.#limits.connectionsMax;
+  }
+
+  listen(): Promise<void> {
+    const { listen, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host: listen, port }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
+  }
+
+  use(credentials: Credentials): void {
+    this.#expiresAtMs = credentials.expiresAtMs;
+    this.#server.setSecureContext({
+      minVersion: 'TLSv1.3',
+      key: credentials.privateKeyPem,
+      cert: credentials.certificateChainPem,
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const timer = this.#options.clock.after(this.#limits.drainMs, () => this.#server.closeAllConnections());
+    await closed;
+    timer.cancel();
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse): void {
+    this.#route(request, response).catch((thrown: unknown) => {
+      // A client that went away in the middle of its request has nobody to answer.
+      if (request.destroyed && !request.complete) return;
+      const status = thrown instanceof HttpRefusal ? thrown.status : 500;
+      const { log } = this.#options;
+      if (status === 500) log.error('a review failed', { error: messageOf(thrown) });
+      else log.warn('a request was refused', { status, reason: messageOf(thrown) });
+      this.#send(response, status, 'text/plain', status === 500 ? 'the review failed' : messageOf(thrown));
+    });
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [path] = (request.url ?? '').split('?', 1);
+    if (path === READY_PATH) this.#ready(response);
+    else if (path !== INJECT_PATH) throw new HttpRefusal(404, `reviews are taken at ${INJECT_PATH}`);
+    else if (request.method !== 'POST') throw new HttpRefusal(405, 'a review is sent with POST');
+    else if (mediaType(request) !== 'application/json')
+      throw new HttpRefusal(415, 'a review is application/json');
+    else this.#answer(response, await this.#bodies.read(request));
+  }
+
+  #ready(response: ServerResponse): void {
+    if (this.#closing) throw new HttpRefusal(503, 'the webhook is going away');
+    if (this.#expiresAtMs <= this.#options.clock.wallMs())
+      throw new HttpRefusal(503, 'the certificate has expired: is the control plane there?');
+    this.#send(response, 200, 'text/plain', 'ready');
+  }
+
+  #answer(response: ServerResponse, body: string): void {
+    const { clock, decide, log } = this.#options;
+    const startedAtMs = clock.now();
+    const answer = answerReview(body, decide);
+    if (answer.kind === 'malformed') throw new HttpRefusal(400, answer.message);
+    const { outcome, ...fields } = answer.decision;
+    log.info(`pod ${outcome}`, { ...fields, tookMs: Math.round((clock.now() - startedAtMs) * 100) / 100 });
+    this.#send(response, 200, 'application/json', JSON.stringify(answer.body));
+  }
+
+  #send(response: ServerResponse, status: number, type: string, body: string): void {
+    if (response.headersSent || response.destroyed) return;
+    response.writeHead(status, {
+      'content-type': type,
+      'content-length': Buffer.byteLength(body),
+      ...(status === 405 ? { allow: 'POST' } : {}),
+      ...(status === 503 ? { 'retry-after': '1' } : {}),
+      // What is left of a body that was refused is not read to its end.
+      ...(this.#closing || !response.req.complete ? { connection: 'close' } : {}),
+    });
+    response.end(body);
+  }
+}
+
+function mediaType(request: IncomingMessage): string {
+  return (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
