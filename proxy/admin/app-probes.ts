@@ -97,7 +97,7 @@ function httpProbe(
   return new Promise((resolve, reject) => {
     const request = http.request(
       {
-        ...{ path: probe.path, headers, setHost: false, agent: false },
+        ...{ path: probe.path, headers, setHost: false },
         createConnection: () => {
           const socket = dialer.dial(target);
           // As kubelet: a probe asks whether the app is alive, not who it is.

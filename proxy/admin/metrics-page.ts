@@ -68,7 +68,7 @@ function get(dialer: Dialer, target: DialTarget, path: string, signal: AbortSign
   return new Promise((resolve, reject) => {
     const request = http.request(
       {
-        ...{ path, agent: false, setHost: false, createConnection: () => dialer.dial(target) },
+        ...{ path, setHost: false, createConnection: () => dialer.dial(target) },
         headers: {
           host: destinationKey(target.host, target.port),
           // The text format only: OpenMetrics ends in a line that nothing may follow or precede in a merged page.
