@@ -5,14 +5,18 @@ import { PORTS } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { choosePort } from '../local/free-port.ts';
+import { claimState } from '../local/claim.ts';
+import type { PublishedPort } from '../local/load-balancer.ts';
 import { MeshRunner } from '../local/mesh-runner.ts';
-import { isSameProcess } from '../local/process-identity.ts';
+import { processStartTime } from '../local/process-identity.ts';
 import { Progress } from '../local/progress.ts';
-import { readMeshFile, type StatePaths, statePaths } from '../local/state-dir.ts';
+import { statePaths } from '../local/state-dir.ts';
 import { palette } from '../output/colour.ts';
 
 const DEFAULT_NODES = 2;
+/** Each has a /24 of 127.244.0.0/16. */
+const nodesMax = 250;
+const announceMs = 200;
 const TRY_FILE = 'heddle-try.txt';
 /** After this the end is no longer waited for. */
 const stopMs = 45_000;
@@ -52,24 +56,22 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
     name,
     stateDir === undefined ? undefined : resolve(context.cwd, stateDir),
   );
-  const other = runningMesh(paths);
-  if (other !== undefined)
-    throw new HeddleError(
-      'running',
-      `mesh "${name}" already runs as process ${other}; end it with "heddle down" or choose another --name`,
-    );
+  const dashboardPort = input.number('dashboard-port', 0, 65_535) ?? PORTS.dashboard;
+  const nodes = input.number('nodes', 1, nodesMax) ?? DEFAULT_NODES;
+  if (processStartTime(process.pid) === undefined)
+    throw new HeddleError('unsupported', 'the local mesh needs Linux: it knows processes by /proc');
+  const release = await claimState(paths, name);
   const progress = new Progress(context);
   if (network === 'auto')
     progress.line(
       'network: loopback (the eBPF pod network is not in this build); "heddle check" says what that leaves out',
     );
-  const asked = input.number('dashboard-port', 0, 65_535) ?? PORTS.dashboard;
-  const dashboardPort = await choosePort(asked);
-  if (asked !== 0 && dashboardPort !== asked)
-    progress.warn(`port ${asked} is taken: the dashboard is on ${dashboardPort}`);
-  const nodes = input.number('nodes', 1, 250) ?? DEFAULT_NODES;
   const runner = new MeshRunner({ context, paths, name, manifests, dashboardPort, nodes, progress });
-  return supervise(runner, context, progress, manifests);
+  try {
+    return await supervise(runner, context, progress, manifests);
+  } finally {
+    await release();
+  }
 }
 
 async function supervise(
@@ -87,7 +89,7 @@ async function supervise(
     if (count > 1) runner.killAll();
   });
   let code: ExitCode = EXIT.done;
-  const ticker = context.clock.every(200, () => announce(runner, progress, context, manifests));
+  const ticker = context.clock.every(announceMs, announcer(runner, progress, context, manifests));
   // The supervisor lives until it is told to end, whatever else is open.
   const alive = keepAlive(context);
   try {
@@ -120,29 +122,44 @@ function keepAlive(context: CliContext): () => void {
   };
 }
 
-const announced = new WeakSet<MeshRunner>();
-
-/** Says once that the mesh is ready, with its addresses and what to try. */
-function announce(runner: MeshRunner, progress: Progress, context: CliContext, manifests: string): void {
-  const deployments = runner.cluster().deployments();
-  progress.update(deployments);
-  if (announced.has(runner) || runner.dashboard() === '' || !runner.settled()) return;
-  if (deployments.some((one) => one.ready < one.wanted)) return;
-  announced.add(runner);
-  runner.markReady();
-  const { bold } = palette(context.colours);
-  progress.line(bold('mesh ready'));
-  for (const entry of runner.cluster().published()) {
-    const moved = entry.port === entry.publishedPort ? '' : ` (port ${entry.port} is taken)`;
-    progress.line(`  ${entry.key.split(':')[0]}: http://127.0.0.1:${entry.publishedPort}${moved}`);
-  }
-  progress.line(`  dashboard: ${runner.dashboard()}`);
-  const tips = readIfThere(join(manifests, TRY_FILE));
-  if (tips !== undefined) progress.line(`\n${tips.trimEnd()}`);
+/** What says once that the mesh is ready, with its addresses and what to try; to be called again and again. */
+function announcer(
+  runner: MeshRunner,
+  progress: Progress,
+  context: CliContext,
+  manifests: string,
+): () => void {
+  let announced = false;
+  return () => {
+    const deployments = runner.cluster().deployments();
+    progress.update(deployments);
+    if (announced || runner.dashboard() === '' || !runner.settled()) return;
+    if (deployments.some((one) => one.ready < one.wanted)) return;
+    announced = true;
+    runner.markReady();
+    progress.line(`\n${palette(context.colours).bold('mesh ready')}`);
+    for (const line of addressLines(runner)) progress.line(`  ${line}`);
+    const tips = readIfThere(join(manifests, TRY_FILE));
+    if (tips !== undefined) progress.line(`\n${tips.trimEnd()}`);
+    progress.line('\nCtrl-C ends the mesh.');
+  };
 }
 
-/** The process that runs the mesh of this state directory, or undefined. */
-export function runningMesh(paths: StatePaths): number | undefined {
-  const mesh = readMeshFile(paths);
-  return mesh !== undefined && isSameProcess(mesh.pid, mesh.startTime) ? mesh.pid : undefined;
+/** Where published Services and the dashboard are, one a line. */
+function addressLines(runner: MeshRunner): readonly string[] {
+  const services = Map.groupBy(runner.cluster().published(), (entry) => entry.key.replace(/:\d+$/, ''));
+  const rows = [...services].map(([name, entries]) => {
+    const places = entries
+      .toSorted((a, b) => b.publishedPort - a.publishedPort)
+      .map((entry) => `http://127.0.0.1:${entry.publishedPort}${movedText(entry)}`);
+    return [name, places.join(', ')] as const;
+  });
+  const all = [...rows, ['dashboard', runner.dashboard()] as const];
+  const width = Math.max(...all.map(([name]) => name.length));
+  return all.map(([name, place]) => `${name.padEnd(width)}   ${place}`);
+}
+
+function movedText(entry: PublishedPort): string {
+  if (entry.moved === undefined) return '';
+  return entry.moved === 'taken' ? ` (port ${entry.port} is taken)` : ` (port ${entry.port} needs root)`;
 }

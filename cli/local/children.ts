@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
 import { processStartTime, signalGroup } from './process-identity.ts';
 import type { StatePaths } from './state-dir.ts';
@@ -59,24 +59,32 @@ export class Children {
 
   startWatchdog(): void {
     const script = fileURLToPath(new URL('./watchdog.sh', import.meta.url));
-    this.#watchdog = spawn('/bin/sh', [script, this.#stateRoot], {
+    const watchdog = spawn('/bin/sh', [script, this.#stateRoot], {
       detached: true,
       cwd: '/',
       stdio: ['pipe', 'ignore', 'ignore'],
     });
+    this.#watchdog = watchdog;
     // Without a watchdog a crash is still cleaned up by the next `up`.
-    this.#watchdog.on('error', () => {
-      this.#watchdog = undefined;
-    });
-    this.#watchdog.stdin?.on('error', () => this.#watchdog?.kill('SIGKILL'));
+    watchdog.on('error', () => undefined);
+    watchdog.stdin?.on('error', () => watchdog.kill('SIGKILL'));
+    const { pid } = watchdog;
+    if (pid === undefined) return;
+    this.#record(pid, 'watchdog');
+    watchdog.on('exit', () => this.#forget(pid));
   }
 
   async stopWatchdog(): Promise<void> {
     const watchdog = this.#watchdog;
-    if (watchdog === undefined || watchdog.exitCode !== null) return;
+    if (watchdog?.pid === undefined || watchdog.exitCode !== null || watchdog.signalCode !== null) return;
     const gone = once(watchdog, 'exit');
     watchdog.stdin?.end();
     await gone;
+  }
+
+  /** Ends every process at once; the watchdog stays, in case this process doesn't. */
+  killAll(): void {
+    for (const pid of this.#running.keys()) if (pid !== this.#watchdog?.pid) signalGroup(pid, 'SIGKILL');
   }
 
   running(): readonly { pid: number; name: string }[] {
@@ -91,10 +99,7 @@ export class Children {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const pid = child.pid;
-    if (pid !== undefined) {
-      this.#running.set(pid, { startTime: processStartTime(pid) ?? '', name: spec.name });
-      this.#save();
-    }
+    if (pid !== undefined) this.#record(pid, spec.name);
     let ended = pid === undefined;
     const exited = this.#exitOf(child, () => {
       ended = true;
@@ -131,8 +136,7 @@ export class Children {
         if (pid !== undefined) {
           // What the process left behind in its group has lost its owner.
           signalGroup(pid, 'SIGKILL');
-          this.#running.delete(pid);
-          this.#save();
+          this.#forget(pid);
         }
         const give = () => {
           timer.cancel();
@@ -148,25 +152,18 @@ export class Children {
     });
   }
 
+  #record(pid: number, name: string): void {
+    this.#running.set(pid, { startTime: processStartTime(pid) ?? '', name });
+    this.#save();
+  }
+
+  #forget(pid: number): void {
+    this.#running.delete(pid);
+    this.#save();
+  }
+
   #save(): void {
     const lines = [...this.#running].map(([pid, { startTime, name }]) => `${pid} ${startTime} ${name}\n`);
     writeAtomically(this.#file, lines.join(''));
   }
-}
-
-/**
- * Ends what a crashed run left behind: each process of the children file whose start time is still the one recorded.
- * Returns the names of what was ended.
- */
-export function killLeftovers(paths: StatePaths): readonly string[] {
-  const ended: string[] = [];
-  for (const line of (readIfThere(paths.childrenFile) ?? '').split('\n')) {
-    const [pidText = '', startTime = '', name = ''] = line.split(' ');
-    const pid = Number(pidText);
-    if (!Number.isInteger(pid) || pid <= 1) continue;
-    const now = processStartTime(pid);
-    if (now !== undefined && now !== startTime) continue;
-    if (signalGroup(pid, 'SIGKILL')) ended.push(name);
-  }
-  return ended;
 }

@@ -205,8 +205,9 @@ export class Container {
   }
 
   #setReady(ready: boolean, message: string): void {
-    const changed = ready !== this.#ready;
-    this.#probeMessage = message === '' ? '' : `readiness probe: ${message}`;
+    const told = message === '' ? '' : `readiness probe: ${message}`;
+    const changed = ready !== this.#ready || told !== this.#probeMessage;
+    this.#probeMessage = told;
     this.#ready = ready;
     if (changed) this.setup.onChange();
   }

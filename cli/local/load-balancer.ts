@@ -16,16 +16,23 @@ export interface PublishedPort {
   readonly key: string;
   readonly port: number;
   readonly publishedPort: number;
+  /** Why it isn't on its own port. */
+  readonly moved: 'taken' | 'privileged' | undefined;
 }
 
 const portTriesMax = 100;
-const connectionsMax = 1_024;
+export const connectionsMax = 1_024;
+/** Ports below this need rights that a person usually hasn't. */
+const privilegedPorts = 1_024;
+/** Port 80 is published on 10080 where 80 may not be taken. */
+const unprivilegedOffset = 10_000;
 
 interface Forwarder {
   readonly server: net.Server;
   readonly sockets: Set<net.Socket>;
   readonly port: number;
   publishedPort: number | undefined;
+  moved: PublishedPort['moved'];
   opening: boolean;
   backends: readonly Backend[];
   next: number;
@@ -60,7 +67,7 @@ export class LoadBalancers {
     return [...this.#forwarders].flatMap(([key, forwarder]) =>
       forwarder.publishedPort === undefined
         ? []
-        : [{ key, port: forwarder.port, publishedPort: forwarder.publishedPort }],
+        : [{ key, port: forwarder.port, publishedPort: forwarder.publishedPort, moved: forwarder.moved }],
     );
   }
 
@@ -78,13 +85,29 @@ export class LoadBalancers {
     const sockets = new Set<net.Socket>();
     const server = net.createServer({ noDelay: true, allowHalfOpen: true });
     const forwarder: Forwarder = {
-      ...{ server, sockets, port, publishedPort: undefined, opening: true, backends, next: 0 },
+      ...{
+        server,
+        sockets,
+        port,
+        publishedPort: undefined,
+        moved: undefined,
+        opening: true,
+        backends,
+        next: 0,
+      },
     };
     server.maxConnections = connectionsMax;
     server.on('connection', (client) => this.#forward(forwarder, client));
     this.#forwarders.set(key, forwarder);
-    for (let candidate = port; candidate < port + portTriesMax && candidate < 65_536; candidate++) {
-      if (!(await listens(server, candidate))) continue;
+    let candidate = port;
+    for (let tries = 0; tries < portTriesMax && candidate < 65_536; tries++) {
+      const failure = await listen(server, candidate);
+      if (failure !== undefined) {
+        const privileged = failure === 'EACCES' && candidate < privilegedPorts;
+        forwarder.moved ??= privileged ? 'privileged' : 'taken';
+        candidate += privileged ? unprivilegedOffset : 1;
+        continue;
+      }
       if (this.#forwarders.get(key) !== forwarder) {
         close(forwarder);
         return;
@@ -115,13 +138,14 @@ export class LoadBalancers {
   }
 }
 
-function listens(server: net.Server, port: number): Promise<boolean> {
+/** Why the port can't be listened on, or undefined once it is. */
+function listen(server: net.Server, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const onError = () => resolve(false);
+    const onError = (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message);
     server.once('error', onError);
     server.listen({ host: '127.0.0.1', port }, () => {
       server.off('error', onError);
-      resolve(true);
+      resolve(undefined);
     });
   });
 }

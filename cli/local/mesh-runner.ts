@@ -1,14 +1,18 @@
 import { rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { HeddleError } from '../../common/errors.ts';
 import { silentLogger } from '../../common/log.ts';
-import type { KubeObject, Problem } from '../../model/objects.ts';
+import { buildMesh } from '../../model/build.ts';
+import type { KubeObject } from '../../model/objects.ts';
+import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
 import type { CliContext } from '../context.ts';
 import { LoopbackNetwork } from '../network/loopback.ts';
-import { problemLine } from '../output/problem.ts';
-import { Children, killLeftovers } from './children.ts';
+import { Children } from './children.ts';
 import { Cluster } from './cluster.ts';
+import { endLeftovers } from './leftovers.ts';
 import { manifestProblems } from './manifest-problems.ts';
+import { News } from './news.ts';
 import { processStartTime } from './process-identity.ts';
 import type { Progress } from './progress.ts';
 import { type MeshFile, makeStateDirectories, type StatePaths, writeMeshFile } from './state-dir.ts';
@@ -33,19 +37,26 @@ export class MeshRunner {
   readonly #startedAt: string;
   #files: FilesSource | undefined;
   #meshFile: MeshFile | undefined;
-  #reported = new Set<string>();
+  readonly #news: News;
+  #starting: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(settings: RunnerSettings) {
     const { context, paths } = settings;
     this.#settings = settings;
+    this.#news = new News(context.cwd);
     makeStateDirectories(paths);
     this.#startedAt = new Date(context.clock.wallMs()).toISOString();
     this.#children = new Children(context.clock, paths);
     const environment = machineEnvironment(context.env, context.node);
     this.#system = new System({
-      ...{ clock: context.clock, children: this.#children, paths, manifests: settings.manifests },
-      ...{ dashboardPort: settings.dashboardPort, node: context.node, environment },
+      ...{ clock: context.clock, random: context.random, children: this.#children, paths },
+      ...{
+        manifests: settings.manifests,
+        dashboardPort: settings.dashboardPort,
+        node: context.node,
+        environment,
+      },
       say: (line) => settings.progress.warn(line),
     });
     this.#cluster = new Cluster({
@@ -53,7 +64,11 @@ export class MeshRunner {
       runtimeDirectory: paths.runtime,
       host: {
         ...{ clock: context.clock, dialer: context.dialer, children: this.#children },
-        ...{ network: new LoopbackNetwork(), podsDirectory: paths.pods, logsDirectory: `${paths.logs}/pods` },
+        ...{
+          network: new LoopbackNetwork(context.random),
+          podsDirectory: paths.pods,
+          logsDirectory: `${paths.logs}/pods`,
+        },
         ...{ workingDirectory: settings.manifests, machineEnvironment: environment },
         rootFile: this.#system.rootFile,
         token: (pod, audience) =>
@@ -74,12 +89,16 @@ export class MeshRunner {
   }
 
   /** Starts everything; returns once the mesh's own processes stand and the objects are being made to run. */
-  async start(): Promise<void> {
-    const { context, paths, manifests, progress } = this.#settings;
-    const leftovers = killLeftovers(paths);
+  start(): Promise<void> {
+    this.#starting = this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    const { context, paths, manifests, progress, dashboardPort } = this.#settings;
+    const leftovers = await endLeftovers(paths, context.clock);
     if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
-    for (const stale of [paths.pods, paths.runtime, paths.childrenFile, `${paths.logs}/pods`])
-      rmSync(stale, { recursive: true, force: true });
+    this.#goOn();
     makeStateDirectories(paths);
     this.#save({ dashboard: '', controlPlane: '', phase: 'starting' });
     this.#children.startWatchdog();
@@ -91,16 +110,29 @@ export class MeshRunner {
       phase: 'starting',
     });
     progress.done(`control plane on 127.0.0.1:${ports.xds}`);
+    if (dashboardPort !== 0 && ports.dashboard !== dashboardPort)
+      progress.warn(`port ${dashboardPort} is taken: the dashboard is on ${ports.dashboard}`);
+    this.#goOn();
     progress.begin('injector');
     await this.#system.startInjector();
     progress.done('injector');
+    this.#goOn();
     this.#files = await watchFiles({
       directories: [manifests, paths.applied],
       clock: context.clock,
       log: silentLogger,
       onChange: (state) => this.#take(state),
     });
+    this.#goOn();
     this.#take(this.#files.current());
+    if (this.#files.current().objects.length === 0)
+      progress.warn(`${manifests} holds no manifests yet: they are taken as they appear`);
+  }
+
+  /** A start that was overtaken by the end goes no further. */
+  #goOn(): void {
+    if (this.#stopped !== undefined)
+      throw new HeddleError('stopped', 'the mesh was stopped while it started');
   }
 
   cluster(): Cluster {
@@ -127,7 +159,7 @@ export class MeshRunner {
 
   /** Ends everything at once. */
   killAll(): void {
-    killLeftovers(this.#settings.paths);
+    this.#children.killAll();
   }
 
   async #end(): Promise<void> {
@@ -135,25 +167,24 @@ export class MeshRunner {
     this.#files?.close();
     await this.#cluster.close();
     await this.#system.stop();
+    await this.#starting?.catch(() => undefined);
+    this.#files?.close();
     await this.#children.stopWatchdog();
     for (const temporary of [paths.pods, paths.runtime, paths.childrenFile, paths.meshFile])
       rmSync(temporary, { recursive: true, force: true });
   }
 
   #take(state: FilesState): void {
-    for (const problem of state.problems) this.#report(problem);
-    for (const problem of manifestProblems(state.objects)) this.#report(problem);
+    const { progress } = this.#settings;
     const objects = state.objects.map((sourced) => sourced.object);
+    const change = this.#news.changes(objects);
+    if (change !== undefined) progress.line(`~ ${change}`);
+    // The control plane judges the same objects by the same function; here a person is told at once.
+    const judged = buildMesh(state.objects, DEFAULT_MESH_SETTINGS).problems;
+    const problems = [...state.problems, ...manifestProblems(state.objects), ...judged];
+    for (const line of this.#news.problems(problems)) progress.warn(line);
     const namespaces = new Set(objects.filter((o) => o.kind === 'Namespace').map((o) => o.metadata.name));
     this.#cluster.setObjects(withImpliedNamespaces(objects, namespaces));
-  }
-
-  /** Each problem once, until it has gone and come again. */
-  #report(problem: Problem): void {
-    const text = problemLine(problem, this.#settings.context.cwd);
-    if (this.#reported.has(text)) return;
-    this.#reported.add(text);
-    this.#settings.progress.warn(text);
   }
 
   #onClusterChange(): void {

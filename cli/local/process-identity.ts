@@ -22,6 +22,12 @@ function readStat(pid: number): string | undefined {
   }
 }
 
+/** When this machine started, in milliseconds since the Unix epoch (proc(5), `btime`); 0 where that can't be read. */
+export function bootTimeMs(): number {
+  const seconds = /^btime (\d+)$/m.exec(readIfThere('/proc/stat') ?? '')?.[1];
+  return Number(seconds ?? 0) * 1_000;
+}
+
 export function isSameProcess(pid: number, startTime: string): boolean {
   return processStartTime(pid) === startTime;
 }

@@ -2,15 +2,16 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
-import { type Clock, sleep } from '../../common/clock.ts';
+import { type Clock, sleep, type Timer } from '../../common/clock.ts';
 import { DEFAULT_TRUST_DOMAIN, SYSTEM_NAMESPACE, TOKEN_AUDIENCE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
+import type { Random } from '../../common/random.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
-import { freePort } from './free-port.ts';
+import { choosePort, freePort } from './free-port.ts';
 import type { StatePaths } from './state-dir.ts';
 import { openTokenIssuer, type TokenIssuer, tokenRenewMs } from './token-issuer.ts';
 
@@ -18,12 +19,16 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** From the start of a process to its ports file. */
 export const componentStartMs = 30_000;
 const pollMs = 20;
+/** Starts of a component whose ports turn out to be taken. */
+const portTriesMax = 3;
 
 export interface SystemSettings {
   readonly clock: Clock;
+  readonly random: Random;
   readonly children: Children;
   readonly paths: StatePaths;
   readonly manifests: string;
+  /** The next free one is taken where somebody else has it; 0 for any. */
   readonly dashboardPort: number;
   /** The Node that runs the mesh's processes. */
   readonly node: string;
@@ -48,7 +53,8 @@ export class System {
   #injector: Component | undefined;
   #ports: SystemPorts | undefined;
   #webhookPort: number | undefined;
-  #tokenTimer: { cancel(): void } | undefined;
+  #tokenTimer: Timer | undefined;
+  #stopped = false;
   #trustDomain = DEFAULT_TRUST_DOMAIN;
 
   constructor(settings: SystemSettings) {
@@ -70,26 +76,12 @@ export class System {
   }
 
   async startControlPlane(): Promise<SystemPorts> {
-    const { paths, manifests } = this.#settings;
-    const portsFile = join(paths.controlPlane, 'ports.json');
-    rmSync(portsFile, { force: true });
-    // Chosen here and kept, so that a restarted control plane is found where its proxies look for it.
-    const wanted = {
-      xds: await freePort(),
-      grpc: await freePort(),
-      http: await freePort(),
-      metrics: await freePort(),
-    };
-    const settingsFile = join(manifests, 'mesh.yaml');
-    this.#controlPlane = this.#component('control-plane', [
-      ...['--manifests', manifests, '--manifests', paths.applied, '--manifests', paths.runtime],
-      ...['--settings', settingsFile, '--state-dir', paths.controlPlane, '--listen', '127.0.0.1'],
-      ...['--xds-port', String(wanted.xds), '--otlp-grpc-port', String(wanted.grpc)],
-      ...['--otlp-http-port', String(wanted.http), '--metrics-port', String(wanted.metrics)],
-      ...['--dashboard-port', String(this.#settings.dashboardPort)],
-      ...['--token-issuer-key', paths.tokenPublicKeyFile, '--ports-file', portsFile],
-    ]);
-    const found = await this.#portsOf(this.#controlPlane, portsFile);
+    const portsFile = join(this.#settings.paths.controlPlane, 'ports.json');
+    const found = await this.#withFreePorts(portsFile, async () => {
+      rmSync(portsFile, { force: true });
+      this.#controlPlane = this.#component('control-plane', await this.#controlPlaneFlags(portsFile));
+      return this.#controlPlane;
+    });
     const port = (key: string) => numberAt(found, key) ?? 0;
     this.#trustDomain = textAt(found, 'trustDomain') ?? DEFAULT_TRUST_DOMAIN;
     this.#ports = {
@@ -99,8 +91,27 @@ export class System {
     return this.#ports;
   }
 
+  /** Ports are chosen here and kept, so that a restarted control plane is found where its proxies look for it. */
+  async #controlPlaneFlags(portsFile: string): Promise<readonly string[]> {
+    const { paths, manifests, random, dashboardPort } = this.#settings;
+    const taken = new Set<number>();
+    const port = async () => {
+      const chosen = await freePort(random, taken);
+      taken.add(chosen);
+      return String(chosen);
+    };
+    return [
+      ...['--manifests', manifests, '--manifests', paths.applied, '--manifests', paths.runtime],
+      ...['--settings', join(manifests, 'mesh.yaml'), '--state-dir', paths.controlPlane],
+      ...['--listen', '127.0.0.1', '--xds-port', await port(), '--otlp-grpc-port', await port()],
+      ...['--otlp-http-port', await port(), '--metrics-port', await port()],
+      ...['--dashboard-port', String(await choosePort(dashboardPort, random))],
+      ...['--token-issuer-key', paths.tokenPublicKeyFile, '--ports-file', portsFile],
+    ];
+  }
+
   async startInjector(): Promise<void> {
-    const { clock, paths } = this.#settings;
+    const { clock, paths, random } = this.#settings;
     const directory = join(paths.pods, 'heddle-injector');
     const tokenFile = join(directory, 'token');
     const portsFile = join(directory, 'ports.json');
@@ -111,13 +122,16 @@ export class System {
     };
     writeToken();
     this.#tokenTimer = clock.every(tokenRenewMs, writeToken);
-    this.#injector = this.#component('injector', [
-      ...['--listen', '127.0.0.1', '--port', String(await freePort())],
-      ...['--control-plane', `127.0.0.1:${this.#ports?.xds ?? 0}`],
-      ...['--trust-domain', this.#trustDomain, '--capture', 'http-proxy'],
-      ...['--token-file', tokenFile, '--root-file', this.rootFile, '--ports-file', portsFile],
-    ]);
-    this.#webhookPort = numberAt(await this.#portsOf(this.#injector, portsFile), 'webhook');
+    const found = await this.#withFreePorts(portsFile, async () => {
+      this.#injector = this.#component('injector', [
+        ...['--listen', '127.0.0.1', '--port', String(await freePort(random))],
+        ...['--control-plane', `127.0.0.1:${this.#ports?.xds ?? 0}`],
+        ...['--trust-domain', this.#trustDomain, '--capture', 'http-proxy'],
+        ...['--token-file', tokenFile, '--root-file', this.rootFile, '--ports-file', portsFile],
+      ]);
+      return this.#injector;
+    });
+    this.#webhookPort = numberAt(found, 'webhook');
   }
 
   /** The program that stands for the container `heddle-proxy`. */
@@ -135,6 +149,7 @@ export class System {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#tokenTimer?.cancel();
     await this.#injector?.stop();
     await this.#controlPlane?.stop();
@@ -142,12 +157,26 @@ export class System {
 
   #component(name: 'control-plane' | 'injector', args: readonly string[]): Component {
     const { clock, children, paths, node, environment, say } = this.#settings;
+    if (this.#stopped) throw new HeddleError('stopped', 'the mesh was stopped while it started');
     const entry = entryFile(name);
     if (!existsSync(entry)) throw new HeddleError('component', `${name}: ${entry} is missing`);
     const spec = { name, command: node, args: [entry, ...args], cwd: ROOT, env: environment };
     const component = new Component(clock, children, paths.logs, spec, say);
     component.start();
     return component;
+  }
+
+  /** Another process may take a port between its choice and its use: then others are chosen. */
+  async #withFreePorts(portsFile: string, start: () => Promise<Component>): Promise<JsonObject> {
+    for (let tries = 1; ; tries++) {
+      const component = await start();
+      try {
+        return await this.#portsOf(component, portsFile);
+      } catch (thrown) {
+        if (tries >= portTriesMax || !/EADDRINUSE|in use/i.test(component.lastOutput)) throw thrown;
+        await component.stop();
+      }
+    }
   }
 
   async #portsOf(component: Component, file: string): Promise<JsonObject> {

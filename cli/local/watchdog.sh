@@ -7,7 +7,7 @@ trap '' INT TERM HUP
 cat >/dev/null 2>&1
 [ -s "$state/children" ] || exit 0
 while read -r pid start _name; do
-  case "$pid" in '' | *[!0-9]*) continue ;; esac
+  case "$pid" in '' | *[!0-9]* | "$$") continue ;; esac
   now=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d ' ' -f 20)
   # The group outlives its leader: then no process may have taken the leader's pid, and the group is still ours.
   if [ "$now" = "$start" ] || [ -z "$now" ]; then kill -9 -- "-$pid" 2>/dev/null; fi

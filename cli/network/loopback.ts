@@ -1,16 +1,15 @@
 import { createSocket, type Socket } from 'node:dgram';
-import net from 'node:net';
 import { PORTS, SIDECAR } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
+import type { Random } from '../../common/random.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { freePort } from '../local/free-port.ts';
+import { freePort, isFree } from '../local/free-port.ts';
 import { type ContainerSpec, podSpecOf } from '../local/pod-spec.ts';
 import type { NetworkRequest, PodAddresses, PodNetwork } from './pod-network.ts';
 
 const NO_PROXY = 'localhost,127.0.0.1';
 /** Pods of a node's /24. */
 const addressesPerNodeMax = 254;
-const freePortTriesMax = 100;
 
 /** What this kind of network can't do, in sentences for a person. */
 export const LOOPBACK_LIMITS: readonly string[] = [
@@ -33,9 +32,14 @@ interface Lease {
  */
 export class LoopbackNetwork implements PodNetwork {
   readonly name = 'loopback';
+  readonly #random: Random;
   readonly #leases = new Map<string, Lease>();
   readonly #usedPorts = new Map<number, string>();
   readonly #nextHost: number[] = [];
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
 
   async add(request: NetworkRequest): Promise<PodAddresses> {
     const uid = request.pod.metadata.uid ?? '';
@@ -85,14 +89,14 @@ export class LoopbackNetwork implements PodNetwork {
     const ports: number[] = [];
     for (const port of container.ports) {
       const fixed = fixedPort(container, port.port);
-      const chosen = fixed ?? (await this.#freePort());
+      const chosen = fixed ?? (await freePort(this.#random, this.#usedPorts));
       const holder = this.#usedPorts.get(chosen);
       if (holder !== undefined)
         throw new HeddleError(
           'port-conflict',
           `${owner} fixes its port at ${chosen}, which ${holder} has on this machine already: in loopback mode an app listens on $HOST:$PORT (write $(PORT) in its arguments)`,
         );
-      if (fixed !== undefined && !(await canBind('127.0.0.1', fixed)))
+      if (fixed !== undefined && !(await isFree(fixed)))
         throw new HeddleError(
           'port-conflict',
           `${owner} fixes its port at ${fixed}, which another program on this machine listens on (pod address ${ip}): let the app listen on $HOST:$PORT`,
@@ -102,14 +106,6 @@ export class LoopbackNetwork implements PodNetwork {
       ports.push(chosen);
     }
     return ports;
-  }
-
-  async #freePort(): Promise<number> {
-    for (let tries = 0; tries < freePortTriesMax; tries++) {
-      const port = await freePort();
-      if (!this.#usedPorts.has(port)) return port;
-    }
-    throw new HeddleError('port-conflict', 'no free port on 127.0.0.1');
   }
 
   async #lease(node: number): Promise<{ ip: string; hold: Socket }> {
@@ -136,14 +132,6 @@ function holdAddress(ip: string): Promise<Socket | undefined> {
       socket.unref();
       resolve(socket);
     });
-  });
-}
-
-function canBind(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = net.createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ host, port }, () => server.close(() => resolve(true)));
   });
 }
 
