@@ -19,7 +19,7 @@ export interface TelemetryOptions {
 }
 
 /** Answers of the mesh that are logged in one second; more are only counted. */
-const LOGGED_PER_SECOND_MAX = 10;
+export const loggedPerSecondMax = 10;
 
 /** Metrics of every request, spans of those that are kept, a log line for what the mesh answered itself. */
 export class Telemetry implements TelemetryStage, RecordOwner {
@@ -71,7 +71,7 @@ export class Telemetry implements TelemetryStage, RecordOwner {
       this.#logged = 0;
     }
     this.#logged++;
-    if (this.#logged > LOGGED_PER_SECOND_MAX) return;
+    if (this.#logged > loggedPerSecondMax) return;
     log.info('the mesh ended a request', {
       direction: record.info.direction,
       method: record.info.view.method,
