@@ -14,6 +14,8 @@ items = ["yarn"]
 
 class Cart(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other: without this the second waits for the first to be acknowledged.
+    disable_nagle_algorithm = True
 
     def answer(self, status, value):
         body = json.dumps(value).encode()

@@ -19,6 +19,8 @@ REVIEWS = [
 
 class Reviews(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other: without this the second waits for the first to be acknowledged.
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         if self.path not in ("/healthz", "/reviews"):
