@@ -1,10 +1,9 @@
-import http from 'node:http';
-import tls from 'node:tls';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import { destinationKey } from '../../common/names.ts';
 import type { Dialer, DialTarget } from '../../common/net.ts';
 import type { AppProbe } from './app-probe-spec.ts';
+import { askApp } from './app-request.ts';
 
 /** Asks the app once. Undefined where it is healthy, otherwise why not; never rejects. */
 export type RunAppProbe = (probe: AppProbe) => Promise<string | undefined>;
@@ -80,7 +79,7 @@ function run(deps: AppProbeDeps, probe: AppProbe, signal: AbortSignal): Promise<
 }
 
 /** A redirect counts as an answer: it isn't followed. */
-function httpProbe(
+async function httpProbe(
   dialer: Dialer,
   probe: AppProbe & { kind: 'http' },
   target: DialTarget,
@@ -91,29 +90,12 @@ function httpProbe(
     host: destinationKey(target.host, target.port),
     'user-agent': 'kube-probe/heddle',
     accept: '*/*',
-    connection: 'close',
     ...named,
   };
-  return new Promise((resolve, reject) => {
-    const request = http.request(
-      {
-        ...{ path: probe.path, headers, setHost: false },
-        createConnection: () => {
-          const socket = dialer.dial(target);
-          // As kubelet: a probe asks whether the app is alive, not who it is.
-          return probe.tls ? tls.connect({ socket, rejectUnauthorized: false }) : socket;
-        },
-      },
-      (response) => {
-        const status = response.statusCode ?? 0;
-        response.destroy();
-        resolve(status >= 200 && status < 400 ? undefined : `the app answered ${status}`);
-      },
-    );
-    request.on('error', (error) => reject(signal.aborted ? signal.reason : error));
-    signal.addEventListener('abort', () => request.destroy());
-    request.end();
-  });
+  const response = await askApp(dialer, { target, path: probe.path, headers, tls: probe.tls }, signal);
+  const status = response.statusCode ?? 0;
+  response.destroy();
+  return status >= 200 && status < 400 ? undefined : `the app answered ${status}`;
 }
 
 function tcpProbe(dialer: Dialer, target: DialTarget, signal: AbortSignal): Promise<undefined> {

@@ -1,9 +1,9 @@
-import http from 'node:http';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import { destinationKey } from '../../common/names.ts';
 import type { Dialer, DialTarget } from '../../common/net.ts';
 import { isRead, NOT_FOUND, notAllowed, type PageHandler } from './answer.ts';
+import { askApp } from './app-request.ts';
 
 export interface AppScrape {
   readonly target: DialTarget;
@@ -51,7 +51,9 @@ type Scraped = { readonly ok: true; readonly text: string } | { readonly ok: fal
 
 async function scrape({ clock, dialer }: MetricsPageDeps, { target, path }: AppScrape): Promise<Scraped> {
   const timeout = new AbortController();
-  const timer = clock.after(appScrapeMs, () => timeout.abort());
+  const timer = clock.after(appScrapeMs, () =>
+    timeout.abort(new Error(`no answer within ${appScrapeMs} ms`)),
+  );
   try {
     return { ok: true, text: familiesOf(await get(dialer, target, path, timeout.signal)) };
   } catch (thrown) {
@@ -64,37 +66,25 @@ async function scrape({ clock, dialer }: MetricsPageDeps, { target, path }: AppS
   }
 }
 
-function get(dialer: Dialer, target: DialTarget, path: string, signal: AbortSignal): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const request = http.request(
-      {
-        ...{ path, setHost: false, createConnection: () => dialer.dial(target) },
-        headers: {
-          host: destinationKey(target.host, target.port),
-          // The text format only: OpenMetrics ends in a line that nothing may follow or precede in a merged page.
-          accept: 'text/plain;version=0.0.4',
-          connection: 'close',
-        },
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > appScrapeBytesMax) request.destroy(new Error(`more than ${appScrapeBytesMax} bytes`));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          if (response.statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8'));
-          else reject(new Error(`the app answered ${response.statusCode}`));
-        });
-      },
-    );
-    request.on('error', reject);
-    signal.addEventListener('abort', () => request.destroy());
-    request.end();
-  });
+async function get(dialer: Dialer, target: DialTarget, path: string, signal: AbortSignal): Promise<string> {
+  const headers = {
+    host: destinationKey(target.host, target.port),
+    // The text format only: OpenMetrics has an end mark, and what follows it is not read.
+    accept: 'text/plain;version=0.0.4',
+  };
+  const response = await askApp(dialer, { target, path, headers, tls: false }, signal);
+  if (response.statusCode !== 200) {
+    response.destroy();
+    throw new Error(`the app answered ${response.statusCode}`);
+  }
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > appScrapeBytesMax) throw new Error(`more than ${appScrapeBytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Whole lines, without the end mark of OpenMetrics, which an app may send all the same. */

@@ -1,0 +1,45 @@
+import http from 'node:http';
+import tls from 'node:tls';
+import type { Dialer, DialTarget } from '../../common/net.ts';
+
+export interface AppRequest {
+  readonly target: DialTarget;
+  readonly path: string;
+  /** Lower-case names; `host` among them. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** TLS without a look at the certificate: it is asked whether the app is alive, not who it is. */
+  readonly tls: boolean;
+}
+
+/**
+ * One GET on a connection of its own. Resolves with the response's head; its body is the caller's to read or destroy.
+ * Rejects with the signal's reason once that is aborted, otherwise with what went wrong.
+ */
+export function askApp(
+  dialer: Dialer,
+  asked: AppRequest,
+  signal: AbortSignal,
+): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const stream = dialer.dial(asked.target);
+    const failed = (error: unknown) => {
+      stream.destroy();
+      reject(signal.aborted ? signal.reason : error);
+    };
+    stream.on('error', failed);
+    signal.addEventListener('abort', () => failed(signal.reason));
+    stream.once('connect', () => {
+      const carrier = asked.tls ? tls.connect({ socket: stream, rejectUnauthorized: false }) : stream;
+      const request = http.request(
+        {
+          // Without an agent: any, `false` too, would dial by itself.
+          ...{ path: asked.path, setHost: false, createConnection: () => carrier },
+          headers: { ...asked.headers, connection: 'close' },
+        },
+        resolve,
+      );
+      request.on('error', failed);
+      request.end();
+    });
+  });
+}

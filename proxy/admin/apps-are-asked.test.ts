@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import type { ByteStream } from '../../common/net.ts';
+import { MemoryNetwork } from '../../test/support/memory-net.ts';
+import { settle, VirtualClock } from '../../test/support/virtual-clock.ts';
+import type { PageHandler } from './answer.ts';
+import type { AppProbe } from './app-probe-spec.ts';
+import { appProber, appProbesRunningMax, type RunAppProbe } from './app-probes.ts';
+import { appScrapeBytesMax, appScrapeMs, metricsPage } from './metrics-page.ts';
+
+const APP = { host: '10.0.0.7', port: 8080 };
+
+let clock: VirtualClock;
+let net: MemoryNetwork;
+let probe: RunAppProbe;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  net = new MemoryNetwork();
+  probe = appProber({ clock, dialer: net.dialer, appAddress: (port) => ({ host: APP.host, port }) });
+});
+
+const http = (part: Partial<AppProbe & { kind: 'http' }> = {}): AppProbe => ({
+  ...{ kind: 'http', timeoutMs: 1_000, port: APP.port, host: undefined, path: '/healthz?full=1', tls: false },
+  ...{
+    headers: [
+      ['Host', 'shop.example'],
+      ['X-Probe', 'yes'],
+    ],
+  },
+  ...part,
+});
+
+/** An app that answers each connection's first bytes with `reply`, and remembers what it heard. */
+function app(reply: string | undefined, port = APP.port): string[] {
+  const heard: string[] = [];
+  net.listen(APP.host, port, (stream: ByteStream) => {
+    stream.on('error', () => stream.destroy());
+    let request = '';
+    stream.on('data', (chunk: Buffer) => {
+      request += chunk.toString();
+      if (!request.endsWith('\r\n\r\n')) return;
+      heard.push(request);
+      if (reply !== undefined) stream.end(reply);
+    });
+  });
+  return heard;
+}
+
+const answer = (status: number) => `HTTP/1.1 ${status} Whatever\r\ncontent-length: 0\r\n\r\n`;
+
+test('an HTTP probe asks as its manifest says, and takes 200 to 399 for health', async () => {
+  const heard = app(answer(204));
+  assert.equal(await probe(http()), undefined);
+  assert.match(heard[0] ?? '', /^GET \/healthz\?full=1 HTTP\/1\.1\r\n/);
+  assert.match(heard[0] ?? '', /^host: shop\.example\r$/im);
+  assert.match(heard[0] ?? '', /^x-probe: yes\r$/im);
+  assert.match(heard[0] ?? '', /^user-agent: kube-probe\/heddle\r$/im);
+  app(answer(302), 8081);
+  assert.equal(await probe(http({ port: 8081 })), undefined);
+  app(answer(500), 8082);
+  assert.equal(await probe(http({ port: 8082 })), 'the app answered 500');
+});
+
+test('an app that does not answer, or is not there, is not healthy, and says so in time', async () => {
+  app(undefined);
+  const silent = probe(http());
+  await clock.advance(1_000);
+  assert.equal(await silent, 'the app gave no answer within 1000 ms');
+  assert.match((await probe(http({ port: 9999 }))) ?? '', /ECONNREFUSED/);
+  assert.equal(clock.pendingTimers(), 0);
+});
+
+test('a TCP probe is content with a connection', async () => {
+  app(undefined);
+  const tcp: AppProbe = { kind: 'tcp', timeoutMs: 1_000, port: APP.port, host: undefined };
+  assert.equal(await probe(tcp), undefined);
+  assert.match((await probe({ ...tcp, port: 9999 })) ?? '', /ECONNREFUSED/);
+});
+
+test('a bounded number of probes runs at one time', async () => {
+  app(undefined);
+  const running = Array.from({ length: appProbesRunningMax }, () => probe(http()));
+  await settle();
+  assert.match((await probe(http())) ?? '', /running already/);
+  await clock.advance(1_000);
+  await Promise.all(running);
+  assert.equal(await probe({ kind: 'tcp', timeoutMs: 1_000, port: APP.port, host: undefined }), undefined);
+});
+
+const OWN = 'heddle_requests_total 1\n';
+const scrape = (page: PageHandler) => page({ method: 'GET', path: '/metrics', query: new URLSearchParams() });
+const withApp = () =>
+  metricsPage({ clock, dialer: net.dialer, render: () => OWN, app: { target: APP, path: '/metrics' } });
+const metricsAnswer = (body: string, status = 200) =>
+  `HTTP/1.1 ${status} OK\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+
+test("metrics are the sidecar's own, and the app's behind them", async () => {
+  const alone = metricsPage({ clock, dialer: net.dialer, render: () => OWN, app: undefined });
+  assert.equal((await scrape(alone)).body, OWN);
+  const heard = app(metricsAnswer('orders_total 7\r\n# EOF\n'));
+  const { body, type } = await scrape(withApp());
+  assert.match(type, /^text\/plain; version=0\.0\.4/);
+  assert.match(heard[0] ?? '', /^GET \/metrics HTTP/);
+  assert.ok(body.startsWith(OWN));
+  assert.match(body, /^heddle_app_scrape_up 1$/m);
+  assert.ok(body.endsWith('\norders_total 7\n'), body);
+});
+
+test('an app that can not be scraped costs its own metrics only', async () => {
+  const expectMissing = async (page: Promise<{ body: string }>, why: RegExp) => {
+    const { body } = await page;
+    assert.ok(body.startsWith(OWN));
+    assert.match(body, /^heddle_app_scrape_up 0$/m);
+    assert.match(body, why);
+  };
+  await expectMissing(
+    Promise.resolve(scrape(withApp())),
+    /^# the app's metrics are missing: .*ECONNREFUSED/m,
+  );
+  app(metricsAnswer('not found', 404));
+  await expectMissing(Promise.resolve(scrape(withApp())), /missing: the app answered 404$/m);
+});
+
+test("the app's metrics are bounded in time and in size", async () => {
+  app(undefined);
+  const slow = scrape(withApp());
+  await clock.advance(appScrapeMs);
+  assert.match((await slow).body, /missing: no answer within 5000 ms$/m);
+  net = new MemoryNetwork();
+  app(metricsAnswer('a'.repeat(appScrapeBytesMax + 1)));
+  assert.match((await scrape(withApp())).body, /missing: more than \d+ bytes$/m);
+});
+
+test('other paths and methods are refused', async () => {
+  const page = withApp();
+  assert.equal((await page({ method: 'GET', path: '/', query: new URLSearchParams() })).status, 404);
+  assert.equal((await page({ method: 'POST', path: '/metrics', query: new URLSearchParams() })).status, 405);
+});
