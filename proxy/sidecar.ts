@@ -57,7 +57,10 @@ export class Sidecar {
     this.#link = connectControlPlane(bootstrap, { clock, random, log });
     this.#policy = this.#livePolicy();
     this.#spans = followCollector(
-      { serviceName: bootstrap.serviceName, resource: resourceOf(bootstrap), log, clock },
+      {
+        ...{ serviceName: bootstrap.serviceName, resource: resourceOf(bootstrap), log, clock },
+        onDropped: (why, count) => this.#metrics.spansDropped.add(count, why),
+      },
       () => this.#settings().tracing.otlpEndpoint || bootstrap.otlpEndpoint,
     );
     this.#stack = createStack({

@@ -40,6 +40,12 @@ export class SidecarMetrics {
     'gauge',
     [],
   );
+  readonly spansDropped = new MetricFamily(
+    'heddle_spans_dropped_total',
+    'Spans that were kept and could not be sent.',
+    'counter',
+    ['reason'],
+  );
   readonly connected = new MetricFamily(
     'heddle_control_plane_connected',
     '1 while the xDS stream to the control plane is open.',
@@ -57,6 +63,7 @@ export class SidecarMetrics {
       this.ejections,
       this.certificateExpiry,
       this.connected,
+      this.spansDropped,
     ];
     return families.map((family) => family.render()).join('');
   }

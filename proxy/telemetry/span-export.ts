@@ -10,12 +10,17 @@ export interface SpanExportOptions {
   readonly resource: Readonly<Record<string, string>>;
   readonly log: Logger;
   readonly clock: Clock;
+  /** Spans that nobody will see, for the counters. */
+  readonly onDropped: (why: DropReason, count: number) => void;
 }
+
+/** Why a span was dropped: the SDK wasn't there yet, the queue was full, the collector didn't take it. */
+export type DropReason = 'not-loaded' | 'queue-full' | 'not-sent';
 
 /** Makes the sink that does the work; resolves once its code is there. */
 export type LoadSink = (options: SpanExportOptions) => Promise<SpanSink>;
 
-/** Spans that wait for the SDK to load; more are dropped, and counted in the log. */
+/** Spans that wait for the SDK to load; more are dropped and counted. */
 export const waitingSpansMax = 2_048;
 
 const loadSdkSink: LoadSink = async (options) => {
@@ -38,7 +43,6 @@ class LazyExport implements SpanSink {
   #loading: Promise<void> | undefined;
   #failed = false;
   #waiting: SpanRecord[] = [];
-  #dropped = 0;
 
   constructor(options: SpanExportOptions, loadSink: LoadSink) {
     this.#options = options;
@@ -50,9 +54,9 @@ class LazyExport implements SpanSink {
       this.#sink.export(spans);
       return;
     }
-    if (this.#failed) return;
-    if (this.#waiting.length + spans.length <= waitingSpansMax) this.#waiting.push(...spans);
-    else this.#dropped += spans.length;
+    const room = !this.#failed && this.#waiting.length + spans.length <= waitingSpansMax;
+    if (room) this.#waiting.push(...spans);
+    else this.#options.onDropped('not-loaded', spans.length);
     this.#loading ??= this.#load();
   }
 
@@ -62,16 +66,16 @@ class LazyExport implements SpanSink {
   }
 
   async #load(): Promise<void> {
-    const { log } = this.#options;
+    const { log, onDropped } = this.#options;
     try {
       const sink = await this.#loadSink(this.#options);
       sink.export(this.#waiting);
       this.#sink = sink;
     } catch (thrown) {
       this.#failed = true;
+      onDropped('not-loaded', this.#waiting.length);
       log.error('the tracing SDK cannot be loaded; spans are dropped', { error: messageOf(thrown) });
     }
-    if (this.#dropped > 0) log.warn('spans were dropped while the SDK loaded', { spans: this.#dropped });
     this.#waiting = [];
   }
 }
