@@ -65,13 +65,7 @@ function decideRequest(request: JsonObject, decide: DecidePod): Injection {
     return { kind: 'skip', reason: 'a sidecar is added when a pod is created only', warnings: [] };
   const namespace = textOf(request.namespace);
   if (namespace === undefined) return refuse('the request names no namespace');
-  try {
-    return decide(request.object, namespace);
-  } catch (thrown) {
-    // A pod nested so deeply that reading it takes more stack than there is.
-    if (thrown instanceof RangeError) return refuse('the pod is nested too deeply to be read');
-    throw thrown;
-  }
+  return decide(request.object, namespace);
 }
 
 function response(injection: Injection): JsonObject {

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import https from 'node:https';
+import { after, before, test } from 'node:test';
+import tls from 'node:tls';
+import { type Credentials, keepIdentity } from '../../common/ca/workload-identity.ts';
+import { systemClock } from '../../common/clock.ts';
+import { jsonLogger, silentLogger } from '../../common/log.ts';
+import { systemRandom } from '../../common/random.ts';
+import { type AdmissionServer, serveAdmission } from '../../injector/admission/server.ts';
+import { injectPod } from '../../injector/patch/inject.ts';
+import { INJECTION_OPTIONS } from '../support/injection-cases.ts';
+import { leakCheck } from '../support/leak-check.ts';
+import { type MeshCa, meshCa } from '../support/mesh-ca.ts';
+import { eventually } from '../support/wait.ts';
+import { callWebhook, openConnection, reviewOf, WEBHOOK_NAME } from './webhook/caller.ts';
+
+leakCheck();
+
+const URI = 'spiffe://cluster.local/ns/heddle-system/sa/heddle-injector';
+const POD = { kind: 'Pod', metadata: { name: 'web' }, spec: { containers: [{ name: 'app' }] } };
+const LIMITS = {
+  bodyBytesMax: 64 * 1024,
+  bodiesBytesMax: 160 * 1024,
+  headBytesMax: 8 * 1024,
+  connectionsMax: 8,
+  requestMs: 1_000,
+  handshakeMs: 500,
+  drainMs: 500,
+};
+
+const lines: string[] = [];
+const ca: MeshCa = meshCa(systemClock);
+const started: AdmissionServer[] = [];
+
+function newCredentials(): Promise<Credentials> {
+  return new Promise((resolve) => {
+    const identity = keepIdentity({
+      ...{ uri: URI, clock: systemClock, random: systemRandom, log: silentLogger },
+      requestCertificate: ca.requester(URI, 3_600_000, [WEBHOOK_NAME]),
+    });
+    identity.onChange((credentials) => {
+      identity.close();
+      resolve(credentials);
+    });
+  });
+}
+
+async function listen(): Promise<AdmissionServer> {
+  const server = await serveAdmission({
+    ...{ listen: '127.0.0.1', port: 0, clock: systemClock, limits: LIMITS },
+    log: jsonLogger(systemClock, (line) => lines.push(line), 'debug'),
+    decide: (pod, namespace) => injectPod(pod, { ...INJECTION_OPTIONS, namespace }),
+  });
+  started.push(server);
+  return server;
+}
+
+async function start(): Promise<AdmissionServer> {
+  const server = await listen();
+  server.use(await newCredentials());
+  return server;
+}
+
+let server: AdmissionServer;
+before(async () => {
+  server = await start();
+});
+after(async () => {
+  await Promise.all(started.map((one) => one.close()));
+});
+
+/** After whatever it was told, the webhook goes on answering. */
+async function assertServes(): Promise<void> {
+  const answer = await callWebhook(server.port, ca.rootPem, reviewOf(POD));
+  assert.equal(answer.status, 200);
+  assert.match(answer.body, /"allowed":true/);
+}
+
+test('a pod is admitted by a caller that checks name and root', async () => {
+  const answer = await callWebhook(server.port, ca.rootPem, reviewOf(POD, 'u-7'));
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers['content-type'], 'application/json');
+  const { response } = JSON.parse(answer.body) as { response: Record<string, unknown> };
+  assert.deepEqual([response.uid, response.allowed, response.patchType], ['u-7', true, 'JSONPatch']);
+});
+
+test('each decision is one line of the log', async () => {
+  lines.length = 0;
+  await callWebhook(server.port, ca.rootPem, reviewOf(POD, 'u-8', { dryRun: true }));
+  assert.equal(lines.length, 1);
+  const { time: _time, tookMs, ...line } = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
+  assert.deepEqual(line, {
+    ...{ level: 'info', message: 'pod injected', uid: 'u-8', namespace: 'shop', pod: 'web' },
+    ...{ dryRun: true, reason: '' },
+  });
+  assert.equal(typeof tookMs, 'number');
+});
+
+test('what is not a review has its HTTP status, with the remedy', async () => {
+  const call = async (body: string, options = {}) => {
+    const answer = await callWebhook(server.port, ca.rootPem, body, options);
+    return `${answer.status} ${answer.body}`;
+  };
+  assert.match(await call('{'), /^400 the body is not JSON/);
+  assert.match(
+    await call('{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1"}'),
+    /^400 .*\[v1\]/,
+  );
+  assert.match(await call('', { path: '/' }), /^404 reviews are taken at \/inject/);
+  assert.match(await call('', { path: '/inject/../etc' }), /^404/);
+  assert.match(await call('', { method: 'PUT' }), /^405 a review is sent with POST/);
+  assert.match(
+    await call('x', { headers: { 'content-type': 'text/plain' } }),
+    /^415 a review is application\/json/,
+  );
+  assert.match(await call('', { method: 'GET', path: '/healthz/ready' }), /^200 ready/);
+  await assertServes();
+});
+
+test('a body over the limit is refused, announced or not', async () => {
+  const large = reviewOf({ ...POD, padding: 'x'.repeat(LIMITS.bodyBytesMax) });
+  const announced = await openConnection(server.port, ca.rootPem);
+  announced.socket.write(
+    `POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${large.length}\r\n\r\n`,
+  );
+  assert.match(await announced.closed, /^HTTP\/1\.1 413 [\s\S]*a review may have 65536 bytes$/);
+  const streamed = await openConnection(server.port, ca.rootPem);
+  streamed.socket.write(
+    'POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+  );
+  const chunk = 'y'.repeat(LIMITS.bodyBytesMax + 1);
+  streamed.socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`);
+  assert.match(await streamed.closed, /^HTTP\/1\.1 413 /);
+  await assertServes();
+});
+
+test('a body at the limit is read', async () => {
+  const text = reviewOf({ ...POD, padding: '' });
+  const padding = 'x'.repeat(LIMITS.bodyBytesMax - Buffer.byteLength(text));
+  const answer = await callWebhook(server.port, ca.rootPem, reviewOf({ ...POD, padding }));
+  assert.equal(answer.status, 200);
+});
+
+test('many large reviews at once are refused for a moment, and memory stays bounded', async () => {
+  const open = await Promise.all([1, 2, 3].map(() => openConnection(server.port, ca.rootPem)));
+  const part = 'z'.repeat(60 * 1024);
+  for (const { socket } of open)
+    socket.write(
+      `POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${part.length + 1}\r\n\r\n${part}`,
+    );
+  const refused = await Promise.race(open.map((one) => one.closed));
+  assert.match(refused, /^HTTP\/1\.1 503 [\s\S]*retry-after: 1[\s\S]*try again$/);
+  for (const { socket, closed } of open) {
+    socket.destroy();
+    await closed;
+  }
+  await assertServes();
+});
+
+test('a head over the limit is refused', async () => {
+  const { socket, closed } = await openConnection(server.port, ca.rootPem);
+  socket.write(`POST /inject HTTP/1.1\r\nhost: a\r\nx: ${'h'.repeat(LIMITS.headBytesMax)}\r\n\r\n`);
+  assert.match(await closed, /^HTTP\/1\.1 431 /);
+  await assertServes();
+});
+
+test('who says nothing, or half of a request, is not waited for', async () => {
+  const silent = await openConnection(server.port, ca.rootPem);
+  const slow = await openConnection(server.port, ca.rootPem);
+  slow.socket.write(
+    'POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{',
+  );
+  assert.match(await slow.closed, /^HTTP\/1\.1 408 /);
+  assert.match(await silent.closed, /^(HTTP\/1\.1 408 |$)/);
+  await assertServes();
+});
+
+test('a client that goes away in the middle of its request is forgotten', async () => {
+  lines.length = 0;
+  const { socket, closed } = await openConnection(server.port, ca.rootPem);
+  socket.write(
+    'POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+  );
+  socket.end();
+  await closed;
+  await assertServes();
+  assert.deepEqual(
+    lines.filter((line) => line.includes('"error"')),
+    [],
+  );
+});
+
+test('garbage instead of TLS or HTTP does no harm', async () => {
+  const { socket, closed } = await openConnection(server.port, ca.rootPem);
+  socket.write('\0\x01\x02 this is not HTTP\r\n\r\n');
+  assert.match(await closed, /^HTTP\/1\.1 400 /);
+  const net = await import('node:net');
+  const plain = net.connect({ host: '127.0.0.1', port: server.port });
+  plain.on('error', () => plain.destroy());
+  plain.write('GET /healthz/ready HTTP/1.1\r\nhost: a\r\n\r\n');
+  plain.resume();
+  await once(plain, 'close');
+  const old = tls.connect({
+    host: '127.0.0.1',
+    port: server.port,
+    ca: ca.rootPem,
+    servername: WEBHOOK_NAME,
+    maxVersion: 'TLSv1.2',
+  });
+  const [error] = (await once(old, 'error')) as [Error];
+  assert.match(error.message, /protocol version/);
+  await assertServes();
+});
+
+test('connections over the limit are closed at once, and room is there again afterwards', async () => {
+  const open = await Promise.all(
+    Array.from({ length: LIMITS.connectionsMax }, () => openConnection(server.port, ca.rootPem)),
+  );
+  const over = await openConnection(server.port, ca.rootPem);
+  assert.equal(await over.closed, '');
+  for (const { socket, closed } of open) {
+    socket.destroy();
+    await closed;
+  }
+  await eventually(
+    () =>
+      callWebhook(server.port, ca.rootPem, reviewOf(POD)).then(
+        () => true,
+        () => false,
+      ),
+    {
+      deadlineMs: 5_000,
+      what: 'a connection is taken again',
+    },
+  );
+});
+
+test('a caller that expects another name, or trusts another root, is not served', async () => {
+  const wrongName = callWebhook(server.port, ca.rootPem, reviewOf(POD), {
+    servername: 'other.heddle-system.svc',
+  });
+  await assert.rejects(wrongName, /altnames/i);
+  await assert.rejects(
+    callWebhook(server.port, meshCa(systemClock).rootPem, reviewOf(POD)),
+    /certificate|signature/,
+  );
+});
+
+test('before the first certificate every handshake fails, and after its end the webhook is not ready', async () => {
+  const bare = await listen();
+  await assert.rejects(callWebhook(bare.port, ca.rootPem, ''), /handshake|alert/);
+  bare.use({ ...(await newCredentials()), expiresAtMs: systemClock.wallMs() - 1 });
+  const answer = await callWebhook(bare.port, ca.rootPem, '', { method: 'GET', path: '/healthz/ready' });
+  assert.match(`${answer.status} ${answer.body}`, /^503 the certificate has expired/);
+});
+
+test('a new certificate serves new connections and cuts none that stands', async () => {
+  const rotating = await start();
+  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
+  const serials = new Set<string>();
+  const ask = async (over?: https.Agent) => {
+    const options = over === undefined ? {} : { agent: over };
+    assert.equal((await callWebhook(rotating.port, ca.rootPem, reviewOf(POD), options)).status, 200);
+  };
+  await ask(agent);
+  for (let turn = 0; turn < 2; turn++) {
+    const { socket, closed } = await openConnection(rotating.port, ca.rootPem);
+    serials.add(socket.getPeerCertificate().serialNumber);
+    socket.destroy();
+    await closed;
+    rotating.use(await newCredentials());
+  }
+  await ask(agent);
+  await ask();
+  assert.equal(serials.size, 2);
+  const sockets = Object.values(agent.freeSockets).flat();
+  assert.equal(sockets.length, 1, 'one connection carried both requests');
+  agent.destroy();
+});
+
+test('at the end requests under way are answered, and idle connections closed', async () => {
+  const ending = await start();
+  const agent = new https.Agent({ keepAlive: true });
+  await callWebhook(ending.port, ca.rootPem, reviewOf(POD), { agent });
+  const { socket, closed } = await openConnection(ending.port, ca.rootPem);
+  const text = reviewOf(POD);
+  socket.write(
+    `POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: ${text.length}\r\n\r\n${text.slice(0, 20)}`,
+  );
+  await eventually(() => socket.bytesWritten > 0, { deadlineMs: 2_000, what: 'the request begins' });
+  const end = ending.close();
+  socket.write(text.slice(20));
+  const heard = await closed;
+  assert.match(heard, /^HTTP\/1\.1 200 [\s\S]*connection: close/i);
+  await end;
+  agent.destroy();
+});
+
+test('a request that does not end does not keep the process', async () => {
+  const ending = await start();
+  const { socket, closed } = await openConnection(ending.port, ca.rootPem);
+  socket.write(
+    'POST /inject HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+  );
+  const from = systemClock.now();
+  await ending.close();
+  assert.ok(systemClock.now() - from < LIMITS.requestMs);
+  await closed;
+});
