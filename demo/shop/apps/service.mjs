@@ -59,6 +59,7 @@ export function serve(name, routes) {
   });
   process.on('SIGTERM', () => {
     server.close(() => process.exit(0));
-    server.closeIdleConnections();
+    // A connection that was busy when the signal came is idle, and still open, once its answer is out.
+    setInterval(() => server.closeIdleConnections(), 50).unref();
   });
 }
