@@ -104,6 +104,8 @@ export async function explain(
     ...told,
     from: { namespace: request.namespace, name: request.name ?? null },
     url: url.href,
+    method: request.method,
+    headers: request.headers,
     /** Whose breakers, ejections and load the decision reads. */
     state: given ?? sidecar ?? 'closed breakers and no load: no sidecar was asked',
   };

@@ -47,8 +47,7 @@ function overview(view: ControlPlaneView, traces: TraceStore): object {
   return {
     workloads: workloads.length,
     meshed: workloads.filter((each) => each.meshed).length,
-    services: new Set([...view.mesh().clusters.values()].map((each) => `${each.namespace}/${each.service}`))
-      .size,
+    services: view.objects().filter(({ object }) => object.kind === 'Service').length,
     sidecars: view.proxies().length,
     inStep: view.proxies().filter((proxy) => Object.values(proxy.pending).every((count) => count === 0))
       .length,

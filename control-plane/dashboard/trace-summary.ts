@@ -8,6 +8,8 @@ export interface TraceSummary {
   readonly durationUs: number;
   readonly rootService: string;
   readonly rootOperation: string;
+  /** Where the root was asked; its operation leaves it out, to be few in number. */
+  readonly rootPath: string | undefined;
   /** The status the root's client saw, where it is HTTP. */
   readonly status: string | undefined;
   /** Whether the root itself failed: a retry may have saved a request with errors inside. */
@@ -40,6 +42,7 @@ export function summarize(spans: readonly SpanRecord[]): TraceSummary {
     durationUs: endUs - startUs,
     rootService: root?.service ?? '',
     rootOperation: root?.operation ?? '',
+    rootPath: root === undefined ? undefined : tagText(root, 'url.path'),
     status: root === undefined ? undefined : httpStatus(root),
     failed: root?.status === STATUS.error,
     spans: spans.length,

@@ -179,7 +179,8 @@ export class RequestRecord implements RequestScope, ReasonSink {
     if (view.sourceAddress !== undefined) attributes['client.address'] = view.sourceAddress;
     if (decision?.rule !== undefined) attributes['heddle.route'] = decision.rule.id;
     if (decision?.cluster !== undefined) attributes['heddle.cluster'] = decision.cluster.name;
-    if (this.attempts > 0) attributes['heddle.attempt'] = this.attempts;
+    // `heddle.attempt` itself marks the spans below, one of each try.
+    if (info.direction === 'outbound' && this.attempts > 0) attributes['heddle.attempts'] = this.attempts;
     const breaker = this.#attempts.at(-1)?.breaker;
     if (breaker !== undefined && breaker !== '') attributes['heddle.breaker.state'] = breaker;
     if (this.#reasons !== undefined) attributes['heddle.reasons'] = JSON.stringify(this.#reasons);

@@ -147,7 +147,7 @@ test('the span says what was asked, and where it went', () => {
     'heddle.direction': 'outbound',
     'heddle.route': 'HTTPRoute/shop/catalog#0',
     'heddle.cluster': 'outbound|80||catalog.shop.svc.cluster.local',
-    'heddle.attempt': 1,
+    'heddle.attempts': 1,
     'heddle.breaker.state': 'half-open',
   };
   for (const [key, value] of Object.entries(expected)) assert.equal(attributes[key], value, key);

@@ -5,6 +5,10 @@ import { html } from './html.ts';
 import { Failure, Reasons, type ReasonView } from './parts.ts';
 
 interface Explanation {
+  readonly from: { readonly namespace: string; readonly name: string | null };
+  readonly url: string;
+  readonly method: string;
+  readonly headers: readonly (readonly [string, string])[];
   readonly destination: string;
   readonly decision: 'forward' | 'answer';
   readonly answer: { readonly status: number; readonly code: string; readonly message: string } | null;
@@ -16,6 +20,8 @@ interface Explanation {
   readonly state: string;
   readonly recorded?: { readonly reasons: readonly ReasonView[] };
 }
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 
 function bodyOf(form: FormData): string {
   const [namespace = '', name] = String(form.get('from')).split('/');
@@ -47,6 +53,18 @@ function Result({ result }: { readonly result: Explanation }) {
   </section>`;
 }
 
+/** What the form shows: the request that was explained last, so that it can be changed and asked again. */
+function shown(result: Explanation | undefined) {
+  if (result === undefined) return { from: '', url: '', method: 'GET', headers: '' };
+  const { from, url, method, headers } = result;
+  return {
+    from: from.name === null ? from.namespace : `${from.namespace}/${from.name}`,
+    url,
+    method,
+    headers: headers.map(([name, value]) => `${name}: ${value}`).join('\n'),
+  };
+}
+
 export function Explain({ params }: { readonly params: URLSearchParams }) {
   const [result, setResult] = useState<Explanation | undefined>(undefined);
   const [error, setError] = useState<string | undefined>(undefined);
@@ -68,13 +86,14 @@ export function Explain({ params }: { readonly params: URLSearchParams }) {
     const body = bodyOf(new FormData(event.currentTarget as HTMLFormElement));
     ask('/api/heddle/explain', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   };
+  const form = shown(result);
   return html`<h1>Explain</h1>
     <p class="muted">Where would this request go, and why? Nothing is sent.</p>
     <form class="explain" onSubmit=${submit}>
-      <label>From <small>namespace or namespace/app</small><input name="from" required placeholder="shop/web" /></label>
-      <label>Method<select name="method">${['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'].map((method) => html`<option>${method}</option>`)}</select></label>
-      <label class="wide">URL<input name="url" required placeholder="http://catalog/items" /></label>
-      <label class="wide">Headers <small>one a line</small><textarea name="headers" rows="3" placeholder="x-user: beta"></textarea></label>
+      <label>From <small>namespace or namespace/app</small><input name="from" required placeholder="shop/web" value=${form.from} /></label>
+      <label>Method<select name="method">${METHODS.map((method) => html`<option selected=${form.method === method}>${method}</option>`)}</select></label>
+      <label class="wide">URL<input name="url" required placeholder="http://catalog/items" value=${form.url} /></label>
+      <label class="wide">Headers <small>one a line</small><textarea name="headers" rows="3" placeholder="x-user: beta" value=${form.headers}></textarea></label>
       <button type="submit">Explain</button>
     </form>
     <${Failure} error=${error} />

@@ -32,9 +32,21 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
-/** One of eight hues for a service, the same everywhere. */
+const HUES = 8;
+const hues = new Map<string, number>();
+
+/**
+ * One of eight hues for a service, the same on every page while the tab lives: its own favourite, or the next one that
+ * nobody has, so that few services never look alike.
+ */
 export function hue(service: string): number {
+  const known = hues.get(service);
+  if (known !== undefined) return known;
   let hash = 7;
   for (const character of service) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) >>> 0;
-  return hash % 8;
+  const taken = new Set(hues.values());
+  const order = Array.from({ length: HUES }, (_, step) => (hash + step) % HUES);
+  const chosen = order.find((each) => !taken.has(each)) ?? hash % HUES;
+  hues.set(service, chosen);
+  return chosen;
 }

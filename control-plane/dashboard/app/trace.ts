@@ -13,6 +13,7 @@ const FACTS: readonly (readonly [key: string, label: string])[] = [
   ['heddle.breaker.state', 'Breaker'],
   ['heddle.peer', 'Peer'],
   ['heddle.reason', 'Mesh answered'],
+  ['heddle.attempts', 'Attempts'],
 ];
 
 function reasonsOf(span: JaegerSpanView): ReasonView[] {
@@ -49,6 +50,13 @@ function Details({ row }: { readonly row: Row }) {
   </div>`;
 }
 
+/** The operation with the path asked for, unless its name has it already. */
+function operation({ span, path }: Row): string {
+  return path === undefined || span.operationName.includes('/')
+    ? span.operationName
+    : `${span.operationName} ${path}`;
+}
+
 function Line({
   row,
   startUs,
@@ -71,7 +79,7 @@ function Line({
         <span class="twist" aria-hidden="true">${open ? '▾' : '▸'}</span>
         <i class=${`dot hue-${hue(row.service)}`}></i>
         <span class="span-text"><strong>${row.service}</strong>
-          <span class="op">${row.attempt && row.kind !== 'server' ? `attempt ${row.attempt}` : span.operationName}</span></span>
+          <span class="op">${row.attempt && row.kind !== 'server' ? `attempt ${row.attempt}` : operation(row)}</span></span>
       </span>
       <span class="span-bar"><span class=${`bar hue-${hue(row.service)} ${row.attempt ? 'attempt' : ''} ${row.failed ? 'bar-bad' : ''}`}
         style=${{ marginInlineStart: `${left}%`, width: `${width}%` }}></span></span>
@@ -101,7 +109,7 @@ export function Trace({ id }: { readonly id: string }) {
   const services = [...new Set(rows.map((row) => row.service))];
   const root = rows[0];
   return html`<p class="crumb"><a href="/traces">Traces</a></p>
-    <h1>${root && html`<${Service} name=${root.service} />`} <span class="op">${root?.span.operationName}</span></h1>
+    <h1>${root && html`<${Service} name=${root.service} />`} <span class="op">${root && operation(root)}</span></h1>
     <p class="muted">${fullTime(startUs)} · <strong>${duration(totalUs)}</strong> · ${count(rows.length, 'span')} · ${count(services.length, 'service')} · <span class="mono id">${trace.traceID}</span></p>
     <${Failure} error=${found.error} />
     <p class="legend">${services.map((name) => html`<${Service} name=${name} />`)}</p>

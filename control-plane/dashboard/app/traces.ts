@@ -11,6 +11,7 @@ interface Summary {
   readonly durationUs: number;
   readonly rootService: string;
   readonly rootOperation: string;
+  readonly rootPath?: string;
   readonly status?: string;
   readonly failed: boolean;
   readonly spans: number;
@@ -57,7 +58,7 @@ function Filters({
 function Row({ trace, longest }: { readonly trace: Summary; readonly longest: number }) {
   const share = Math.max(1, (100 * trace.durationUs) / longest);
   return html`<li><a class=${`trace ${trace.failed ? 'failed' : ''}`} href=${`/traces/${trace.traceId}`}>
-    <span class="trace-main"><${Service} name=${trace.rootService} /> <span class="op">${trace.rootOperation}</span></span>
+    <span class="trace-main"><${Service} name=${trace.rootService} /> <span class="op">${trace.rootOperation}${trace.rootPath && !trace.rootOperation.includes('/') ? ` ${trace.rootPath}` : ''}</span></span>
     <time class="muted" title=${fullTime(trace.startUs)}>${clockTime(trace.startUs)}</time>
     <span class="bar-cell"><span class="bar-track"><span class="bar" style=${{ width: `${share}%` }}></span></span>
       <span class="num">${duration(trace.durationUs)}</span></span>

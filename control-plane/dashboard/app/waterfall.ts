@@ -28,6 +28,7 @@ export interface Row {
   readonly failed: boolean;
   readonly attempt: string | undefined;
   readonly kind: string;
+  readonly path: string | undefined;
   readonly status: string | undefined;
 }
 
@@ -72,6 +73,7 @@ function rowOf(trace: JaegerTraceView, span: JaegerSpanView, depth: number): Row
     failed: tagOf(span, 'error') === 'true',
     attempt: tagOf(span, 'heddle.attempt'),
     kind: tagOf(span, 'span.kind') ?? '',
+    path: tagOf(span, 'url.path'),
     status: tagOf(span, 'http.response.status_code') ?? tagOf(span, 'http.status_code'),
   };
 }
