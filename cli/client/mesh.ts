@@ -1,5 +1,6 @@
+import { readdirSync, statSync } from 'node:fs';
 import http from 'node:http';
-import { resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
@@ -32,14 +33,34 @@ export function pathsOf(input: CommandInput, context: CliContext): StatePaths {
 export function findMesh(input: CommandInput, context: CliContext): RunningMesh {
   const paths = pathsOf(input, context);
   const file = readMeshFile(paths);
-  if (file === undefined)
-    throw new HeddleError('unreachable', `no mesh runs here (${paths.root}); start one with "heddle up DIR"`);
+  if (file === undefined) throw new HeddleError('unreachable', noMesh(paths, input));
   if (!isSameProcess(file.pid, file.startTime))
     throw new HeddleError(
       'unreachable',
-      `the mesh of ${paths.root} ended without cleaning up; the next "heddle up" does so`,
+      `the mesh of ${paths.root} crashed; "heddle up DIR" cleans up and starts it again, "heddle down" only cleans up`,
     );
   return { file, paths };
+}
+
+function noMesh(paths: StatePaths, input: CommandInput): string {
+  const name = input.text('name');
+  const others = input.text('state-dir') === undefined ? otherMeshes(paths) : [];
+  const which = name === undefined ? 'no mesh runs' : `no mesh "${name}" runs`;
+  const hint =
+    others.length === 0
+      ? 'start one with "heddle up DIR"'
+      : `running: ${others.join(', ')} (choose by --name)`;
+  return `${which} (${paths.root}); ${hint}`;
+}
+
+/** Names of meshes that run for this user beside the one asked for. */
+function otherMeshes(paths: StatePaths): readonly string[] {
+  const home = dirname(paths.root);
+  const names = statSync(home, { throwIfNoEntry: false })?.isDirectory() === true ? readdirSync(home) : [];
+  return names.filter((other) => {
+    const file = readMeshFile({ meshFile: join(home, other, 'mesh.json') });
+    return file !== undefined && isSameProcess(file.pid, file.startTime);
+  });
 }
 
 /** Asks the control plane's HTTP API. Fails with code `unreachable`, or `api` with what it said. */

@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs';
 import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
-import { findMesh } from '../client/mesh.ts';
-import { type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
-import { EXIT } from '../context.ts';
+import { findMesh, pathsOf } from '../client/mesh.ts';
+import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
+import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { claimState } from '../local/claim.ts';
+import { endLeftovers } from '../local/leftovers.ts';
 import { isSameProcess } from '../local/process-identity.ts';
+import { readMeshFile } from '../local/state-dir.ts';
 
 const stopMs = 60_000;
 const pollMs = 50;
@@ -13,12 +17,17 @@ export const down: CommandSpec = {
   summary: 'end the mesh of this machine',
   usage: 'down [--name NAME]',
   description:
-    'Ends the mesh: apps first, then their sidecars, then the control plane.\nApplied objects, traces and logs stay for the next "heddle up".',
+    'Ends the mesh: apps first, then their sidecars, then the control plane. Cleans up after one that crashed.\nApplied objects, traces and logs stay for the next "heddle up".',
   examples: ['heddle down'],
   options: MESH_OPTIONS,
   positionalsMax: 0,
-  async run(input, context) {
-    const { file } = findMesh(input, context);
+  run: runDown,
+};
+
+async function runDown(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const paths = pathsOf(input, context);
+  const file = readMeshFile(paths);
+  if (file !== undefined && isSameProcess(file.pid, file.startTime)) {
     process.kill(file.pid, 'SIGTERM');
     const endMs = context.clock.now() + stopMs;
     while (isSameProcess(file.pid, file.startTime)) {
@@ -28,5 +37,16 @@ export const down: CommandSpec = {
     }
     context.out(`mesh ${file.name} stopped\n`);
     return EXIT.done;
-  },
-};
+  }
+  if (file === undefined && !existsSync(paths.childrenFile)) {
+    findMesh(input, context);
+    return EXIT.done;
+  }
+  const name = input.text('name') ?? 'default';
+  const release = await claimState(paths, name);
+  const ended = await endLeftovers(paths, context.clock);
+  await release();
+  const what = ended.length === 0 ? 'its files are removed' : `ended ${ended.join(', ')}`;
+  context.out(`mesh ${name} had crashed: ${what}\n`);
+  return EXIT.done;
+}

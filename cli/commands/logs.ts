@@ -1,14 +1,17 @@
-import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { StringDecoder } from 'node:string_decoder';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { sleep } from '../../common/clock.ts';
+import { SIDECAR, SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { findMesh } from '../client/mesh.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { didYouMean } from '../suggest.ts';
 
 const pollMs = 100;
-const SIDECAR_NAME = 'heddle-proxy';
+const readBytesMax = 64 * 1024;
 
 export const logs: CommandSpec = {
   name: 'logs',
@@ -33,14 +36,16 @@ export const logs: CommandSpec = {
 };
 
 async function runLogs(input: CommandInput, context: CliContext): Promise<ExitCode> {
-  const [pod] = input.positionals;
-  if (pod === undefined) throw usageError('say which pod');
+  const [named] = input.positionals;
+  if (named === undefined) throw usageError('say which pod');
+  // kubectl's `deploy/web` and `pod/web-…`: both are the start of a pod's name here.
+  const pod = named.replace(/^(pods?|po|deployments?|deploy|jobs?)\//, '');
   const tail = input.number('tail', 0, 1_000_000);
   const { paths } = findMesh(input, context);
   const namespace = input.text('namespace') ?? 'default';
   const file =
-    namespace === 'heddle-system'
-      ? join(paths.logs, 'heddle-system', `${plain(pod)}.log`)
+    namespace === SYSTEM_NAMESPACE
+      ? join(paths.logs, SYSTEM_NAMESPACE, `${plain(pod)}.log`)
       : containerLog(join(paths.logs, 'pods'), namespace, pod, input.text('container'));
   const path = input.flag('previous') ? `${file}.previous` : file;
   if (!existsSync(path))
@@ -66,8 +71,7 @@ function containerLog(
   const all = existsSync(directory) ? readdirSync(directory) : [];
   const matches = all.includes(prefix) ? [prefix] : all.filter((name) => name.startsWith(`${prefix}-`));
   const [match] = matches;
-  if (match === undefined)
-    throw new HeddleError('not-found', `no pod "${pod}" in namespace ${namespace} has a log`);
+  if (match === undefined) throw noLog(all, namespace, pod);
   if (matches.length > 1)
     throw new HeddleError(
       'ambiguous',
@@ -76,13 +80,22 @@ function containerLog(
   const names = readdirSync(join(directory, match))
     .filter((name) => name.endsWith('.log'))
     .map((name) => name.slice(0, -'.log'.length));
-  const chosen = container ?? names.find((name) => name !== SIDECAR_NAME) ?? names[0] ?? '';
+  const chosen = container ?? names.find((name) => name !== SIDECAR.container) ?? names[0] ?? '';
   if (!names.includes(chosen))
     throw new HeddleError(
       'not-found',
       `pod ${pod} has no container "${chosen}" with a log; it has ${names.join(', ')}`,
     );
   return join(directory, match, `${chosen}.log`);
+}
+
+function noLog(directories: readonly string[], namespace: string, pod: string): HeddleError {
+  const pods = directories.map((name) => name.split('_'));
+  const elsewhere = pods.find(([, name]) => name === pod || name?.startsWith(`${pod}-`))?.[0];
+  const here = pods.filter(([where]) => where === namespace).map(([, name]) => name ?? '');
+  const hint =
+    elsewhere === undefined ? didYouMean(pod, here) : `; namespace ${elsewhere} has one: -n ${elsewhere}`;
+  return new HeddleError('not-found', `no pod "${pod}" in namespace ${namespace} has a log${hint}`);
 }
 
 /** A name that stays inside the log folder. */
@@ -97,28 +110,37 @@ export function lastLines(text: string, count: number): string {
   return text === '' ? '' : `${lines.slice(-count).join('\n')}\n`;
 }
 
-/** Prints what is appended until Ctrl-C, or until the file is gone with its pod. */
+/** Prints what is appended until Ctrl-C, or until the file is gone with its pod. A new run's file is followed, too. */
 async function follow(path: string, from: number, context: CliContext): Promise<void> {
-  let position = from;
   let stopped = false;
   const quiet = context.onInterrupt(() => {
     stopped = true;
   });
-  while (!stopped && existsSync(path)) {
-    const size = statSync(path).size;
-    // A smaller file is a new run or a rotated one.
-    if (size < position) position = 0;
-    if (size > position) position += copy(path, position, size - position, context);
+  const decoder = new StringDecoder('utf8');
+  let position = from;
+  let descriptor = openSync(path, 'r');
+  const drain = () => {
+    const buffer = Buffer.alloc(readBytesMax);
+    for (;;) {
+      const read = readSync(descriptor, buffer, 0, readBytesMax, position);
+      if (read === 0) return;
+      position += read;
+      context.out(decoder.write(buffer.subarray(0, read)));
+    }
+  };
+  while (!stopped) {
+    const now = statSync(path, { throwIfNoEntry: false });
+    drain();
+    if (now === undefined) break;
+    if (now.ino !== fstatSync(descriptor).ino) {
+      // What the old file still got is printed; the one in its place begins a new run, or follows a full one.
+      closeSync(descriptor);
+      descriptor = openSync(path, 'r');
+      position = 0;
+      continue;
+    }
     await sleep(context.clock, pollMs);
   }
-  quiet();
-}
-
-function copy(path: string, position: number, length: number, context: CliContext): number {
-  const descriptor = openSync(path, 'r');
-  const buffer = Buffer.alloc(length);
-  const read = readSync(descriptor, buffer, 0, length, position);
   closeSync(descriptor);
-  context.out(buffer.toString('utf8', 0, read));
-  return read;
+  quiet();
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import type { JsonObject } from '../../common/json.ts';
@@ -46,6 +47,8 @@ export class Container {
   #started = false;
   #ready = false;
   #probeMessage = '';
+  /** The probe that had the process ended, for the message about its end. */
+  #endedBy = '';
   #tail = '';
 
   constructor(setup: ContainerSetup) {
@@ -85,6 +88,8 @@ export class Container {
     const startedAtMs = clock.now();
     this.#log.startRun();
     this.#tail = '';
+    this.#probeMessage = '';
+    this.#endedBy = '';
     const child = this.setup.children.start({
       name: `${podName}/${spec.name}`,
       command: commandLine.command,
@@ -148,7 +153,7 @@ export class Container {
     this.#endProbes();
     this.#ready = false;
     this.#started = false;
-    const code = status.code ?? (status.signal === null ? 127 : 128);
+    const code = status.code ?? (status.signal === null ? 127 : 128 + constants.signals[status.signal]);
     const policy = this.setup.spec.sidecar ? 'Always' : this.setup.restartPolicy;
     const again = !this.#stopping && (policy === 'Always' || (policy === 'OnFailure' && code !== 0));
     if (!again) {
@@ -160,7 +165,7 @@ export class Container {
     this.#state = {
       kind: 'waiting',
       reason: 'CrashLoopBackOff',
-      message: `${this.#exitText(status)}; started again in ${Math.round(delayMs / 1_000)} s`,
+      message: `${this.#endedBy}${this.#exitText(status)}; started again in ${Math.round(delayMs / 1_000)} s`,
     };
     this.#restartTimer = this.setup.clock.after(delayMs, () => {
       this.#restarts++;
@@ -214,6 +219,7 @@ export class Container {
 
   #restartFor(kind: ProbeKind, message: string): void {
     this.#probeMessage = `${kind} probe: ${message}`;
+    this.#endedBy = `${this.#probeMessage}; so `;
     this.#endProbes();
     this.#ready = false;
     this.setup.onChange();

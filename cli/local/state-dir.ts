@@ -82,7 +82,7 @@ export function writeMeshFile(paths: StatePaths, mesh: MeshFile): void {
 }
 
 /** The mesh file, or undefined where there is none or it was never finished. */
-export function readMeshFile(paths: StatePaths): MeshFile | undefined {
+export function readMeshFile(paths: Pick<StatePaths, 'meshFile'>): MeshFile | undefined {
   const text = readIfThere(paths.meshFile);
   if (text === undefined) return undefined;
   let parsed: unknown;
