@@ -1,5 +1,4 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../../support/wait.ts';
@@ -14,6 +13,7 @@ import {
   serviceObject,
   writeManifest,
 } from './manifests.ts';
+import { askPage } from './pages.ts';
 import { type HeddleProcess, startProcess } from './processes.ts';
 import { createTokenIssuer, type TokenIssuer } from './tokens.ts';
 
@@ -31,7 +31,10 @@ export interface TestMesh {
   apply(file: string, yaml: string): void;
   unapply(file: string): void;
   addService(service: Omit<ServiceRecord, 'clusterIp'>): ServiceRecord;
+  /** Settles once its sidecar is ready. */
   addPod(pod: PodOptions): Promise<TestPod>;
+  /** Settles once its sidecar's process is started. */
+  startPod(pod: PodOptions): Promise<TestPod>;
   close(): Promise<void>;
 }
 
@@ -49,6 +52,8 @@ export interface PodOptions {
   readonly app?: AppHandler;
   readonly labels?: Readonly<Record<string, string>>;
   readonly serviceAccount?: string;
+  /** More of the sidecar's environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface TestPod {
@@ -57,6 +62,8 @@ export interface TestPod {
   readonly sidecar: HeddleProcess;
   /** Through the pod's own sidecar, as its app would call. */
   readonly client: ProxyClient;
+  /** Begins the pod's deletion, as the control plane learns of it; everything goes on running. */
+  terminate(): void;
   /** Takes the pod out of the endpoints and stops its sidecar as kubelet would. */
   remove(): Promise<void>;
 }
@@ -145,6 +152,11 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
       return record;
     },
     async addPod(wanted) {
+      const pod = await mesh.startPod(wanted);
+      await sidecarReady(pod);
+      return pod;
+    },
+    async startPod(wanted) {
       const app = await startApp(wanted.app ?? ((_request, response) => response.end(wanted.name)));
       const record: PodRecord = {
         namespace: wanted.namespace,
@@ -155,12 +167,19 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
         meshed: true,
         port: APP_PORT,
       };
-      const sidecar = startSidecar(mesh, record, app.port);
+      const sidecar = startSidecar(mesh, record, app.port, wanted.env ?? {});
+      let current = record;
       const pod: TestPod = {
-        record,
+        get record() {
+          return current;
+        },
         app,
         sidecar,
         client: new ProxyClient(record.ip, 15001),
+        terminate() {
+          current = { ...record, terminating: true };
+          publish();
+        },
         async remove() {
           pods.splice(pods.indexOf(pod), 1);
           publish();
@@ -171,7 +190,6 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
       };
       pods.push(pod);
       publish();
-      await sidecarReady(pod);
       return pod;
     },
     async close() {
@@ -186,7 +204,12 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
   return mesh;
 }
 
-function startSidecar(mesh: TestMesh, record: PodRecord, appPort: number): HeddleProcess {
+function startSidecar(
+  mesh: TestMesh,
+  record: PodRecord,
+  appPort: number,
+  env: Readonly<Record<string, string>>,
+): HeddleProcess {
   const tokenFile = join(mesh.directory, `${record.namespace}-${record.name}.token`);
   writeFileSync(
     tokenFile,
@@ -211,27 +234,19 @@ function startSidecar(mesh: TestMesh, record: PodRecord, appPort: number): Heddl
     HEDDLE_CONTAINER_PORTS: `${record.port}=${appPort}`,
     HEDDLE_OTLP_ENDPOINT: `127.0.0.1:${ports.otlpGrpc}`,
     HEDDLE_LOG_LEVEL: 'info',
+    ...env,
   });
 }
 
-async function sidecarReady(pod: TestPod): Promise<void> {
+/** Waits until a pod's sidecar says that it serves. */
+export async function sidecarReady(pod: TestPod): Promise<void> {
   await eventually(
     async () => {
       if (pod.sidecar.exited())
         throw new Error(`the sidecar of ${pod.record.name} ended: ${pod.sidecar.output()}`);
-      return (await statusOf(`http://${pod.record.ip}:15021/healthz/ready`)) === 200;
+      const page = await askPage(`http://${pod.record.ip}:15021/healthz/ready`).catch(() => undefined);
+      return page?.status === 200;
     },
     { deadlineMs: 30_000, what: `the sidecar of ${pod.record.name} is ready` },
   );
-}
-
-/** The status of a GET on a connection of its own, or undefined while nobody answers. */
-function statusOf(url: string): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    const request = http.get(url, { agent: false }, (response) => {
-      response.resume();
-      response.on('close', () => resolve(response.statusCode));
-    });
-    request.on('error', () => resolve(undefined));
-  });
 }

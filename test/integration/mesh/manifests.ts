@@ -10,6 +10,8 @@ export interface PodRecord {
   readonly ip: string;
   readonly meshed: boolean;
   readonly port: number;
+  /** Whether its deletion has begun. */
+  readonly terminating?: boolean;
 }
 
 export interface ServiceRecord {
@@ -45,6 +47,7 @@ export function podObject(pod: PodRecord): object {
       uid: `${pod.namespace}-${pod.name}`,
       labels: pod.labels,
       annotations: pod.meshed ? { 'heddle.dev/injected': 'default' } : {},
+      ...(pod.terminating === true ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
     },
     spec: {
       serviceAccountName: pod.serviceAccount,
@@ -93,7 +96,11 @@ export function endpointSliceObject(service: ServiceRecord, pods: readonly PodRe
     endpoints: selected.map((pod) => ({
       addresses: [pod.ip],
       nodeName: 'node-1',
-      conditions: { ready: true, serving: true, terminating: false },
+      conditions: {
+        ready: pod.terminating !== true,
+        serving: true,
+        terminating: pod.terminating === true,
+      },
       targetRef: { kind: 'Pod', name: pod.name, namespace: pod.namespace },
     })),
   };
