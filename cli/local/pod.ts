@@ -11,7 +11,7 @@ import type { PodNetwork } from '../network/pod-network.ts';
 import type { Children } from './children.ts';
 import { Container } from './container.ts';
 import { type CommandLine, commandLineOf, environmentOf } from './environment.ts';
-import { type ContainerSpec, type PodSpec, podSpecOf } from './pod-spec.ts';
+import { type ContainerSpec, type PodSpec, podSpecOf, type RestartPolicy } from './pod-spec.ts';
 import { tokenRenewMs } from './token-issuer.ts';
 import {
   type MaterialisedVolumes,
@@ -286,12 +286,18 @@ export class Pod {
       podName: `${namespace}/${name}`,
       podIp: this.#ips[0] ?? '127.0.0.1',
       logDirectory: this.#logDirectory,
-      restartPolicy: this.#spec.restartPolicy,
+      restartPolicy: this.#restartPolicyOf(spec),
       onChange: () => {
         this.#advance();
         host.onChange();
       },
     });
+  }
+
+  /** An init container that has succeeded is done, also in a pod whose containers are started again whatever they end with. */
+  #restartPolicyOf(spec: ContainerSpec): RestartPolicy {
+    const { init, restartPolicy } = this.#spec;
+    return restartPolicy === 'Always' && init.includes(spec) ? 'OnFailure' : restartPolicy;
   }
 
   #renewTokens(volumes: MaterialisedVolumes): void {
