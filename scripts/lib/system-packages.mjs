@@ -9,6 +9,7 @@ export const PROGRAMS = {
   openssl: { command: 'openssl', debian: 'openssl' },
   curl: { command: 'curl', debian: 'curl' },
   wrk: { command: 'wrk', debian: 'wrk' },
+  taskset: { command: 'taskset', debian: 'util-linux' },
   nginx: { command: 'nginx', debian: 'nginx-light' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
