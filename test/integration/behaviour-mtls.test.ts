@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import tls from 'node:tls';
+import { systemClock } from '../../common/clock.ts';
+import { createAuthority } from '../../control-plane/ca/authority.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { namespaceYaml, strictYaml } from './mesh/documents.ts';
 import { foreignCredentials } from './mesh/foreign.ts';
@@ -54,9 +59,9 @@ function rawExchange(
 
 const REQUEST = 'GET /secret HTTP/1.1\r\nHost: payments\r\nConnection: close\r\n\r\n';
 
-async function refusedUnderStrict(options: tls.ConnectionOptions): Promise<void> {
+function exchangeAs(options: tls.ConnectionOptions): Promise<{ data: string; error: string | undefined }> {
   payments.app.received.length = 0;
-  const { data, error } = await rawExchange(
+  return rawExchange(
     () =>
       tls.connect({
         host: payments.record.ip,
@@ -67,9 +72,25 @@ async function refusedUnderStrict(options: tls.ConnectionOptions): Promise<void>
       }),
     REQUEST,
   );
+}
+
+async function refusedUnderStrict(options: tls.ConnectionOptions): Promise<void> {
+  const { data, error } = await exchangeAs(options);
   assert.notEqual(error, 'the connection was left open');
-  assert.ok(!data.includes('HTTP/1.1 200'), data);
+  assert.equal(data, '');
   assert.equal(payments.app.received.length, 0);
+}
+
+/** A certificate as the mesh's own CA would sign it, for a name that it never would. */
+function signedByTheMesh(uri: string, ttlMs = 3_600_000): { key: string; cert: string } {
+  const state = join(mesh.directory, 'state');
+  const root = {
+    certificatePem: readFileSync(join(state, 'root.pem'), 'utf8'),
+    privateKeyPem: readFileSync(join(state, 'root-key.pem'), 'utf8'),
+  };
+  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { certificatePem } = createAuthority(root, systemClock).issue({ publicKey, uri, ttlMs });
+  return { key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert: certificatePem };
 }
 
 test('a pod in the mesh reaches the app, which sees who called', async () => {
@@ -85,6 +106,25 @@ test('STRICT refuses a client whose certificate comes from another CA', async ()
   const { keyPem, certificatePem } = foreignCredentials('spiffe://cluster.local/ns/shop/sa/web');
   await refusedUnderStrict({ key: keyPem, cert: certificatePem });
 });
+
+test('STRICT serves a client whose certificate is of this mesh: what the refusals are measured against', async () => {
+  const { data } = await exchangeAs(signedByTheMesh('spiffe://cluster.local/ns/shop/sa/web'));
+  assert.match(data, /^HTTP\/1\.1 200 /);
+  assert.equal(payments.app.received.length, 1);
+});
+
+test('STRICT refuses a client with a wrong SPIFFE ID, although this CA signed it', async () => {
+  const wrong = [
+    'spiffe://other.example/ns/shop/sa/web',
+    'spiffe://cluster.local/web',
+    'spiffe://cluster.local/ns/shop/sa/web/more',
+    'https://cluster.local/ns/shop/sa/web',
+  ];
+  for (const uri of wrong) await refusedUnderStrict(signedByTheMesh(uri));
+});
+
+test('STRICT refuses a client whose certificate has expired', () =>
+  refusedUnderStrict(signedByTheMesh('spiffe://cluster.local/ns/shop/sa/web', -1_000)));
 
 test('STRICT refuses plaintext', async () => {
   payments.app.received.length = 0;
@@ -126,14 +166,43 @@ endpoints:
     if (status !== 200) await new Promise((resolve) => setTimeout(resolve, 100));
   }
   assert.equal(status, 200);
-  const seen = tap.bytes();
   await tap.close();
-  assert.ok(seen.length > 500);
-  assert.equal(seen.includes(marker), false);
-  assert.equal(seen.includes('HTTP/1.1'), false);
-  // TLS records: handshake (22), change cipher spec (20), then application data (23), with version 3.x.
-  assert.deepEqual([seen[0], seen[1]], [22, 3]);
+  assert.ok(
+    payments.app.received.some(({ url }) => url.includes(marker)),
+    'the marker did cross, through the tap',
+  );
+  for (const [side, seen] of [
+    ['client', tap.fromClients()],
+    ['server', tap.fromServer()],
+  ] as const) {
+    assert.ok(seen.length > 0, side);
+    for (const bytes of seen) {
+      assert.equal(bytes.includes(marker), false, side);
+      assert.equal(bytes.includes('HTTP/1.1'), false, side);
+      const kinds = tlsRecordKinds(bytes);
+      assert.equal(kinds[0], TLS_HANDSHAKE, side);
+      assert.ok(kinds.includes(TLS_APPLICATION_DATA), side);
+    }
+  }
 });
+
+const TLS_HANDSHAKE = 22;
+const TLS_APPLICATION_DATA = 23;
+const TLS_RECORD_KINDS = [20, 21, TLS_HANDSHAKE, TLS_APPLICATION_DATA];
+
+/** The types of the records that make up `bytes` without a byte left over (RFC 8446, section 5.1). */
+function tlsRecordKinds(bytes: Buffer): number[] {
+  const kinds: number[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const kind = bytes[at] ?? 0;
+    assert.ok(TLS_RECORD_KINDS.includes(kind), `record type ${kind} at byte ${at}`);
+    assert.equal(bytes[at + 1], 3, `version at byte ${at}`);
+    at += 5 + bytes.readUInt16BE(at + 3);
+    assert.ok(at <= bytes.length, 'the last record is whole');
+    kinds.push(kind);
+  }
+  return kinds;
+}
 
 test('a server that presents another identity than the endpoint should have is refused', async () => {
   // The endpoint claims to be pod `web` (identity .../sa/web), but the payments sidecar answers there.
