@@ -20,6 +20,8 @@ if (parsed.value === 'help') {
 }
 const options = parsed.value;
 const log = jsonLogger(systemClock, (line) => process.stdout.write(line), options.logLevel);
+// A log reader that is gone is no reason to stop admitting.
+process.stdout.on('error', () => {});
 
 /** Nothing is admitted in a state that nobody foresaw: whoever runs this process starts it anew. */
 const fail = (what: string) => (thrown: unknown) => {

@@ -16,7 +16,7 @@ export interface CaClientOptions {
   readonly wallMs: () => number;
 }
 
-export interface SignedChain {
+interface SignedChain {
   /** PEM, leaf first, the root not included. */
   readonly certificateChainPem: string;
   /** PEM: the roots of the file, and the one that the CA answered with. */

@@ -3,7 +3,7 @@ import { SYSTEM_NAMESPACE } from '../contracts.ts';
 import { spiffeId } from '../spiffe.ts';
 
 /** Received configuration may be large: a mesh's biggest list of endpoints in one message. */
-export const responseBytesMax = 64 * 1024 * 1024;
+const responseBytesMax = 64 * 1024 * 1024;
 
 /** The control plane's identity: any other certificate of the mesh is refused, wherever it answers. */
 export function controlPlaneIdentity(trustDomain: string): string {

@@ -7,7 +7,7 @@ import { messageCharsMax, warningCharsMax, warningsMax } from './limits.ts';
 export type DecidePod = (pod: unknown, namespace: string) => Injection;
 
 /** What the log says of a review. Texts come from the request. */
-export interface Decision {
+interface Decision {
   readonly outcome: 'injected' | 'skipped' | 'refused';
   readonly uid: string;
   readonly namespace: string;

@@ -3,7 +3,7 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import { objectsOf, portOf, recordOf, stringMap, textOf } from '../../model/read/meta.ts';
 import { pointer } from './json-patch.ts';
 
-export interface ContainerPort {
+interface ContainerPort {
   readonly name: string | undefined;
   readonly port: number;
   readonly protocol: string;

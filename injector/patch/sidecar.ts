@@ -4,7 +4,7 @@ import { objectsOf, textOf } from '../../model/read/meta.ts';
 import type { SidecarSettings } from './annotations.ts';
 
 /** How the app's connections reach the sidecar: by the pod network, or by the app's own `http_proxy`. */
-export type Capture = 'transparent' | 'http-proxy';
+type Capture = 'transparent' | 'http-proxy';
 
 /** What every sidecar of a mesh has in common. */
 export interface SidecarOptions {
