@@ -13,7 +13,7 @@ import { ProbeLoop, type ProbeTimings, probeTimings, runProbe } from './probes.t
 export interface ContainerSetup {
   readonly clock: Clock;
   readonly dialer: Dialer;
-  readonly children: Children;
+  readonly children: Pick<Children, 'start'>;
   readonly spec: ContainerSpec;
   readonly commandLine: CommandLine;
   readonly cwd: string;

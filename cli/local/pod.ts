@@ -25,7 +25,7 @@ import {
 export interface PodHost {
   readonly clock: Clock;
   readonly dialer: Dialer;
-  readonly children: Children;
+  readonly children: Pick<Children, 'start'>;
   readonly network: PodNetwork;
   readonly podsDirectory: string;
   readonly logsDirectory: string;

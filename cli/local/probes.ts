@@ -46,7 +46,7 @@ export async function runProbe(
   target: ProbeTarget,
 ): Promise<ProbeResult> {
   const { timeoutMs } = probeTimings(probe);
-  if (at(probe, 'httpGet') !== undefined) return httpProbe(probe, target, timeoutMs);
+  if (at(probe, 'httpGet') !== undefined) return httpProbe(clock, dialer, probe, target, timeoutMs);
   if (at(probe, 'tcpSocket') !== undefined) return tcpProbe(clock, dialer, probe, target, timeoutMs);
   if (at(probe, 'exec') !== undefined) {
     const command = listAt(probe, 'exec', 'command').map(String);
@@ -56,7 +56,13 @@ export async function runProbe(
   return { ok: false, message: 'this kind of probe is not supported here (httpGet, tcpSocket and exec are)' };
 }
 
-function httpProbe(probe: JsonValue, target: ProbeTarget, timeoutMs: number): Promise<ProbeResult> {
+function httpProbe(
+  clock: Clock,
+  dialer: Dialer,
+  probe: JsonValue,
+  target: ProbeTarget,
+  timeoutMs: number,
+): Promise<ProbeResult> {
   const port = portOf(at(probe, 'httpGet', 'port'), target.ports);
   const host = textAt(probe, 'httpGet', 'host') ?? target.podIp;
   const path = textAt(probe, 'httpGet', 'path') ?? '/';
@@ -64,17 +70,32 @@ function httpProbe(probe: JsonValue, target: ProbeTarget, timeoutMs: number): Pr
   if (port === undefined) return Promise.resolve({ ok: false, message: 'httpGet: unknown port' });
   if ((textAt(probe, 'httpGet', 'scheme') ?? 'HTTP').toUpperCase() !== 'HTTP')
     return Promise.resolve({ ok: false, message: 'httpGet: only the scheme HTTP is supported' });
-  const headers: Record<string, string> = { 'user-agent': 'kube-probe/heddle' };
+  const headers: Record<string, string> = {
+    host: `${host}:${port}`,
+    'user-agent': 'kube-probe/heddle',
+    connection: 'close',
+  };
   for (const header of listAt(probe, 'httpGet', 'httpHeaders'))
     headers[(textAt(header, 'name') ?? '').toLowerCase()] = textAt(header, 'value') ?? '';
   return new Promise((resolve) => {
-    const request = http.get({ host, port, path, headers, agent: false, timeout: timeoutMs }, (response) => {
-      const status = response.statusCode ?? 0;
-      response.destroy();
-      resolve({ ok: status >= 200 && status < 400, message: `${where} answered ${status}` });
+    const stream = dialer.dial({ host, port });
+    const finish = (result: ProbeResult) => {
+      timer.cancel();
+      stream.destroy();
+      resolve(result);
+    };
+    const fail = (error: Error) => finish({ ok: false, message: `${where}: ${error.message}` });
+    const timer = clock.after(timeoutMs, () => fail(new Error(`no answer within ${timeoutMs} ms`)));
+    stream.on('error', fail);
+    stream.once('connect', () => {
+      const request = http.request({ path, headers, setHost: false, createConnection: () => stream });
+      request.on('error', fail);
+      request.on('response', (response) => {
+        const status = response.statusCode ?? 0;
+        finish({ ok: status >= 200 && status < 400, message: `${where} answered ${status}` });
+      });
+      request.end();
     });
-    request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-    request.on('error', (error) => resolve({ ok: false, message: `${where}: ${error.message}` }));
   });
 }
 
