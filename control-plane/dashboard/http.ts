@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIPv4 } from 'node:net';
+import { readBody } from '../http-body.ts';
 
 /** Bounds of the dashboard's HTTP server. */
 export const DASHBOARD_LIMITS = {
@@ -54,16 +55,10 @@ export function hostAllowed(host: string | undefined, allowed: readonly string[]
 
 /** The whole body as text; 413 beyond the limit. */
 export async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > DASHBOARD_LIMITS.bodyBytesMax) {
-      throw new HttpError(413, `a request may have ${DASHBOARD_LIMITS.bodyBytesMax} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const body = await readBody(request, DASHBOARD_LIMITS.bodyBytesMax);
+  if (body === undefined)
+    throw new HttpError(413, `a request may have ${DASHBOARD_LIMITS.bodyBytesMax} bytes`);
+  return body.toString('utf8');
 }
 
 export function send(

@@ -4,6 +4,7 @@ import { gunzip } from 'node:zlib';
 import { messageOf } from '../../common/errors.ts';
 import { ExportTraceServiceResponse } from '../../common/gen/opentelemetry/proto/collector/trace/v1/trace_service.ts';
 import type { Logger } from '../../common/log.ts';
+import { readBody } from '../http-body.ts';
 import { storeExport } from './export.ts';
 import { decodeJsonExport } from './otlp-json.ts';
 import { decodeProtobufExport } from './otlp-protobuf.ts';
@@ -29,15 +30,10 @@ function encodingOf(request: IncomingMessage): Encoding {
   throw new Refusal(415, 'content-type must be application/x-protobuf or application/json');
 }
 
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Refusal(413, `an export may have ${bytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+async function readExport(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const body = await readBody(request, bytesMax);
+  if (body === undefined) throw new Refusal(413, `an export may have ${bytesMax} bytes`);
+  return body;
 }
 
 async function decompress(request: IncomingMessage, body: Buffer, bytesMax: number): Promise<Buffer> {
@@ -57,8 +53,9 @@ async function decompress(request: IncomingMessage, body: Buffer, bytesMax: numb
 
 /** `google.rpc.Status` with a message alone: field 2, length-delimited. */
 function statusMessage(message: string): Buffer {
-  const text = Buffer.from(message.slice(0, 100));
-  return Buffer.concat([Buffer.from([0x12, text.length]), text.subarray(0, 127)]);
+  // A length up to 127 is one byte of a varint.
+  const text = Buffer.from(message).subarray(0, 127);
+  return Buffer.concat([Buffer.from([0x12, text.length]), text]);
 }
 
 function answer(response: ServerResponse, status: number, encoding: Encoding, body: Buffer | string): void {
@@ -76,7 +73,7 @@ async function receive(request: IncomingMessage, store: TraceStore): Promise<[En
   if (request.method !== 'POST') throw new Refusal(405, 'exports are sent with POST');
   const encoding = encodingOf(request);
   const { exportBytesMax } = store.limits;
-  const body = await decompress(request, await readBody(request, exportBytesMax), exportBytesMax);
+  const body = await decompress(request, await readExport(request, exportBytesMax), exportBytesMax);
   let partialSuccess: ReturnType<typeof storeExport>;
   try {
     const decoded =

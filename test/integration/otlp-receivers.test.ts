@@ -125,6 +125,11 @@ test('a decompression bomb, a large body, a wrong type and rubbish each get thei
   const gzip = { 'content-encoding': 'gzip' };
   assert.equal((await post(bomb, { ...PROTOBUF, ...gzip })).status, 413);
   assert.equal((await post(Buffer.alloc(EXPORT_BYTES_MAX + 1), PROTOBUF)).status, 413);
+  // In chunks, so that only the bytes themselves tell how large it is.
+  assert.equal(
+    (await post(Buffer.alloc(EXPORT_BYTES_MAX + 1), { ...PROTOBUF, 'transfer-encoding': 'chunked' })).status,
+    413,
+  );
   assert.equal((await post('x', { 'content-type': 'text/plain' })).status, 415);
   assert.equal((await post('{"resourceSpans":3}', JSON_TYPE)).status, 400);
   assert.equal((await post(Buffer.from([0x0a, 0xff, 0x01]), PROTOBUF)).status, 400);
