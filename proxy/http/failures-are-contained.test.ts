@@ -234,3 +234,20 @@ test('an unsafe request takes no connection that was idle for a second', async (
   await harness.run();
   assert.equal(apps.length, 2);
 });
+
+test('a peer that resets while it is written to does not keep its client from being heard again', async () => {
+  const client = await ask(POST);
+  talker(apps).say(OK);
+  await harness.run();
+  assert.match(client.take(), /ok$/);
+  // The next request is on its way to the sidecar when its app's connection breaks: the write itself fails.
+  client.say(POST);
+  talker(apps).stream.resetAndDestroy?.();
+  await harness.run();
+  assert.match(client.take(), /^HTTP\/1\.1 503 [\s\S]*x-heddle-reason: upstream-reset\r\n/);
+  client.say(POST);
+  await harness.run();
+  talker(apps, 1).say(OK);
+  await harness.run();
+  assert.match(client.heard, /ok$/);
+});

@@ -101,6 +101,8 @@ export class ServerConnection implements BodySink {
   responseDone(keepAlive: boolean): void {
     this.#exchange = undefined;
     this.#begun = false;
+    // Whatever held the upload up is over with its request: an upstream that broke never drains.
+    this.resumeUpload();
     if (!this.#body.done) {
       this.#linger();
       return;
