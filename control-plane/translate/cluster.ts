@@ -146,7 +146,8 @@ function tlsContext(identities: readonly string[], http2: boolean): UpstreamTlsC
         tlsMinimumProtocolVersion: TlsParameters_TlsProtocol.TLSv1_3,
         tlsMaximumProtocolVersion: TlsParameters_TlsProtocol.TLSv1_3,
       },
-      alpnProtocols: [ALPN.marker, http2 ? ALPN.http2 : ALPN.http1],
+      // A sidecar that doesn't speak HTTP/2 itself hands the bytes to an app that does.
+      alpnProtocols: [ALPN.marker, ...(http2 ? [ALPN.http2, ALPN.opaque] : [ALPN.http1])],
       // A name alone means a static secret of the client's own bootstrap.
       tlsCertificateSdsSecretConfigs: [{ name: ENVOY_IDENTITY_SECRET }],
       validationContextType: {

@@ -1,4 +1,7 @@
+import { isIP } from 'node:net';
 import type { PeerCertificate } from 'node:tls';
+import { METADATA_KEY } from '../../common/contracts.ts';
+import type { Result } from '../../common/errors.ts';
 import type { Node } from '../../common/gen/envoy/config/core/v3/base.ts';
 import { parseSpiffeId, spiffeId } from '../../common/spiffe.ts';
 import { parseNodeId } from '../../common/wire/node-id.ts';
@@ -45,12 +48,14 @@ export function admit(node: Node | undefined, peer: PeerCertificate | undefined,
       `${spiffeId(identity)} may not act for pod ${pod} of service account ${workload.serviceAccount}`,
     );
   }
+  const bind = bindOf(node);
+  if (!bind.ok) return refused(bind.error);
   return {
     kind: 'admitted',
     node: {
       nodeId: node.id,
       identity: spiffeId(identity),
-      client: { namespace: parsed.namespace, pod: parsed.pod, bind: bindOf(node) },
+      client: { namespace: parsed.namespace, pod: parsed.pod, bind: bind.value },
     },
   };
 }
@@ -63,18 +68,32 @@ function uriNames(names: string | undefined): string[] {
     .map((name) => name.slice('URI:'.length));
 }
 
-/** A stock Envoy may say in its node metadata where its outbound listener binds. */
-function bindOf(node: Node): Client['bind'] {
-  const metadata: unknown = node.metadata?.['heddle.dev'];
-  if (typeof metadata !== 'object' || metadata === null) return {};
-  const { outboundAddress, outboundPort } = metadata as { outboundAddress?: unknown; outboundPort?: unknown };
-  return {
-    ...(typeof outboundAddress === 'string' ? { address: outboundAddress } : {}),
-    ...(typeof outboundPort === 'number' &&
-    Number.isInteger(outboundPort) &&
-    outboundPort > 0 &&
-    outboundPort < 65_536
-      ? { port: outboundPort }
-      : {}),
-  };
+/** A stock Envoy may say in its node metadata where its outbound listener binds; port 0 takes any free one. */
+function bindOf(node: Node): Result<Client['bind'], string> {
+  const metadata: unknown = node.metadata?.[METADATA_KEY] ?? {};
+  const wrong = (what: string) => ({ ok: false as const, error: `node metadata "${METADATA_KEY}": ${what}` });
+  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
+    return wrong('must be an object');
+  }
+  const { outboundAddress, outboundPort, ...others }: { [name: string]: unknown } = { ...metadata };
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) return wrong(`${unknown.slice(0, 64)} is not known`);
+  const bind: { address?: string; port?: number } = {};
+  if (outboundAddress !== undefined) {
+    if (typeof outboundAddress !== 'string' || isIP(outboundAddress) === 0) {
+      return wrong('outboundAddress must be an IP address');
+    }
+    bind.address = outboundAddress;
+  }
+  if (outboundPort !== undefined) {
+    if (typeof outboundPort !== 'number' || !isPort(outboundPort)) {
+      return wrong('outboundPort must be a port number, or 0 for a free one');
+    }
+    bind.port = outboundPort;
+  }
+  return { ok: true, value: bind };
+}
+
+function isPort(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 65_535;
 }

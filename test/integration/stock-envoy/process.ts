@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { caClient } from '../../../common/ca/client.ts';
+import { makeKeyAndRequest } from '../../../common/ca/csr.ts';
+import { spiffeId } from '../../../common/spiffe.ts';
+import { eventually } from '../../support/wait.ts';
+import type { TestMesh } from '../mesh/harness.ts';
+import { type PodRecord, podObject } from '../mesh/manifests.ts';
+import { askPage, type Page, type PageOptions } from '../mesh/pages.ts';
+import { envoyBootstrap, type XdsApi } from './bootstrap.ts';
+
+/** A stock Envoy that plays a pod of the mesh. */
+export interface StockEnvoy {
+  readonly pod: PodRecord;
+  /** A page of Envoy's own admin, parsed. */
+  admin(path: string): Promise<unknown>;
+  /** One request through its outbound listener, for the given host. */
+  request(host: string, path: string, options?: PageOptions): Promise<Page>;
+  output(): string;
+  stop(): Promise<void>;
+}
+
+export interface EnvoyOptions {
+  readonly binary: string;
+  readonly api: XdsApi;
+  readonly pod: PodRecord;
+  readonly outbound?: { readonly outboundAddress: string; readonly outboundPort: number };
+}
+
+const OUTPUT_BYTES_MAX = 256 * 1024;
+
+/** Gets a certificate by token, as a sidecar does, and starts an Envoy with it. Settles once its admin answers. */
+export async function startEnvoy(mesh: TestMesh, options: EnvoyOptions): Promise<StockEnvoy> {
+  const { pod, api, binary } = options;
+  mesh.apply(`${pod.name}.yaml`, JSON.stringify(podObject(pod)));
+  const directory = join(mesh.directory, `envoy-${pod.name}`);
+  mkdirSync(directory);
+  const file = (name: string) => join(directory, name);
+  const files = { chain: file('chain.pem'), key: file('key.pem'), root: file('root.pem') };
+  await writeCredentials(mesh, pod, file('token'), files);
+  const outbound = options.outbound ?? { outboundAddress: '127.0.0.1', outboundPort: 0 };
+  const bootstrap = envoyBootstrap({ api, pod, xdsPort: mesh.ports().xds, outbound, files });
+  writeFileSync(file('bootstrap.json'), JSON.stringify(bootstrap));
+  const args = ['--disable-hot-restart', '--concurrency', '1', '--log-level', 'warn'];
+  const child = spawn(
+    binary,
+    ['-c', file('bootstrap.json'), '--admin-address-path', file('admin'), ...args],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let text = '';
+  const keep = (chunk: Buffer) => {
+    text = (text + chunk.toString()).slice(-OUTPUT_BYTES_MAX);
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  const closed = once(child, 'close');
+  await eventually(
+    () => {
+      if (child.exitCode !== null) throw new Error(`Envoy ended: ${text}`);
+      return existsSync(file('admin')) && readFileSync(file('admin'), 'utf8').includes(':');
+    },
+    { deadlineMs: 20_000, what: "Envoy's admin listens" },
+  );
+  const adminAddress = readFileSync(file('admin'), 'utf8').trim();
+  const admin = async (path: string): Promise<unknown> =>
+    JSON.parse((await askPage(`http://${adminAddress}${path}`)).body);
+  return {
+    pod,
+    admin,
+    request: async (host, path, { headers, ...rest } = {}) =>
+      askPage(`http://127.0.0.1:${await outboundPort(admin)}${path}`, {
+        ...rest,
+        headers: { ...headers, host },
+      }),
+    output: () => text,
+    async stop() {
+      child.kill('SIGKILL');
+      await closed;
+    },
+  };
+}
+
+async function writeCredentials(
+  mesh: TestMesh,
+  pod: PodRecord,
+  tokenFile: string,
+  files: { readonly chain: string; readonly key: string; readonly root: string },
+): Promise<void> {
+  const { namespace, serviceAccount, name } = pod;
+  writeFileSync(tokenFile, mesh.issuer.issue({ namespace, serviceAccount, pod: name }));
+  const request = makeKeyAndRequest(spiffeId({ trustDomain: 'cluster.local', namespace, serviceAccount }));
+  const signed = await caClient({
+    controlPlane: `127.0.0.1:${mesh.ports().xds}`,
+    trustDomain: 'cluster.local',
+    tokenFile,
+    rootFile: join(mesh.directory, 'state', 'root.pem'),
+    wallMs: () => Date.now(),
+  })(request.csrPem);
+  writeFileSync(files.key, request.privateKeyPem, { mode: 0o600 });
+  writeFileSync(files.chain, signed.certificateChainPem);
+  writeFileSync(files.root, signed.rootsPem);
+}
+
+interface ListenersPage {
+  readonly listener_statuses?: readonly {
+    readonly local_address?: { readonly socket_address?: { readonly port_value?: number } };
+  }[];
+}
+
+/** Where the outbound listener that came by xDS is; rejects while there is none. */
+async function outboundPort(admin: StockEnvoy['admin']): Promise<number> {
+  const page = (await admin('/listeners?format=json')) as ListenersPage;
+  const port = page.listener_statuses?.[0]?.local_address?.socket_address?.port_value;
+  if (port === undefined) throw new Error('Envoy has no listener yet');
+  return port;
+}
