@@ -3,28 +3,56 @@ import { destinationKey } from '../common/names.ts';
 import { spiffeId } from '../common/spiffe.ts';
 import type { Workload } from './mesh.ts';
 import type { SourcedObject } from './objects.ts';
+import { type FieldPath, shown } from './read/fields.ts';
 import { namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
 import type { ServiceInfo, ServicePort } from './services.ts';
 import type { Endpoint, MtlsMode } from './snapshot.ts';
+import type { Findings } from './status.ts';
 
 export type ModeOf = (workload: Workload, port: number) => MtlsMode;
 
 export interface EndpointContext {
   readonly workloads: ReadonlyMap<string, Workload>;
+  /** Undefined for an address of several pods. */
+  readonly byAddress: ReadonlyMap<string, Workload | undefined>;
   readonly trustDomain: string;
   readonly mode: ModeOf;
 }
 
-/** EndpointSlices by `namespace/service`. */
-export function slicesByService(slices: readonly SourcedObject[]): Map<string, SourcedObject[]> {
+/** EndpointSlices by `namespace/service`. Ones without the label `kubernetes.io/service-name` belong to no Service. */
+export function slicesByService(
+  slices: readonly SourcedObject[],
+  findings: Findings,
+): ReadonlyMap<string, readonly SourcedObject[]> {
   const found = new Map<string, SourcedObject[]>();
   for (const sourced of slices) {
     const service = stringMap(sourced.object.metadata.labels).get('kubernetes.io/service-name');
     if (service === undefined) continue;
+    checkSlice(sourced, findings);
     const key = `${namespaceOf(sourced.object)}/${service}`;
-    found.set(key, [...(found.get(key) ?? []), sourced]);
+    const same = found.get(key);
+    if (same === undefined) found.set(key, [sourced]);
+    else same.push(sourced);
   }
   return found;
+}
+
+/** Says which endpoints of a slice written by hand can't be used. */
+function checkSlice(sourced: SourcedObject, findings: Findings): void {
+  const { object } = sourced;
+  const report = (path: FieldPath, message: string) => findings.problem(sourced, 'error', path, message);
+  if (object.addressType !== 'IPv4' && object.addressType !== 'IPv6') {
+    report(['addressType'], `addressType must be IPv4 or IPv6, not ${shown(object.addressType)}`);
+  }
+  for (const [index, port] of objectsOf(object.ports).entries()) {
+    if (portOf(port.port) !== undefined) continue;
+    report(['ports', index, 'port'], `ports[${index}].port must be a port, not ${shown(port.port)}`);
+  }
+  for (const [index, entry] of objectsOf(object.endpoints).entries()) {
+    const texts = Array.isArray(entry.addresses) ? entry.addresses : [];
+    if (texts.length > 0 && texts.every((one) => textOf(one) !== undefined)) continue;
+    report(['endpoints', index], `endpoints[${index}].addresses must be a list of addresses`);
+  }
 }
 
 /**
@@ -72,15 +100,21 @@ function makeEndpoint(
   const ref = recordOf(entry.targetRef);
   const name = ref.kind === 'Pod' ? textOf(ref.name) : undefined;
   const pod = name === undefined ? undefined : `${textOf(ref.namespace) ?? namespace}/${name}`;
-  const workload = pod === undefined ? undefined : context.workloads.get(pod);
+  // A slice written by hand names no pod; who answers at the address has its identity all the same.
+  const workload =
+    (pod === undefined ? undefined : context.workloads.get(pod)) ?? context.byAddress.get(address);
   const going = workload?.terminating === true;
   return {
     ...podEndpoint(workload, address, port, context),
-    pod,
+    pod: workload === undefined ? pod : keyOfWorkload(workload),
     node: textOf(entry.nodeName) ?? workload?.node,
     zone: textOf(entry.zone) ?? workload?.zone,
     health: going ? 'draining' : health,
   };
+}
+
+function keyOfWorkload({ namespace, name }: Workload): string {
+  return `${namespace}/${name}`;
 }
 
 /** One port of a pod, or of an address that is no known pod. */
@@ -107,7 +141,7 @@ export function podEndpoint(
   const { namespace, serviceAccount } = workload;
   return {
     ...base,
-    pod: `${namespace}/${workload.name}`,
+    pod: keyOfWorkload(workload),
     node: workload.node,
     zone: workload.zone,
     health: workload.terminating ? 'draining' : 'ready',

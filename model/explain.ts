@@ -3,7 +3,7 @@ import { decide } from './decide.ts';
 import type { BreakerState, DecisionState, Reason, RequestView } from './decision-types.ts';
 import type { RetryPolicy, TimeoutPolicy } from './policy-types.ts';
 import { describeMatch } from './reasons.ts';
-import type { Endpoint, RouteEntry, Snapshot } from './snapshot.ts';
+import type { Cluster, Endpoint, RouteEntry, Snapshot } from './snapshot.ts';
 
 /** One match of one rule and why it won or lost. */
 export interface ExplainedRule {
@@ -61,7 +61,7 @@ export function explain(
     rules: explainedRules(destination?.entries ?? [], reasons),
     cluster: cluster?.name ?? null,
     endpoint: forward === undefined ? null : shownEndpoint(forward.endpoint),
-    timeouts: policy?.timeouts ?? null,
+    timeouts: policy === undefined ? null : shownTimeouts(policy.timeouts, cluster),
     retry: policy?.retry ?? null,
     breaker:
       cluster === undefined
@@ -72,6 +72,12 @@ export function explain(
     delayMs: decision.delayMs,
     reasons,
   };
+}
+
+/** A rule that says nothing of connecting leaves it to its backend. */
+function shownTimeouts(timeouts: TimeoutPolicy, cluster: Cluster | undefined): TimeoutPolicy {
+  const connectMs = timeouts.connectMs > 0 ? timeouts.connectMs : (cluster?.policy.connectMs ?? 0);
+  return { ...timeouts, connectMs };
 }
 
 function shownEndpoint(endpoint: Endpoint): NonNullable<Explanation['endpoint']> {

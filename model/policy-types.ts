@@ -13,6 +13,7 @@ export interface TimeoutPolicy {
   /** One attempt. 0: none. */
   readonly backendRequestMs: number;
   readonly idleMs: number;
+  /** Of a rule: 0 leaves it to the backend's `ClusterPolicy`. */
   readonly connectMs: number;
 }
 

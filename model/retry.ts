@@ -109,7 +109,8 @@ function isAsked(
     case 'reset':
       return retry.on.includes('reset') || retry.on.includes('gateway-error');
     case 'timeout':
-      return retry.on.includes('gateway-error') || retry.codes.includes(504);
+      // As Envoy has it, a reset is any end without an answer.
+      return retry.on.includes('reset') || retry.on.includes('gateway-error') || retry.codes.includes(504);
     case 'breaker':
     case 'other':
       return false;

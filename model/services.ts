@@ -1,7 +1,9 @@
 import { ANNOTATIONS } from '../common/contracts.ts';
-import { namespacedName, type SourcedObject } from './objects.ts';
-import { namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
+import type { SourcedObject } from './objects.ts';
+import { keyOf, namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
+import { checkService } from './service-check.ts';
 import type { AppProtocol } from './snapshot.ts';
+import type { Findings } from './status.ts';
 
 export interface ServicePort {
   readonly name: string;
@@ -19,38 +21,64 @@ export interface ServiceInfo {
 }
 
 /** Services by `namespace/name`, TCP ports only. ExternalName Services are names of the outside and stay out. */
-export function readServices(services: readonly SourcedObject[]): Map<string, ServiceInfo> {
-  const found = new Map<string, ServiceInfo>();
-  for (const sourced of services) {
-    const spec = recordOf(sourced.object.spec);
-    if (spec.type === 'ExternalName') continue;
-    const annotations = stringMap(sourced.object.metadata.annotations);
-    const opaque = portList(annotations.get(ANNOTATIONS.opaquePorts));
-    const listed = Array.isArray(spec.clusterIPs) ? spec.clusterIPs : [];
-    const ips = [spec.clusterIP, ...listed].map(textOf).filter((ip) => ip !== undefined);
-    const byPort = new Map<number, ServicePort>();
-    for (const entry of objectsOf(spec.ports)) {
-      const port = portOf(entry.port);
-      if (port === undefined || (entry.protocol ?? 'TCP') !== 'TCP' || byPort.has(port)) continue;
-      const name = textOf(entry.name) ?? '';
-      const protocol = opaque.has(port) ? 'tcp' : protocolOf(textOf(entry.appProtocol), name);
-      byPort.set(port, { name, port, protocol });
+export class Services {
+  readonly #services = new Map<string, ServiceInfo>();
+  readonly #external = new Set<string>();
+
+  constructor(services: readonly SourcedObject[], findings: Findings) {
+    for (const sourced of services) {
+      checkService(sourced, findings);
+      const key = keyOf(sourced.object);
+      if (recordOf(sourced.object.spec).type === 'ExternalName') this.#external.add(key);
+      else this.#services.set(key, readService(sourced));
     }
-    found.set(namespacedName(sourced.object), {
-      sourced,
-      namespace: namespaceOf(sourced.object),
-      name: sourced.object.metadata.name,
-      clusterIps: [...new Set(ips)].filter((ip) => ip !== 'None'),
-      headless: ips.includes('None'),
-      ports: [...byPort.values()],
-    });
   }
-  return found;
+
+  get(key: string): ServiceInfo | undefined {
+    return this.#services.get(key);
+  }
+
+  entries(): IterableIterator<[string, ServiceInfo]> {
+    return this.#services.entries();
+  }
+
+  /** Why `get` has nothing, in words for the person who named it. */
+  whyNot(key: string): string {
+    return this.#external.has(key)
+      ? `Service ${key} is of type ExternalName, a name of the outside: routes and policies can't use it`
+      : `there is no Service ${key}`;
+  }
+}
+
+function readService(sourced: SourcedObject): ServiceInfo {
+  const spec = recordOf(sourced.object.spec);
+  const annotations = stringMap(sourced.object.metadata.annotations);
+  const opaque = portList(annotations.get(ANNOTATIONS.opaquePorts));
+  const listed = Array.isArray(spec.clusterIPs) ? spec.clusterIPs : [];
+  const ips = [spec.clusterIP, ...listed].map(textOf).filter((ip) => ip !== undefined);
+  const byPort = new Map<number, ServicePort>();
+  for (const entry of objectsOf(spec.ports)) {
+    const port = portOf(entry.port);
+    if (port === undefined || (entry.protocol ?? 'TCP') !== 'TCP' || byPort.has(port)) continue;
+    const name = textOf(entry.name) ?? '';
+    const protocol = opaque.has(port) ? 'tcp' : protocolOf(textOf(entry.appProtocol), name);
+    byPort.set(port, { name, port, protocol });
+  }
+  return {
+    sourced,
+    namespace: namespaceOf(sourced.object),
+    name: sourced.object.metadata.name,
+    clusterIps: [...new Set(ips)].filter((ip) => ip !== 'None'),
+    headless: ips.includes('None'),
+    ports: [...byPort.values()],
+  };
 }
 
 const PROTOCOLS: ReadonlyMap<string, AppProtocol> = new Map([
   ['http', 'http'],
   ['http1', 'http'],
+  // gRPC-Web is HTTP/1.1 on the wire, whatever it is translated to behind it.
+  ['grpc-web', 'http'],
   ['kubernetes.io/ws', 'http'],
   ['http2', 'http2'],
   ['h2c', 'http2'],
@@ -63,11 +91,15 @@ const PROTOCOLS: ReadonlyMap<string, AppProtocol> = new Map([
   ['kubernetes.io/wss', 'tls'],
 ]);
 
-/** `appProtocol`, then the port's name up to its first dash; `auto` (detection) where neither says anything known. */
+/**
+ * `appProtocol`, then the port's name, up to its first dash unless all of it (or its start, for `grpc-web`) is known;
+ * `auto` (detection) where neither says anything known.
+ */
 export function protocolOf(appProtocol: string | undefined, portName: string): AppProtocol {
   if (appProtocol !== undefined) {
     const declared = PROTOCOLS.get(appProtocol.toLowerCase());
     if (declared !== undefined) return declared;
   }
-  return PROTOCOLS.get(portName.split('-')[0]?.toLowerCase() ?? '') ?? 'auto';
+  const [first = '', second = ''] = portName.toLowerCase().split('-');
+  return PROTOCOLS.get(`${first}-${second}`) ?? PROTOCOLS.get(first) ?? 'auto';
 }

@@ -1,7 +1,7 @@
 import type { ObjectStatus, StatusCondition } from './mesh.ts';
-import { namespacedName, type Problem, type SourcedObject } from './objects.ts';
+import type { Problem, SourcedObject } from './objects.ts';
 import { type FieldError, type FieldPath, fieldName } from './read/fields.ts';
-import { namespaceOf } from './read/meta.ts';
+import { labelOf, namespaceOf } from './read/meta.ts';
 
 export type AcceptedReason =
   | 'Accepted'
@@ -10,7 +10,12 @@ export type AcceptedReason =
   | 'Unsupported'
   | 'Conflicted'
   | 'TargetNotFound';
-export type ResolvedReason = 'ResolvedRefs' | 'BackendNotFound' | 'InvalidKind' | 'RefNotPermitted';
+export type ResolvedReason =
+  | 'ResolvedRefs'
+  | 'BackendNotFound'
+  | 'InvalidKind'
+  | 'RefNotPermitted'
+  | 'UnsupportedProtocol';
 
 export function accepted(reason: AcceptedReason, message: string): StatusCondition {
   return { type: 'Accepted', status: reason === 'Accepted' ? 'True' : 'False', reason, message };
@@ -45,7 +50,7 @@ export class Findings {
       severity,
       source: origin.source,
       line: lineOf(sourced, path),
-      object: `${object.kind} ${namespacedName(object)}`,
+      object: labelOf(object),
       ...(path.length === 0 ? {} : { field: fieldName(path) }),
       message,
     });

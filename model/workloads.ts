@@ -1,7 +1,7 @@
 import { ANNOTATIONS } from '../common/contracts.ts';
 import type { Workload } from './mesh.ts';
-import { namespacedName, type SourcedObject } from './objects.ts';
-import { namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
+import type { SourcedObject } from './objects.ts';
+import { keyOf, namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
 import type { Findings } from './status.ts';
 
 /** Pods by `namespace/name`. Ones that have ended are not workloads any more. */
@@ -29,7 +29,7 @@ export function readWorkloads(
       }
     }
     const node = textOf(spec.nodeName);
-    found.set(namespacedName(object), {
+    found.set(keyOf(object), {
       namespace: namespaceOf(object),
       name: object.metadata.name,
       labels: Object.fromEntries(stringMap(object.metadata.labels)),
@@ -39,12 +39,23 @@ export function readWorkloads(
       zone: node === undefined ? undefined : zones.get(node),
       ips: podIps(status),
       meshed: annotations.has(ANNOTATIONS.injected),
-      terminating: object.metadata.deletionTimestamp !== undefined,
+      terminating: textOf(object.metadata.deletionTimestamp) !== undefined,
       containerPorts: [
         ...objectsOf(spec.initContainers).filter((one) => one.restartPolicy === 'Always'),
         ...objectsOf(spec.containers),
       ].flatMap(containerPorts),
     });
+  }
+  return found;
+}
+
+/** Workloads by address. An address that several pods have (host networking) tells nothing of who answers. */
+export function workloadsByAddress(
+  workloads: ReadonlyMap<string, Workload>,
+): ReadonlyMap<string, Workload | undefined> {
+  const found = new Map<string, Workload | undefined>();
+  for (const workload of workloads.values()) {
+    for (const ip of workload.ips) found.set(ip, found.has(ip) ? undefined : workload);
   }
   return found;
 }

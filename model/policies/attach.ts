@@ -1,14 +1,16 @@
-import type { ObjectStatus } from '../mesh.ts';
-import { namespacedName, type SourcedObject } from '../objects.ts';
+import type { ObjectStatus, StatusCondition } from '../mesh.ts';
+import type { SourcedObject } from '../objects.ts';
 import { type FieldError, Fields } from '../read/fields.ts';
-import { namespaceOf } from '../read/meta.ts';
+import { keyOf, labelOf, namespaceOf, strayFields } from '../read/meta.ts';
+import type { Services } from '../services.ts';
+import type { AppProtocol } from '../snapshot.ts';
 import { accepted, errorText, type Findings } from '../status.ts';
 import { type PolicyPatch, patchedFields } from './patch.ts';
 import { readTrafficPatch } from './traffic.ts';
 
 /** What policies may be attached to. */
 export interface Targets {
-  hasService(key: string): boolean;
+  readonly services: Services;
   /** The names of the rules of an HTTPRoute, or undefined where there is none. */
   ruleNames(key: string): ReadonlySet<string> | undefined;
 }
@@ -26,9 +28,19 @@ interface TargetRef {
   readonly sectionName: string | undefined;
 }
 
+interface Refusal {
+  readonly condition: StatusCondition;
+  /** The field under `spec` that is to blame. */
+  readonly field: string;
+}
+
 const TARGETS_MAX = 16;
 /** Blocks that belong to a backend, whichever route leads there: a route can't carry them. */
 const SERVICE_BLOCKS = ['circuitBreaker', 'outlierEjection', 'limits', 'loadBalancer'];
+/** What speaks of requests: bytes that are passed on have none. */
+const HTTP_FIELDS =
+  /^(timeouts\.(request|backendRequest)|retry\.(codes|grpcStatus|methods|bodyBuffer.*)|faults\..*)$/;
+const HTTP: readonly AppProtocol[] = ['http', 'auto'];
 
 /** TrafficPolicies, oldest first; of two that set the same field on the same target the older wins. */
 export function readTrafficPolicies(
@@ -39,23 +51,22 @@ export function readTrafficPolicies(
   const attached = new Map<string, PolicyPatch[]>();
   const taken = new Map<string, string>();
   for (const sourced of policies) {
-    const errors: FieldError[] = [];
+    const errors: FieldError[] = [...strayFields(sourced.object)];
     const spec = new Fields(sourced.object.spec, ['spec'], errors);
     const refs = readTargets(spec, namespaceOf(sourced.object));
     const patch = readTrafficPatch(spec);
     spec.finish();
-    if (errors.length > 0) findings.errors(sourced, errors);
+    findings.errors(sourced, errors);
     const invalid = errors.length > 0 ? accepted('UnsupportedValue', errorText(sourced, errors)) : undefined;
-    const parents = refs.map((target): ObjectStatus['parents'][number] => {
-      const condition = invalid ?? attach(target, patch, sourced, targets, attached, taken);
-      if (condition.status === 'False' && invalid === undefined) {
-        findings.problem(sourced, 'error', ['spec', 'targetRefs'], condition.message);
-      }
-      return { ref: target.ref, conditions: [condition] };
-    });
-    const nowhere = `${sourced.object.kind} ${namespacedName(sourced.object)}`;
+    const parents = refs.map((target): ObjectStatus['parents'][number] => ({
+      ref: target.ref,
+      conditions: [invalid ?? attach(target, patch, sourced, { targets, attached, taken, findings })],
+    }));
     const none = invalid ?? accepted('TargetNotFound', 'the policy names no target');
-    findings.status(sourced, parents.length > 0 ? parents : [{ ref: nowhere, conditions: [none] }]);
+    findings.status(
+      sourced,
+      parents.length > 0 ? parents : [{ ref: labelOf(sourced.object), conditions: [none] }],
+    );
   }
   const of = (id: string) => attached.get(id) ?? [];
   return {
@@ -65,72 +76,121 @@ export function readTrafficPolicies(
   };
 }
 
+interface AttachContext {
+  readonly targets: Targets;
+  readonly attached: Map<string, PolicyPatch[]>;
+  readonly taken: Map<string, string>;
+  readonly findings: Findings;
+}
+
 function attach(
   target: TargetRef,
   patch: PolicyPatch,
   sourced: SourcedObject,
-  targets: Targets,
-  attached: Map<string, PolicyPatch[]>,
-  taken: Map<string, string>,
-): ObjectStatus['parents'][number]['conditions'][number] {
-  const { kind, key, ref, sectionName } = target;
-  if (kind === 'GRPCRoute') return accepted('UnsupportedValue', 'GRPCRoute is not supported yet as a target');
+  context: AttachContext,
+): StatusCondition {
+  const { ref } = target;
   const fields = patchedFields(patch);
-  if (kind === 'Service') {
-    if (!targets.hasService(key)) return accepted('TargetNotFound', `there is no Service ${key}`);
-  } else {
-    const names = targets.ruleNames(key);
-    if (names === undefined) return accepted('TargetNotFound', `there is no HTTPRoute ${key}`);
-    if (sectionName !== undefined && !names.has(sectionName)) {
-      return accepted('TargetNotFound', `HTTPRoute ${key} has no rule named ${sectionName}`);
-    }
-    const misplaced = fields.find((one) => isServiceField(one));
-    if (misplaced !== undefined) {
-      return accepted('UnsupportedValue', `spec.${misplaced} belongs to a backend: attach it to a Service`);
-    }
+  const refusal = refusalOf(target, fields, context.targets) ?? clashOf(ref, fields, context.taken);
+  if (refusal !== undefined) {
+    const { condition, field } = refusal;
+    context.findings.problem(sourced, 'error', ['spec', ...field.split('.')], condition.message);
+    return condition;
   }
-  const clash = fields.find((field) => taken.has(`${ref}|${field}`));
-  if (clash !== undefined) {
-    const winner = taken.get(`${ref}|${clash}`) ?? '';
-    return accepted(
-      'Conflicted',
-      `TrafficPolicy ${winner} is older and sets spec.${clash} on ${ref} already`,
-    );
-  }
-  for (const field of fields) taken.set(`${ref}|${field}`, namespacedName(sourced.object));
-  attached.set(ref, [...(attached.get(ref) ?? []), patch]);
-  return accepted('Accepted', `applies to ${ref}`);
+  for (const field of fields) context.taken.set(`${ref}|${field}`, keyOf(sourced.object));
+  const same = context.attached.get(ref);
+  if (same === undefined) context.attached.set(ref, [patch]);
+  else same.push(patch);
+  return accepted('Accepted', `applies to ${ref}${idle(target, fields, sourced, context)}`);
 }
 
-function isServiceField(field: string): boolean {
-  const block = field.split('.')[0] ?? '';
-  return SERVICE_BLOCKS.includes(block) || field === 'timeouts.connectMs' || field === 'timeouts.idleMs';
+function refusalOf(target: TargetRef, fields: readonly string[], targets: Targets): Refusal | undefined {
+  const { kind, key, sectionName } = target;
+  const refuse = (reason: 'TargetNotFound' | 'UnsupportedValue', message: string, field = 'targetRefs') => ({
+    condition: accepted(reason, message),
+    field,
+  });
+  if (kind === 'GRPCRoute') return refuse('UnsupportedValue', 'GRPCRoute is not supported yet as a target');
+  if (kind === 'Service') {
+    const { services } = targets;
+    return services.get(key) === undefined ? refuse('TargetNotFound', services.whyNot(key)) : undefined;
+  }
+  const names = targets.ruleNames(key);
+  if (names === undefined) return refuse('TargetNotFound', `there is no HTTPRoute ${key}`);
+  if (sectionName !== undefined && !names.has(sectionName)) {
+    return refuse('TargetNotFound', `HTTPRoute ${key} has no rule named ${sectionName}`);
+  }
+  const misplaced = fields.find((one) => SERVICE_BLOCKS.includes(one.split('.')[0] ?? ''));
+  if (misplaced === undefined) return undefined;
+  const message = `spec.${misplaced} belongs to a backend: attach it to a Service`;
+  return refuse('UnsupportedValue', message, misplaced);
+}
+
+function clashOf(
+  ref: string,
+  fields: readonly string[],
+  taken: ReadonlyMap<string, string>,
+): Refusal | undefined {
+  for (const field of fields) {
+    const winner = taken.get(`${ref}|${field}`);
+    if (winner === undefined) continue;
+    const message = `TrafficPolicy ${winner} is older and sets spec.${field} on ${ref} already`;
+    return { condition: accepted('Conflicted', message), field };
+  }
+  return undefined;
+}
+
+/** Words on fields that have no effect on this target, which is reported as well. */
+function idle(
+  target: TargetRef,
+  fields: readonly string[],
+  sourced: SourcedObject,
+  { targets, findings }: AttachContext,
+): string {
+  const ports = target.kind === 'Service' ? (targets.services.get(target.key)?.ports ?? []) : [];
+  if (ports.length === 0 || ports.some(({ protocol }) => HTTP.includes(protocol))) return '';
+  const without = fields.filter((field) => HTTP_FIELDS.test(field));
+  if (without.length === 0) return '';
+  const names = without.map((field) => `spec.${field}`).join(', ');
+  const message = `no effect on ${target.ref}, whose bytes are passed on: ${names}`;
+  findings.problem(sourced, 'warning', ['spec', ...(without[0] ?? '').split('.')], message);
+  return `; ${message}`;
 }
 
 function readTargets(spec: Fields, namespace: string): readonly TargetRef[] {
+  const entries = spec.objects('targetRefs', TARGETS_MAX);
   if (!spec.has('targetRefs')) spec.error(['targetRefs'], 'is required');
+  else if (entries.length === 0 && Array.isArray(spec.raw('targetRefs'))) {
+    spec.error(['targetRefs'], 'must name at least one target');
+  }
   const refs: TargetRef[] = [];
-  for (const entry of spec.objects('targetRefs', TARGETS_MAX)) {
-    const kind = entry.required('kind');
-    const name = entry.required('name', 253);
-    const group = entry.string('group') ?? '';
-    const sectionName = entry.string('sectionName', 253);
-    if (entry.has('namespace') && entry.string('namespace') !== namespace) {
-      entry.error(['namespace'], 'must be that of the policy');
-    }
-    entry.finish();
-    if (kind === undefined || name === undefined) continue;
-    const wantedGroup = kind === 'Service' ? '' : 'gateway.networking.k8s.io';
-    if (!['Service', 'HTTPRoute', 'GRPCRoute'].includes(kind)) {
-      entry.error(['kind'], 'must be Service, HTTPRoute or GRPCRoute');
-    } else if (group !== wantedGroup) entry.error(['group'], `must be "${wantedGroup}" for ${kind}`);
-    if (sectionName !== undefined && kind === 'Service') {
-      entry.error(['sectionName'], 'is not supported for a Service: a policy holds for all its ports');
-    }
-    const key = `${namespace}/${name}`;
-    const ref = `${kind} ${key}${sectionName === undefined ? '' : `#${sectionName}`}`;
-    if (refs.some((one) => one.ref === ref)) entry.error([], `names ${ref} a second time`);
-    else refs.push({ ref, kind, key, sectionName });
+  for (const entry of entries) {
+    const target = readTarget(entry, namespace);
+    if (target === undefined) continue;
+    if (refs.some(({ ref }) => ref === target.ref)) entry.error([], `names ${target.ref} a second time`);
+    else refs.push(target);
   }
   return refs;
+}
+
+function readTarget(entry: Fields, namespace: string): TargetRef | undefined {
+  const kind = entry.required('kind');
+  const name = entry.required('name', 253);
+  const group = entry.string('group') ?? '';
+  const sectionName = entry.string('sectionName', 253) || undefined;
+  if (entry.has('namespace') && entry.string('namespace') !== namespace) {
+    entry.error(['namespace'], 'must be that of the policy');
+  }
+  entry.finish();
+  if (kind === undefined || name === undefined) return undefined;
+  const wantedGroup = kind === 'Service' ? '' : 'gateway.networking.k8s.io';
+  if (!['Service', 'HTTPRoute', 'GRPCRoute'].includes(kind)) {
+    entry.error(['kind'], 'must be Service, HTTPRoute or GRPCRoute');
+  } else if (group !== wantedGroup) entry.error(['group'], `must be "${wantedGroup}" for ${kind}`);
+  if (sectionName !== undefined && kind === 'Service') {
+    entry.error(['sectionName'], 'is not supported for a Service: a policy holds for all its ports');
+  }
+  const key = `${namespace}/${name}`;
+  const ref = `${kind} ${key}${sectionName === undefined ? '' : `#${sectionName}`}`;
+  return { ref, kind, key, sectionName };
 }

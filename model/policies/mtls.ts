@@ -2,7 +2,7 @@ import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import type { Workload } from '../mesh.ts';
 import type { SourcedObject } from '../objects.ts';
 import { type FieldError, Fields } from '../read/fields.ts';
-import { namespaceOf } from '../read/meta.ts';
+import { namespaceOf, strayFields } from '../read/meta.ts';
 import type { MtlsMode } from '../snapshot.ts';
 import { accepted, errorText, type Findings } from '../status.ts';
 
@@ -12,7 +12,6 @@ interface MtlsPolicy {
 }
 
 interface SelectingPolicy extends MtlsPolicy {
-  readonly namespace: string;
   readonly labels: readonly (readonly [string, string])[];
 }
 
@@ -34,13 +33,13 @@ export function readMtlsPolicies(
   fallback: MtlsMode,
   findings: Findings,
 ): MtlsModes {
-  const selecting: SelectingPolicy[] = [];
+  const selecting = new Map<string, SelectingPolicy[]>();
   const byNamespace = new Map<string, MtlsPolicy>();
   const taken = new Set<string>();
   for (const sourced of policies) {
     const namespace = namespaceOf(sourced.object);
-    const errors: FieldError[] = [];
-    const policy = readPolicy(new Fields(sourced.object.spec, ['spec'], errors), namespace);
+    const errors: FieldError[] = [...strayFields(sourced.object)];
+    const policy = readPolicy(new Fields(sourced.object.spec, ['spec'], errors));
     const scope = scopeOf(namespace, policy.labels);
     if (errors.length > 0) {
       findings.errors(sourced, errors);
@@ -55,14 +54,14 @@ export function readMtlsPolicies(
       continue;
     }
     taken.add(scope);
-    if (policy.labels.length > 0) selecting.push(policy);
-    else byNamespace.set(namespace, policy);
+    if (policy.labels.length === 0) byNamespace.set(namespace, policy);
+    else selecting.set(namespace, [...(selecting.get(namespace) ?? []), policy]);
     findings.status(sourced, [{ ref: scope, conditions: [accepted('Accepted', `mode ${policy.mode}`)] }]);
   }
   return {
     mode(workload, port) {
       const steps = [
-        selecting.find((one) => selects(one, workload)),
+        selecting.get(workload.namespace)?.find((one) => selects(one, workload)),
         byNamespace.get(workload.namespace),
         byNamespace.get(SYSTEM_NAMESPACE),
       ];
@@ -73,7 +72,7 @@ export function readMtlsPolicies(
   };
 }
 
-function readPolicy(spec: Fields, namespace: string): SelectingPolicy {
+function readPolicy(spec: Fields): SelectingPolicy {
   const selector = spec.object('selector');
   const matchLabels = selector.object('matchLabels');
   const labels: [string, string][] = [];
@@ -98,7 +97,7 @@ function readPolicy(spec: Fields, namespace: string): SelectingPolicy {
   const mode = spec.choice('mode', MODES) ?? 'STRICT';
   selector.finish();
   spec.finish();
-  return { namespace, labels: labels.toSorted(([a], [b]) => (a < b ? -1 : 1)), mode, ports };
+  return { labels: labels.toSorted(([a], [b]) => (a < b ? -1 : 1)), mode, ports };
 }
 
 function scopeOf(namespace: string, labels: SelectingPolicy['labels']): string {
@@ -108,7 +107,6 @@ function scopeOf(namespace: string, labels: SelectingPolicy['labels']): string {
 }
 
 function selects(policy: SelectingPolicy, workload: Workload): boolean {
-  if (policy.namespace !== workload.namespace) return false;
   return policy.labels.every(
     ([key, value]) => Object.hasOwn(workload.labels, key) && workload.labels[key] === value,
   );

@@ -48,14 +48,25 @@ function over<T extends object>(base: T, patch: Optional<T>): T {
 
 export function patchRequest(base: RequestPolicy, patch: PolicyPatch): RequestPolicy {
   const { budget, ...retry } = patch.retry;
+  const merged = over<Omit<RetryPolicy, 'budget'>>(base.retry, retry);
+  const [backoffBaseMs, backoffMaxMs] = ordered(
+    [merged.backoffBaseMs, merged.backoffMaxMs],
+    retry.backoffMaxMs === undefined,
+  );
   return {
     timeouts: over(base.timeouts, patch.timeouts),
-    retry: {
-      ...over<Omit<RetryPolicy, 'budget'>>(base.retry, retry),
-      budget: over(base.retry.budget, budget),
-    },
+    retry: { ...merged, backoffBaseMs, backoffMaxMs, budget: over(base.retry.budget, budget) },
     faults: over(base.faults, patch.faults),
   };
+}
+
+/** How far a maximum that nobody wrote gives way to a longer base. */
+const MAX_OVER_BASE = 10;
+
+/** A base and its maximum that come from two places and contradict each other: the one that was just written stays. */
+function ordered([base, max]: readonly [number, number], baseWasWritten: boolean): [number, number] {
+  if (base <= max) return [base, max];
+  return baseWasWritten ? [base, base * MAX_OVER_BASE] : [max, max];
 }
 
 /** The policy of a cluster under these patches of its Service, in any order that doesn't conflict. */
@@ -63,6 +74,11 @@ export function clusterPolicy(patches: readonly PolicyPatch[]): ClusterPolicy {
   let policy = DEFAULT_CLUSTER_POLICY;
   for (const patch of patches) {
     const { connectMs, idleMs } = patch.timeouts;
+    const ejection = over(policy.outlierEjection, patch.outlierEjection);
+    const [baseEjectionMs, maxEjectionMs] = ordered(
+      [ejection.baseEjectionMs, ejection.maxEjectionMs],
+      patch.outlierEjection.maxEjectionMs === undefined,
+    );
     policy = {
       connectMs: connectMs ?? policy.connectMs,
       idleMs: idleMs ?? policy.idleMs,
@@ -70,7 +86,7 @@ export function clusterPolicy(patches: readonly PolicyPatch[]): ClusterPolicy {
         patch.circuitBreaker === undefined
           ? policy.circuitBreaker
           : over(policy.circuitBreaker ?? DEFAULT_CIRCUIT_BREAKER, patch.circuitBreaker),
-      outlierEjection: over(policy.outlierEjection, patch.outlierEjection),
+      outlierEjection: { ...ejection, baseEjectionMs, maxEjectionMs },
       limits: over(policy.limits, patch.limits),
       loadBalancer: over(policy.loadBalancer, patch.loadBalancer),
     };
@@ -78,18 +94,37 @@ export function clusterPolicy(patches: readonly PolicyPatch[]): ClusterPolicy {
   return policy;
 }
 
-/** Dotted names of everything a patch sets: two policies that share one of them contradict each other. */
+/** Where a name inside isn't the one that the object has. */
+const WRITTEN: ReadonlyMap<string, string> = new Map([
+  ['timeouts.requestMs', 'timeouts.request'],
+  ['timeouts.backendRequestMs', 'timeouts.backendRequest'],
+  ['timeouts.idleMs', 'timeouts.idle'],
+  ['timeouts.connectMs', 'timeouts.connect'],
+  ['retry.backoffBaseMs', 'retry.backoff.base'],
+  ['retry.backoffMaxMs', 'retry.backoff.max'],
+  ['retry.budget.intervalMs', 'retry.budget.interval'],
+  ['faults.abortPercent', 'faults.abort.percent'],
+  ['faults.abortStatus', 'faults.abort.status'],
+  ['faults.delayPercent', 'faults.delay.percent'],
+  ['faults.delayMs', 'faults.delay.time'],
+  ['outlierEjection.baseEjectionMs', 'outlierEjection.baseEjectionTime'],
+  ['outlierEjection.maxEjectionMs', 'outlierEjection.maxEjectionTime'],
+]);
+
+/**
+ * Everything a patch sets, by its dotted name under `spec`: two policies that share one of them contradict each other.
+ * A breaker counts as one, because its block turns it on.
+ */
 export function patchedFields(patch: PolicyPatch): readonly string[] {
-  const names: string[] = [];
-  for (const [block, fields] of Object.entries(patch) as [string, object | undefined][]) {
-    if (block === 'circuitBreaker' && fields !== undefined) names.push(block);
-    for (const [name, value] of Object.entries(fields ?? {})) {
-      if (block === 'retry' && name === 'budget') {
-        for (const [inner, set] of Object.entries(value as object)) {
-          if (set !== undefined) names.push(`retry.budget.${inner}`);
-        }
-      } else if (value !== undefined) names.push(`${block}.${name}`);
-    }
-  }
-  return names;
+  const names = setFields(patch, '').map((name) => WRITTEN.get(name) ?? name);
+  return patch.circuitBreaker === undefined ? names : [...names, 'circuitBreaker'];
+}
+
+function setFields(block: object, under: string): readonly string[] {
+  return Object.entries(block).flatMap(([key, value]: [string, unknown]) => {
+    const name = under === '' ? key : `${under}.${key}`;
+    if (value === undefined) return [];
+    if (under === '' || name === 'retry.budget') return setFields(Object(value), name);
+    return [name];
+  });
 }

@@ -76,7 +76,7 @@ function readRetry(from: Fields): PolicyPatch['retry'] {
 
 function statusCodes(from: Fields): readonly number[] | undefined {
   if (!from.has('codes')) return undefined;
-  return from.list('codes', 64).flatMap(({ value, path }) => {
+  return from.list('codes', 200).flatMap(({ value, path }) => {
     if (typeof value === 'number' && Number.isInteger(value) && value >= 400 && value <= 599) return [value];
     from.errors.push({ path, message: `must be a status from 400 to 599, not ${shown(value)}` });
     return [];

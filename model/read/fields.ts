@@ -135,6 +135,15 @@ export class Fields {
       .map((item, index) => ({ value: item, path: [...this.path, name, index] }));
   }
 
+  /** A list of strings; what isn't one is reported. */
+  texts(name: string, itemsMax: number): readonly { readonly value: string; readonly path: FieldPath }[] {
+    return this.list(name, itemsMax).flatMap(({ value, path }) => {
+      if (typeof value === 'string') return [{ value, path }];
+      this.errors.push({ path, message: 'must be a string' });
+      return [];
+    });
+  }
+
   /** A list of objects. */
   objects(name: string, itemsMax: number): readonly Fields[] {
     return this.list(name, itemsMax).map((item) => {

@@ -1,5 +1,6 @@
 import { isJsonObject } from '../../common/json.ts';
 import type { KubeObject } from '../objects.ts';
+import type { FieldError } from './fields.ts';
 
 /** Own string values of an untrusted label or annotation map. */
 export function stringMap(value: unknown): ReadonlyMap<string, string> {
@@ -13,6 +14,26 @@ export function stringMap(value: unknown): ReadonlyMap<string, string> {
 
 export function namespaceOf(object: KubeObject): string {
   return textOf(object.metadata.namespace) ?? 'default';
+}
+
+/** `shop/catalog`: the key of a namespaced object, also where it names no namespace. */
+export function keyOf(object: KubeObject): string {
+  return `${namespaceOf(object)}/${object.metadata.name}`;
+}
+
+/** `HTTPRoute shop/catalog`, or `Node n1` where no namespace is named. */
+export function labelOf(object: KubeObject): string {
+  const namespace = textOf(object.metadata.namespace);
+  return `${object.kind} ${namespace === undefined ? '' : `${namespace}/`}${object.metadata.name}`;
+}
+
+const TOP_LEVEL: ReadonlySet<string> = new Set(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+
+/** What stands beside `spec` and has no place there: a field that slipped out of it would have no effect. */
+export function strayFields(object: KubeObject): readonly FieldError[] {
+  return Object.keys(object)
+    .filter((key) => !TOP_LEVEL.has(key))
+    .map((key) => ({ path: [key], message: 'is not a known field' }));
 }
 
 /** Milliseconds since the Unix epoch; 0 where there is no readable creationTimestamp, as with files. */
@@ -40,11 +61,19 @@ export function recordOf(value: unknown): Readonly<Record<string, unknown>> {
   return isJsonObject(value) ? value : {};
 }
 
+interface PortList {
+  has(port: number): boolean;
+  readonly bad: readonly string[];
+}
+
+const NO_PORTS: PortList = { has: () => false, bad: [] };
+
 /** A number list such as `8080,9000-9010` in an annotation; parts that aren't ports are given back as `bad`. */
-export function portList(text: string | undefined): { has(port: number): boolean; bad: readonly string[] } {
+export function portList(text: string | undefined): PortList {
+  if (text === undefined) return NO_PORTS;
   const ranges: (readonly [number, number])[] = [];
   const bad: string[] = [];
-  for (const part of (text ?? '').split(',').map((one) => one.trim())) {
+  for (const part of text.split(',').map((one) => one.trim())) {
     if (part === '') continue;
     const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part);
     const from = Number(match?.[1] ?? 0);

@@ -7,7 +7,7 @@ export function regexProblem(pattern: string): string | undefined {
     RE2JS.compile(pattern);
     return undefined;
   } catch (thrown) {
-    return messageOf(thrown);
+    return messageOf(thrown).replace(/^error parsing regexp: /, '');
   }
 }
 

@@ -1,41 +1,22 @@
-import type { ObjectStatus } from '../mesh.ts';
+import type { ObjectStatus, StatusCondition } from '../mesh.ts';
 import type { AttachedPolicies } from '../policies/attach.ts';
 import { patchRequest } from '../policies/patch.ts';
-import { DEFAULT_REQUEST_POLICY } from '../policy-types.ts';
-import type { ServiceInfo } from '../services.ts';
-import type { RouteRule } from '../snapshot.ts';
+import { DEFAULT_REQUEST_POLICY, type RequestPolicy } from '../policy-types.ts';
+import type { ServicePort } from '../services.ts';
+import type { AppProtocol, RouteRule } from '../snapshot.ts';
 import { accepted, errorText, type Findings, resolved } from '../status.ts';
-import { type Grants, type ResolvedBackend, resolveBackend } from './backends.ts';
-import type { ParentRef, ParsedRoute } from './http-route.ts';
+import type { AttachedRoutes } from './attached.ts';
+import { type BackendContext, type ResolvedBackend, resolveBackend } from './backends.ts';
+import type { ParsedRoute, ParsedRule } from './http-route.ts';
+import { type ParentRef, parentText } from './parents.ts';
 
-export interface RouteContext {
-  readonly services: ReadonlyMap<string, ServiceInfo>;
+export interface RouteContext extends BackendContext {
   readonly policies: AttachedPolicies;
-  readonly grants: Grants;
   readonly findings: Findings;
 }
 
-/** The rules on each Service port: the producer's, and those of consumers by their namespace. */
-export class AttachedRoutes {
-  readonly #rules = new Map<string, RouteRule[]>();
-  readonly #consumers = new Set<string>();
-
-  add(service: string, port: number, consumer: string | undefined, rules: readonly RouteRule[]): void {
-    const key = `${service}:${port}@${consumer ?? ''}`;
-    if (consumer !== undefined) this.#consumers.add(consumer);
-    this.#rules.set(key, [...(this.#rules.get(key) ?? []), ...rules]);
-  }
-
-  /** A consumer's own rules stand in the place of the producer's for its namespace, they aren't merged. */
-  rulesFor(service: string, port: number, clientNamespace: string): readonly RouteRule[] {
-    const own = this.#rules.get(`${service}:${port}@${clientNamespace}`);
-    return own ?? this.#rules.get(`${service}:${port}@`) ?? [];
-  }
-
-  hasConsumer(namespace: string): boolean {
-    return this.#consumers.has(namespace);
-  }
-}
+/** Protocols whose requests a sidecar reads; of the others it passes on bytes. */
+const ROUTED: readonly AppProtocol[] = ['http', 'auto'];
 
 /** Attaches one route to every parent that takes it, and says of each parent what became of it. */
 export function attachRoute(route: ParsedRoute, context: RouteContext, attached: AttachedRoutes): void {
@@ -43,57 +24,70 @@ export function attachRoute(route: ParsedRoute, context: RouteContext, attached:
   const mine = route.parents.filter((parent) => parent.kind !== 'Gateway');
   for (const parent of route.parents) {
     if (parent.kind !== 'Gateway') continue;
-    findings.problem(
-      route.sourced,
-      'warning',
-      parent.path,
-      `Gateway ${parent.name} is left to a gateway controller`,
-    );
+    const message = `Gateway ${parent.name} is left to a gateway controller; a Service is meant by group: "" and kind: Service`;
+    findings.problem(route.sourced, 'warning', parent.path, message);
   }
+  // A route of Gateways only may hold what the mesh doesn't know.
+  if (mine.length === 0 && route.parents.length > 0) return;
   findings.errors(route.sourced, route.errors);
   if (mine.length === 0) {
-    if (route.parents.length > 0 && route.errors.length === 0) return;
-    const message =
-      route.errors.length > 0 ? errorText(route.sourced, route.errors) : 'spec.parentRefs names no parent';
-    const condition = accepted(route.errors.length > 0 ? 'UnsupportedValue' : 'NoMatchingParent', message);
-    if (route.errors.length === 0) findings.problem(route.sourced, 'error', ['spec', 'parentRefs'], message);
+    const invalid = route.errors.length > 0;
+    const message = invalid ? errorText(route.sourced, route.errors) : 'spec.parentRefs names no parent';
+    const condition = accepted(invalid ? 'UnsupportedValue' : 'NoMatchingParent', message);
+    if (!invalid) findings.problem(route.sourced, 'error', ['spec', 'parentRefs'], message);
     findings.status(route.sourced, [{ ref: `HTTPRoute ${route.key}`, conditions: [condition] }]);
     return;
   }
-  if (route.hasHostnames) {
-    const message = 'spec.hostnames has no effect on routes of a Service; match the header "host" instead';
-    findings.problem(route.sourced, 'warning', ['spec', 'hostnames'], message);
-  }
-  const backends = route.rules.map((rule) =>
-    rule.backends.map((ref) => resolveBackend(ref, route.namespace, context.services, context.grants)),
-  );
-  const refs = resolvedCondition(route, backends, findings);
+  warn(route, findings);
+  const told = new Set<string>();
   const parents = mine.map((parent): ObjectStatus['parents'][number] => {
+    const backends = route.rules.map((rule) =>
+      rule.backends.map((ref) => resolveBackend(ref, route.namespace, parent.namespace, context)),
+    );
     const condition = attachTo(parent, route, backends, context, attached);
-    return { ref: refText(parent), conditions: [condition, refs] };
+    return {
+      ref: parentText(parent),
+      conditions: [condition, resolvedCondition(route, backends, findings, told)],
+    };
   });
   findings.status(route.sourced, parents);
 }
 
-function refText(parent: ParentRef): string {
-  return `${parent.kind} ${parent.namespace}/${parent.name}${parent.port === undefined ? '' : `:${parent.port}`}`;
+/** What is legal and perhaps not meant. */
+function warn(route: ParsedRoute, findings: Findings): void {
+  if (route.errors.length > 0) return;
+  if (route.hasHostnames) {
+    const message = 'spec.hostnames has no effect on routes of a Service; match the header "host" instead';
+    findings.problem(route.sourced, 'warning', ['spec', 'hostnames'], message);
+  }
+  for (const { path, backends } of route.rules) {
+    if (backends.some(({ weight }) => weight > 0)) continue;
+    const what = backends.length === 0 ? 'has no backendRefs' : 'has only backends of weight 0';
+    const message = `the rule ${what}: requests that it matches are answered 500 (no-backend)`;
+    findings.problem(route.sourced, 'warning', path, message);
+  }
 }
 
 function resolvedCondition(
   route: ParsedRoute,
   backends: readonly (readonly ResolvedBackend[])[],
   findings: Findings,
-): ReturnType<typeof resolved> {
+  told: Set<string>,
+): StatusCondition {
   const broken = route.rules.flatMap((rule, ruleIndex) =>
     rule.backends.flatMap((ref, index) => {
       const { reason, backend } = backends[ruleIndex]?.[index] ?? {};
       return reason === undefined ? [] : [{ reason, message: backend?.invalid ?? '', path: ref.path }];
     }),
   );
-  for (const { message, path } of broken) findings.problem(route.sourced, 'error', path, message);
+  for (const { message, path } of broken) {
+    const text = `${path.join('.')} ${message}`;
+    if (!told.has(text)) findings.problem(route.sourced, 'error', path, message);
+    told.add(text);
+  }
   const [first] = broken;
   if (first === undefined) return resolved('ResolvedRefs', 'all backends were found');
-  return resolved(first.reason, broken.map(({ message }) => message).join('; '));
+  return resolved(first.reason, [...new Set(broken.map(({ message }) => message))].join('; '));
 }
 
 function attachTo(
@@ -102,67 +96,98 @@ function attachTo(
   backends: readonly (readonly ResolvedBackend[])[],
   context: RouteContext,
   attached: AttachedRoutes,
-): ReturnType<typeof accepted> {
+): StatusCondition {
   const refuse = (reason: 'NoMatchingParent' | 'UnsupportedValue', message: string) => {
     context.findings.problem(route.sourced, 'error', parent.path, message);
     return accepted(reason, message);
   };
   if (route.errors.length > 0) return accepted('UnsupportedValue', errorText(route.sourced, route.errors));
   if (parent.kind !== 'Service' || parent.group !== '') {
-    return refuse(
-      'UnsupportedValue',
-      `parentRef ${parent.group}/${parent.kind} is not supported: a Service is`,
-    );
+    const hint = parent.kind === 'Service' ? 'a Service has group: ""' : 'only Services are';
+    return refuse('UnsupportedValue', `parentRef ${parent.group}/${parent.kind} is not supported: ${hint}`);
   }
   const key = `${parent.namespace}/${parent.name}`;
   const service = context.services.get(key);
-  if (service === undefined) return refuse('NoMatchingParent', `there is no Service ${key}`);
+  if (service === undefined) return refuse('NoMatchingParent', context.services.whyNot(key));
   if (service.headless) {
     return refuse('UnsupportedValue', `Service ${key} is headless: it has no address of its own to route`);
   }
-  const ports = service.ports.filter(({ port }) => parent.port === undefined || port === parent.port);
-  if (ports.length === 0) {
-    return refuse('NoMatchingParent', `Service ${key} has no TCP port ${parent.port ?? 'at all'}`);
-  }
-  const opaque = ports.filter(({ protocol }) => protocol === 'tcp' || protocol === 'tls');
-  if (opaque.length === ports.length) {
+  const ports = service.ports.filter((port) => isMeant(port, parent));
+  if (ports.length === 0)
+    return refuse('NoMatchingParent', `Service ${key} has no TCP port ${meant(parent)}`);
+  const protocol = (port: ServicePort) => context.protocolOf(key, port.port) ?? port.protocol;
+  const routed = ports.filter((port) => ROUTED.includes(protocol(port)));
+  const bytes = ports
+    .filter((port) => !routed.includes(port))
+    .map((port) => `${port.port} (${protocol(port)})`)
+    .join(', ');
+  if (routed.length === 0) {
     return refuse(
       'UnsupportedValue',
-      `port ${ports.map(({ port }) => port).join(', ')} of Service ${key} is not HTTP`,
+      `sidecars pass on the bytes of port ${bytes} of Service ${key}: only HTTP/1 can be routed`,
     );
   }
   const consumer = route.namespace === parent.namespace ? undefined : route.namespace;
-  const rules = makeRules(route, backends, key, context);
-  for (const { port } of ports) attached.add(key, port, consumer, rules);
+  const rules = makeRules(route, backends, key, context.policies);
+  for (const { port } of routed) attached.add(key, port, consumer, rules);
   const scope = consumer === undefined ? 'all clients' : `clients in namespace ${consumer}`;
   const note = route.hasHostnames ? '; spec.hostnames has no effect on routes of a Service' : '';
-  return accepted('Accepted', `applies to ${scope}${note}`);
+  const but = bytes === '' ? '' : `; not to port ${bytes}, whose bytes are passed on`;
+  return accepted('Accepted', `applies to ${scope}${but}${note}`);
 }
 
-/** Policies from the general to the particular: Service, route, rule by name; the rule's own stanzas come last. */
+function isMeant(port: ServicePort, { port: number, sectionName }: ParentRef): boolean {
+  return (
+    (number === undefined || port.port === number) && (sectionName === undefined || port.name === sectionName)
+  );
+}
+
+function meant({ port, sectionName }: ParentRef): string {
+  if (sectionName === undefined) return String(port ?? 'at all');
+  return port === undefined ? `named ${sectionName}` : `${port} named ${sectionName}`;
+}
+
+/**
+ * Policies from the general to the particular: Service, route, rule by name; the rule's own stanzas come last. How long
+ * connecting may take is the backend's to say (0), unless somebody says it of the route.
+ */
 function makeRules(
   route: ParsedRoute,
   backends: readonly (readonly ResolvedBackend[])[],
   service: string,
-  context: RouteContext,
+  policies: AttachedPolicies,
 ): readonly RouteRule[] {
+  const names = new Set(route.rules.map(({ name }) => name));
+  const ofService = policies.service(service).reduce(patchRequest, DEFAULT_REQUEST_POLICY);
+  const base = { ...ofService, timeouts: { ...ofService.timeouts, connectMs: 0 } };
   return route.rules.map((rule, index) => {
     const patches = [
-      ...context.policies.service(service),
-      ...context.policies.route(route.key),
-      ...(rule.name === undefined ? [] : context.policies.rule(route.key, rule.name)),
-      rule.patch,
+      ...policies.route(route.key),
+      ...(rule.name === undefined ? [] : policies.rule(route.key, rule.name)),
     ];
     return {
-      id: `HTTPRoute/${route.key}#${rule.name ?? index}`,
+      id: `HTTPRoute/${route.key}#${ruleName(rule, index, names)}`,
       matches: rule.matches,
       requestHeaders: rule.requestHeaders,
       responseHeaders: rule.responseHeaders,
       backends: (backends[index] ?? []).map(({ backend }) => backend),
-      policy: patches.reduce(patchRequest, DEFAULT_REQUEST_POLICY),
+      policy: withOwnWords(patches.reduce(patchRequest, base), rule),
       createdAtMs: route.createdAtMs,
       object: route.key,
       ruleIndex: index,
     };
   });
+}
+
+/** Its name, or its place; a place that is another rule's name is told apart from it. */
+function ruleName({ name }: ParsedRule, index: number, names: ReadonlySet<string | undefined>): string {
+  if (name !== undefined) return name;
+  return names.has(String(index)) ? `rules[${index}]` : String(index);
+}
+
+/** A `retry` stanza adds conditions to those of the policies: it has no word to take one away. */
+function withOwnWords(policy: RequestPolicy, { patch }: ParsedRule): RequestPolicy {
+  const { on } = patch.retry;
+  const both = on === undefined ? undefined : [...new Set([...policy.retry.on, ...on])];
+  return patchRequest(policy, { ...patch, retry: { ...patch.retry, on: both } });
 }

@@ -1,9 +1,10 @@
 import { clusterName } from '../../common/names.ts';
 import type { SourcedObject } from '../objects.ts';
-import { namespaceOf, objectsOf, recordOf } from '../read/meta.ts';
-import type { ServiceInfo } from '../services.ts';
-import type { WeightedBackend } from '../snapshot.ts';
-import type { ResolvedReason } from '../status.ts';
+import { type FieldError, Fields } from '../read/fields.ts';
+import { namespaceOf, strayFields } from '../read/meta.ts';
+import type { Services } from '../services.ts';
+import type { AppProtocol, WeightedBackend } from '../snapshot.ts';
+import type { Findings, ResolvedReason } from '../status.ts';
 import type { BackendRef } from './http-route.ts';
 
 export interface ResolvedBackend {
@@ -15,29 +16,70 @@ export interface ResolvedBackend {
 /** Whether HTTPRoutes of `from` may refer to a Service elsewhere. */
 export type Grants = (from: string, toNamespace: string, service: string) => boolean;
 
+/** What a reference is judged by. */
+export interface BackendContext {
+  readonly services: Services;
+  readonly grants: Grants;
+  /** Of a Service port, pods' own wishes included. */
+  protocolOf(service: string, port: number): AppProtocol | undefined;
+}
+
+/** Protocols that HTTP/1 requests can't be turned into. */
+const OTHER_WIRES: readonly AppProtocol[] = ['http2', 'grpc', 'tls'];
+const GRANT_ENTRIES_MAX = 16;
+
 /** ReferenceGrants (gateway.networking.k8s.io/v1beta1 and v1) from HTTPRoutes to Services. */
-export function readGrants(grants: readonly SourcedObject[]): Grants {
+export function readGrants(grants: readonly SourcedObject[], findings: Findings): Grants {
   const allowed = new Set<string>();
-  for (const { object } of grants) {
-    const spec = recordOf(object.spec);
-    for (const from of objectsOf(spec.from)) {
-      if (from.group !== 'gateway.networking.k8s.io' || from.kind !== 'HTTPRoute') continue;
-      for (const to of objectsOf(spec.to)) {
-        if (to.group !== '' || to.kind !== 'Service') continue;
-        const name = typeof to.name === 'string' && to.name !== '' ? to.name : '*';
-        allowed.add(`${String(from.namespace)} ${namespaceOf(object)} ${name}`);
+  for (const sourced of grants) {
+    const errors: FieldError[] = [...strayFields(sourced.object)];
+    const spec = new Fields(sourced.object.spec, ['spec'], errors);
+    const from = spec.objects('from', GRANT_ENTRIES_MAX).map(readFrom);
+    const to = spec.objects('to', GRANT_ENTRIES_MAX).map(readTo);
+    if (from.length === 0) spec.error(['from'], 'is required');
+    if (to.length === 0) spec.error(['to'], 'is required');
+    spec.finish();
+    findings.errors(sourced, errors);
+    if (errors.length > 0) continue;
+    const target = namespaceOf(sourced.object);
+    for (const namespace of from) {
+      for (const name of to) {
+        if (namespace !== undefined && name !== undefined) allowed.add(`${namespace} ${target} ${name}`);
       }
     }
   }
   return (from, to, service) => allowed.has(`${from} ${to} ${service}`) || allowed.has(`${from} ${to} *`);
 }
 
-/** The cluster behind a reference, or why requests that it would have got are answered 500. */
+/** The namespace whose HTTPRoutes are let in; undefined for grants to other kinds, which aren't the mesh's. */
+function readFrom(entry: Fields): string | undefined {
+  const group = entry.string('group');
+  const kind = entry.required('kind');
+  const namespace = entry.required('namespace', 253);
+  if (group === undefined) entry.error(['group'], 'is required');
+  entry.finish();
+  return group === 'gateway.networking.k8s.io' && kind === 'HTTPRoute' ? namespace : undefined;
+}
+
+/** The name of a Service, `*` for all of them; undefined for other kinds. */
+function readTo(entry: Fields): string | undefined {
+  const group = entry.string('group');
+  const kind = entry.required('kind');
+  const name = entry.string('name', 253) || '*';
+  if (group === undefined) entry.error(['group'], 'is required, "" for a Service');
+  entry.finish();
+  return group === '' && kind === 'Service' ? name : undefined;
+}
+
+/**
+ * The cluster behind a reference, or why requests that it would have got are answered 500. A Service of the parent's
+ * namespace needs no grant: clients that reach the parent reach it, too (GEP-1294, "Namespace boundaries").
+ */
 export function resolveBackend(
   ref: BackendRef,
   routeNamespace: string,
-  services: ReadonlyMap<string, ServiceInfo>,
-  grants: Grants,
+  parentNamespace: string,
+  context: BackendContext,
 ): ResolvedBackend {
   const cluster = clusterName(ref.namespace, ref.name, ref.port ?? 0);
   const invalid = (reason: ResolvedReason, why: string): ResolvedBackend => ({
@@ -48,16 +90,24 @@ export function resolveBackend(
   if (ref.group !== '' || ref.kind !== 'Service') {
     return invalid('InvalidKind', `backendRef ${ref.group}/${ref.kind} ${ref.name} is not a Service`);
   }
-  if (ref.namespace !== routeNamespace && !grants(routeNamespace, ref.namespace, ref.name)) {
+  const isNear = ref.namespace === routeNamespace || ref.namespace === parentNamespace;
+  if (!isNear && !context.grants(routeNamespace, ref.namespace, ref.name)) {
     return invalid(
       'RefNotPermitted',
       `no ReferenceGrant in ${ref.namespace} allows Service ${key} to HTTPRoutes of ${routeNamespace}`,
     );
   }
-  const service = services.get(key);
-  if (service === undefined) return invalid('BackendNotFound', `there is no Service ${key}`);
+  const service = context.services.get(key);
+  if (service === undefined) return invalid('BackendNotFound', context.services.whyNot(key));
   if (!service.ports.some((one) => one.port === ref.port)) {
     return invalid('BackendNotFound', `Service ${key} has no TCP port ${ref.port ?? '(none given)'}`);
+  }
+  const protocol = context.protocolOf(key, ref.port ?? 0);
+  if (protocol !== undefined && OTHER_WIRES.includes(protocol)) {
+    return invalid(
+      'UnsupportedProtocol',
+      `port ${ref.port} of Service ${key} speaks ${protocol}, and requests go on as HTTP/1.1`,
+    );
   }
   return { backend: { cluster, weight: ref.weight, invalid: undefined }, reason: undefined };
 }

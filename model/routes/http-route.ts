@@ -1,29 +1,25 @@
-import { namespacedName, type SourcedObject } from '../objects.ts';
+import type { SourcedObject } from '../objects.ts';
 import { EMPTY_PATCH, type PolicyPatch } from '../policies/patch.ts';
 import { DEFAULT_RETRY } from '../policy-types.ts';
 import { type FieldError, type FieldPath, Fields, shown } from '../read/fields.ts';
-import { createdAtMs, namespaceOf } from '../read/meta.ts';
+import { createdAtMs, keyOf, namespaceOf, strayFields } from '../read/meta.ts';
 import type { RouteMatch } from '../snapshot.ts';
-import { EVERYTHING, type Filters, readFilters, readMatch } from './match.ts';
+import { type Filters, readFilters } from './filters.ts';
+import { EVERYTHING, readMatch } from './match.ts';
+import { type ParentRef, readParents } from './parents.ts';
 
 /** The limits of the Gateway API. */
 const RULES_MAX = 16;
 const MATCHES_MAX = 64;
 const MATCHES_TOTAL_MAX = 128;
 const BACKENDS_MAX = 16;
-const PARENTS_MAX = 32;
+const HOSTNAMES_MAX = 16;
 const WEIGHT_MAX = 1_000_000;
 const ATTEMPTS_MAX = 100;
 const DAY_MS = 86_400_000;
-
-export interface ParentRef {
-  readonly group: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: number | undefined;
-  readonly path: FieldPath;
-}
+/** Gateway API, SectionName. */
+const RULE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const RULE_NAME_CHARS_MAX = 253;
 
 export interface BackendRef {
   readonly group: string;
@@ -37,6 +33,7 @@ export interface BackendRef {
 
 export interface ParsedRule extends Filters {
   readonly name: string | undefined;
+  readonly path: FieldPath;
   readonly matches: readonly RouteMatch[];
   readonly backends: readonly BackendRef[];
   /** The rule's own `timeouts` and `retry`. */
@@ -56,69 +53,82 @@ export interface ParsedRoute {
 
 /** Reads an HTTPRoute. Never throws: what is wrong or not supported is in `errors`, with the path of its field. */
 export function parseHttpRoute(sourced: SourcedObject): ParsedRoute {
-  const errors: FieldError[] = [];
+  const errors: FieldError[] = [...strayFields(sourced.object)];
   const namespace = namespaceOf(sourced.object);
   const spec = new Fields(sourced.object.spec, ['spec'], errors);
-  const parents = spec.objects('parentRefs', PARENTS_MAX).map((entry) => readParent(entry, namespace));
-  const hasHostnames = spec.list('hostnames', 16).length > 0;
+  const parents = readParents(spec, namespace);
+  const hostnames = spec.texts('hostnames', HOSTNAMES_MAX);
+  if (spec.choice('useDefaultGateways', ['All', 'None']) === 'All') {
+    spec.error(['useDefaultGateways'], 'All is not supported: the mesh has no Gateways');
+  }
   const rules = spec.objects('rules', RULES_MAX).map((rule) => readRule(rule, namespace));
   if (!spec.has('rules')) rules.push(readRule(new Fields({}, ['spec', 'rules', 0], errors), namespace));
-  const names = rules.map((rule) => rule.name).filter((name) => name !== undefined);
-  if (new Set(names).size < names.length) spec.error(['rules'], 'must have names that differ');
-  const total = rules.reduce((sum, rule) => sum + rule.matches.length, 0);
-  if (total > MATCHES_TOTAL_MAX)
-    spec.error(['rules'], `must have at most ${MATCHES_TOTAL_MAX} matches in all`);
+  else if (rules.length === 0) spec.error(['rules'], 'must have at least one rule, or be left out');
+  checkTogether(rules, spec);
   spec.finish();
   return {
     sourced,
-    key: namespacedName(sourced.object),
+    key: keyOf(sourced.object),
     namespace,
     createdAtMs: createdAtMs(sourced.object),
     parents,
     rules,
     errors,
-    hasHostnames,
+    hasHostnames: hostnames.length > 0,
   };
 }
 
-function readParent(entry: Fields, namespace: string): ParentRef {
-  const parent = {
-    group: entry.string('group') ?? 'gateway.networking.k8s.io',
-    kind: entry.string('kind') ?? 'Gateway',
-    namespace: entry.string('namespace') || namespace,
-    name: entry.required('name', 253) ?? '',
-    port: entry.integer('port', 1, 65_535),
-    path: entry.path,
-  };
-  if (entry.has('sectionName') && parent.kind === 'Service') {
-    entry.error(['sectionName'], 'is not supported for a Service: name the port with port');
+function checkTogether(rules: readonly ParsedRule[], spec: Fields): void {
+  const names = new Set<string>();
+  for (const { name, path } of rules) {
+    if (name === undefined) continue;
+    if (names.has(name)) {
+      spec.errors.push({ path: [...path, 'name'], message: `${name} is the name of another rule` });
+    }
+    names.add(name);
   }
-  entry.finish();
-  return parent;
+  const total = rules.reduce((sum, rule) => sum + rule.matches.length, 0);
+  if (total > MATCHES_TOTAL_MAX) {
+    spec.error(['rules'], `must have at most ${MATCHES_TOTAL_MAX} matches in all`);
+  }
 }
 
 function readRule(rule: Fields, namespace: string): ParsedRule {
-  const name = rule.string('name', 253);
+  const name = rule.string('name', RULE_NAME_CHARS_MAX);
+  if (name !== undefined && !RULE_NAME.test(name)) {
+    rule.error(['name'], 'must be of a-z, 0-9, "-" and ".", and begin and end with a letter or digit');
+  }
   const matches = rule.objects('matches', MATCHES_MAX).map(readMatch);
   const filters = readFilters(rule);
   const backends = rule.objects('backendRefs', BACKENDS_MAX).map((entry) => readBackend(entry, namespace));
   const patch = { ...EMPTY_PATCH, timeouts: readTimeouts(rule.object('timeouts')), retry: readRetry(rule) };
-  if (rule.has('sessionPersistence')) rule.error(['sessionPersistence'], 'is not supported');
+  if (rule.has('sessionPersistence')) {
+    rule.error(['sessionPersistence'], 'is not supported: see loadBalancer of TrafficPolicy');
+  }
   rule.finish();
-  return { name, matches: matches.length > 0 ? matches : [EVERYTHING], ...filters, backends, patch };
+  return {
+    name,
+    path: rule.path,
+    matches: matches.length > 0 ? matches : [EVERYTHING],
+    ...filters,
+    backends,
+    patch,
+  };
 }
 
 function readBackend(entry: Fields, namespace: string): BackendRef {
   const backend = {
     group: entry.string('group') ?? '',
-    kind: entry.string('kind') ?? 'Service',
+    kind: entry.string('kind') || 'Service',
     namespace: entry.string('namespace') || namespace,
     name: entry.required('name', 253) ?? '',
     port: entry.integer('port', 1, 65_535),
     weight: entry.integer('weight', 0, WEIGHT_MAX) ?? 1,
     path: entry.path,
   };
-  if (entry.list('filters', 16).length > 0) entry.error(['filters'], 'is not supported for one backend');
+  if (entry.list('filters', 16).length > 0) {
+    entry.error(['filters'], 'is not supported for one backend: write the filters of the rule');
+  }
   entry.finish();
   return backend;
 }
@@ -148,7 +158,5 @@ function readRetry(rule: Fields): PolicyPatch['retry'] {
   const backoffBaseMs = from.durationMs('backoff', 1, DAY_MS);
   const attempts = from.integer('attempts', 0, ATTEMPTS_MAX);
   from.finish();
-  const backoffMaxMs =
-    backoffBaseMs === undefined ? undefined : Math.max(DEFAULT_RETRY.backoffMaxMs, backoffBaseMs * 10);
-  return { codes, attempts, backoffBaseMs, backoffMaxMs, on: [...DEFAULT_RETRY.on, 'reset'], budget: {} };
+  return { codes, attempts, backoffBaseMs, on: [...DEFAULT_RETRY.on, 'reset'], budget: {} };
 }
