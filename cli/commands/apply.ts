@@ -54,7 +54,8 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   const applied = new AppliedObjects(mesh.paths.applied);
   const before = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const placed = objects.map((sourced) => inNamespace(sourced, input.text('namespace')));
-  const results = placed.map(({ object }) => applied.put(object, before.get(objectKey(object))));
+  const nowMs = context.clock.wallMs();
+  const results = placed.map(({ object }) => applied.put(object, before.get(objectKey(object)), nowMs));
   const startMs = context.clock.now();
   let failed = false;
   for (const [index, sourced] of placed.entries()) {

@@ -21,14 +21,19 @@ export class AppliedObjects {
     this.#directory = directory;
   }
 
-  /** `inForce` is the object of that name as the mesh has it now, if any. */
-  put(object: KubeObject, inForce: KubeObject | undefined): Applied {
+  /**
+   * `inForce` is the object of that name as the mesh has it now, if any. A new object is stamped with its time of
+   * creation, as the API server would: between equal routes the older one wins.
+   */
+  put(object: KubeObject, inForce: KubeObject | undefined, nowMs: number): Applied {
     const file = this.fileOf(object);
     const [before] = parseManifests(readIfThere(file) ?? '', file).objects;
     const hidden = before !== undefined && isHiding(before.object);
     const known = before !== undefined && !hidden ? before.object : inForce;
     if (known !== undefined && !hidden && sameIntent(known, object)) return 'unchanged';
-    writeAtomically(file, stringify(object, { lineWidth: 0 }));
+    const creationTimestamp = known?.metadata.creationTimestamp ?? new Date(nowMs).toISOString();
+    const stamped = { ...object, metadata: { creationTimestamp, ...object.metadata } };
+    writeAtomically(file, stringify(stamped, { lineWidth: 0 }));
     return known === undefined || hidden ? 'created' : 'configured';
   }
 

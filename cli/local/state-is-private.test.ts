@@ -118,6 +118,7 @@ test('a new run keeps the log of the run before it', () => {
   assert.equal(readFileSync(`${path}.previous`, 'utf8'), 'first');
 });
 
+const NOW_MS = Date.UTC(2026, 0, 1);
 const route = (value: number) => ({
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'HTTPRoute',
@@ -127,20 +128,21 @@ const route = (value: number) => ({
 
 test('applied objects are created, configured, unchanged and taken away', () => {
   const applied = new AppliedObjects(join(root, 'applied'));
-  assert.equal(applied.put(route(1), undefined), 'created');
-  assert.equal(applied.put(route(1), route(1)), 'unchanged');
-  assert.equal(applied.put(route(2), route(1)), 'configured');
+  assert.equal(applied.put(route(1), undefined, NOW_MS), 'created');
+  assert.equal(applied.put(route(1), route(1), NOW_MS), 'unchanged');
+  assert.equal(applied.put(route(2), route(1), NOW_MS), 'configured');
   assert.equal(applied.has(route(2)), true);
+  assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /creationTimestamp: 2026-01-01T00:00:00/);
   applied.remove(route(2), false);
   assert.equal(existsSync(applied.fileOf(route(2))), false);
 });
 
 test('an object of the manifests is configured over them and hidden when deleted', () => {
   const applied = new AppliedObjects(join(root, 'applied'));
-  assert.equal(applied.put(route(1), { ...route(1), status: { seen: true } }), 'unchanged');
+  assert.equal(applied.put(route(1), { ...route(1), status: { seen: true } }, NOW_MS), 'unchanged');
   assert.equal(applied.has(route(1)), false, 'nothing is written for what is there already');
-  assert.equal(applied.put(route(2), route(1)), 'configured');
+  assert.equal(applied.put(route(2), route(1), NOW_MS), 'configured');
   applied.remove(route(2), true);
   assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /heddle\.dev\/deleted: "true"/);
-  assert.equal(applied.put(route(1), undefined), 'created');
+  assert.equal(applied.put(route(1), undefined, NOW_MS), 'created');
 });

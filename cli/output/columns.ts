@@ -14,7 +14,9 @@ const NAME: Column = { title: 'NAME', value: (object) => object.metadata.name };
 const AGE: Column = {
   title: 'AGE',
   value: (object, nowMs) => {
-    const created = Date.parse(object.metadata.creationTimestamp ?? textAt(object.status, 'startTime') ?? '');
+    // A file says nothing of an object's age: since when it is accepted stands for it.
+    const accepted = textAt(conditionOf(object, 'Accepted'), 'lastTransitionTime');
+    const created = Date.parse(object.metadata.creationTimestamp ?? accepted ?? '');
     return Number.isNaN(created) ? '<unknown>' : formatAge(nowMs - created);
   },
 };
