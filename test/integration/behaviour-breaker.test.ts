@@ -4,6 +4,7 @@ import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { namespaceYaml, trafficPolicyYaml } from './mesh/documents.ts';
 import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
+import { askPage } from './mesh/pages.ts';
 
 leakCheck();
 
@@ -38,6 +39,16 @@ circuitBreaker: {errorThresholdPercentage: 50, volumeThreshold: ${VOLUME}, rolli
 
 after(() => mesh?.close());
 
+async function explain(url: string): Promise<{ readonly state: string }> {
+  const answer = await askPage(`http://127.0.0.1:${mesh.ports().dashboard}/api/heddle/explain`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ from: { namespace: 'shop', name: 'web' }, url }),
+  });
+  assert.equal(answer.status, 200, answer.body);
+  return JSON.parse(answer.body);
+}
+
 test('a breaker opens at the configured volume, half-opens with one probe, and closes when the probe succeeds', async () => {
   payments.app.answer((_request, response) => response.writeHead(500).end());
   let answered = 0;
@@ -58,6 +69,12 @@ test('a breaker opens at the configured volume, half-opens with one probe, and c
   const seen = payments.app.received.length;
   assert.equal((await web.client.request('http://payments/status')).status, 503);
   assert.equal(payments.app.received.length, seen, 'an open breaker lets nothing through');
+
+  const explained = await explain('http://payments/status');
+  assert.match(explained.state, /the live state of shop\/web/);
+  assert.match(JSON.stringify(explained), /circuit-open/, 'explain decides as the sidecar does');
+  const scraped = await askPage(`http://${web.record.ip}:15020/metrics`);
+  assert.match(scraped.body, /^heddle_breaker_open\{cluster="outbound\|80\|\|payments[^}]*\} 1$/m);
 
   // Half-open: hold the probe, and offer more requests meanwhile.
   let release: () => void = () => {};
@@ -91,7 +108,39 @@ test('a breaker opens at the configured volume, half-opens with one probe, and c
   payments.app.answer((_request, response) => response.end('paid'));
   release();
   assert.equal((await probe)?.status, 200);
+  const closed = await askPage(`http://${web.record.ip}:15020/metrics`);
+  assert.match(closed.body, /^heddle_breaker_open\{cluster="outbound\|80\|\|payments[^}]*\} 0$/m);
   for (let index = 0; index < 20; index++) {
     assert.equal((await web.client.request('http://payments/status')).status, 200);
   }
+});
+
+test('a probe that fails keeps the breaker open for another reset time', async () => {
+  payments.app.answer((_request, response) => response.writeHead(500).end());
+  await eventually(
+    async () => {
+      const response = await web.client.request('http://payments/status');
+      return response.headers['x-heddle-reason'] === 'circuit-open';
+    },
+    { deadlineMs: 20_000, what: 'the breaker opens again' },
+  );
+  const seen = payments.app.received.length;
+  const probes: number[] = [];
+  const untilMs = performance.now() + RESET_MS * 3.5;
+  await eventually(
+    async () => {
+      await web.client.request('http://payments/status');
+      while (payments.app.received.length > seen + probes.length) probes.push(performance.now());
+      return performance.now() > untilMs;
+    },
+    { deadlineMs: RESET_MS * 6, what: 'three reset times pass' },
+  );
+  assert.ok(
+    probes.length >= 2 && probes.length <= 3,
+    `${probes.length} probes in three and a half reset times`,
+  );
+  probes.slice(1).forEach((atMs, index) => {
+    const gapMs = atMs - (probes[index] ?? 0);
+    assert.ok(gapMs >= RESET_MS * 0.9, `probes ${Math.round(gapMs)} ms apart`);
+  });
 });

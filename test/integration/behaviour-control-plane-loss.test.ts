@@ -10,6 +10,7 @@ leakCheck();
 
 let mesh: TestMesh;
 let web: TestPod;
+const pods: TestPod[] = [];
 
 before(async () => {
   mesh = await startMesh();
@@ -24,17 +25,41 @@ before(async () => {
     });
   }
   web = await mesh.addPod({ namespace: 'shop', name: 'web' });
+  pods.push(web);
   for (const version of ['v1', 'v2']) {
-    await mesh.addPod({
-      namespace: 'shop',
-      name: `catalog-${version}`,
-      labels: { app: 'catalog', version },
-      app: (_request, response) => response.end(version),
-    });
+    pods.push(
+      await mesh.addPod({
+        namespace: 'shop',
+        name: `catalog-${version}`,
+        labels: { app: 'catalog', version },
+        app: (_request, response) => response.end(version),
+      }),
+    );
   }
 });
 
 after(() => mesh?.close());
+
+/** Each sidecar waits a time of its own before it tries again, up to a limit that doubles from half a second. */
+function assertJitter(): void {
+  const waits = pods.map((pod) =>
+    pod.sidecar
+      .output()
+      .split('\n')
+      .filter((line) => line.includes('control plane lost'))
+      .map((line) => Number(JSON.parse(line).retryMs)),
+  );
+  for (const [index, each] of waits.entries()) {
+    assert.ok(each.length > 0, `${pods[index]?.record.name} noticed the loss`);
+    for (const [tries, retryMs] of each.entries())
+      assert.ok(retryMs <= Math.min(15_000, 500 * 2 ** tries), `${retryMs} ms`);
+  }
+  assert.equal(
+    new Set(waits.map(([first]) => first)).size,
+    pods.length,
+    `first waits ${JSON.stringify(waits)}`,
+  );
+}
 
 test('the control plane killed under load costs no request, and is rejoined', async () => {
   mesh.apply('catalog.yaml', canaryYaml(0));
@@ -42,7 +67,7 @@ test('the control plane killed under load costs no request, and is rejoined', as
     deadlineMs: 10_000,
     what: 'the rule is in force',
   });
-  const load = startLoad(() => web.client.request('http://catalog/items'), 4);
+  const load = startLoad(() => web.client.request('http://catalog/items'), 8, 10);
   await mesh.controlPlane().stop('SIGKILL');
   const until = performance.now() + 2_000;
   await eventually(() => performance.now() > until, {
@@ -57,5 +82,7 @@ test('the control plane killed under load costs no request, and is rejoined', as
   });
   const { responses, errors } = await load.stop();
   assert.deepEqual(errors, []);
+  assert.ok(responses.length > 200, `${responses.length} requests`);
   assert.equal(responses.filter(({ response }) => response.status !== 200).length, 0);
+  assertJitter();
 });

@@ -4,6 +4,7 @@ import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { namespaceYaml, trafficPolicyYaml } from './mesh/documents.ts';
 import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
+import { startLoad } from './mesh/load.ts';
 
 leakCheck();
 
@@ -65,16 +66,43 @@ test('an endpoint that fails is ejected, gets no traffic, and returns after its 
 });
 
 test('a pod that dies is passed over without a failed request, for any method', async () => {
-  await eventually(async () => (await web.client.request('http://reviews/')).status === 200, {
-    deadlineMs: 5_000,
-    what: 'traffic flows',
+  mesh.unapply('reviews.yaml');
+  await eventually(
+    async () => {
+      const before = [sick, healthy].map((pod) => pod.app.received.length);
+      for (let index = 0; index < 20; index++) await web.client.request('http://reviews/');
+      return [sick, healthy].every((pod, index) => pod.app.received.length > (before[index] ?? 0));
+    },
+    { deadlineMs: 10_000, what: 'both endpoints get traffic' },
+  );
+  let sent = 0;
+  const load = startLoad(
+    () => {
+      const method = sent++ % 2 === 0 ? 'GET' : 'POST';
+      return web.client.request('http://reviews/', { method, body: method === 'POST' ? 'x' : '' });
+    },
+    2,
+    5,
+  );
+  // The app is gone before the sidecar, as in a rollout that goes wrong: refused, then nobody there at all.
+  await sick.app.stop();
+  const seen = healthy.app.received.length;
+  await eventually(() => healthy.app.received.length > seen + 50, {
+    deadlineMs: 20_000,
+    what: 'load without the app',
   });
   await sick.sidecar.stop('SIGKILL');
-  for (let index = 0; index < 20; index++) {
-    const method = index % 2 === 0 ? 'GET' : 'POST';
-    // The default retry conditions are off here (attempts: 0), so at most the first tries fail before ejection.
-    await web.client.request('http://reviews/', { method, body: method === 'POST' ? 'x' : '' });
-  }
-  for (let index = 0; index < 10; index++)
-    assert.equal((await web.client.request('http://reviews/')).status, 200);
+  const later = healthy.app.received.length;
+  await eventually(() => healthy.app.received.length > later + 50, {
+    deadlineMs: 20_000,
+    what: 'load without the pod',
+  });
+  const { responses, errors } = await load.stop();
+  assert.deepEqual(errors, []);
+  assert.deepEqual(
+    responses
+      .filter(({ response }) => response.status !== 200)
+      .map(({ response }) => [response.status, response.headers['x-heddle-reason'], response.body]),
+    [],
+  );
 });

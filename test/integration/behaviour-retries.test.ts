@@ -4,6 +4,7 @@ import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { namespaceYaml, trafficPolicyYaml } from './mesh/documents.ts';
 import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
+import { askPage } from './mesh/pages.ts';
 
 leakCheck();
 
@@ -14,22 +15,21 @@ let payments: TestPod;
 before(async () => {
   mesh = await startMesh();
   mesh.apply('shop.yaml', namespaceYaml('shop'));
-  mesh.addService({
-    namespace: 'shop',
-    name: 'payments',
-    port: 80,
-    targetPort: 8080,
-    selector: { app: 'payments' },
-  });
+  // One app under several names: each has a budget of its own.
+  for (const name of ['payments', 'outage', 'absence']) {
+    mesh.addService({ namespace: 'shop', name, port: 80, targetPort: 8080, selector: { app: 'payments' } });
+  }
   web = await mesh.addPod({ namespace: 'shop', name: 'web' });
   payments = await mesh.addPod({ namespace: 'shop', name: 'payments' });
-  mesh.apply(
-    'payments.yaml',
-    trafficPolicyYaml(
-      'payments',
-      'retry: {attempts: 2, codes: [503], budget: {percent: 20, minPerSecond: 5, interval: 10s}}\noutlierEjection: {consecutiveErrors: 100000}',
-    ),
-  );
+  for (const name of ['payments', 'outage', 'absence']) {
+    mesh.apply(
+      `${name}.yaml`,
+      trafficPolicyYaml(
+        name,
+        'retry: {attempts: 2, codes: [503], budget: {percent: 20, minPerSecond: 5, interval: 10s}}\noutlierEjection: {consecutiveErrors: 100000}',
+      ),
+    );
+  }
 });
 
 after(() => mesh?.close());
@@ -76,6 +76,48 @@ test('an unsafe POST is never sent twice, whatever the app does with it', async 
   }
 });
 
+test('no unsafe POST reaches an app twice that breaks its connections at every moment', async () => {
+  payments.app.received.length = 0;
+  let turn = 0;
+  payments.app.answer((_request, response, raw) => {
+    switch (turn++ % 6) {
+      case 0:
+        raw.socket.resetAndDestroy();
+        return;
+      case 1:
+        response.writeHead(503).end();
+        return;
+      case 2:
+        // Answered, and the connection gone right after: the next request may be on its way to it.
+        response.end('paid', () => raw.socket.destroy());
+        return;
+      case 3:
+        response.end('paid', () => setImmediate(() => raw.socket.resetAndDestroy()));
+        return;
+      case 4:
+        raw.socket.end();
+        return;
+      default:
+        response.end('paid');
+    }
+  });
+  const total = 600;
+  let next = 0;
+  const statuses = new Map<number, number>();
+  const lanes = Array.from({ length: 6 }, async () => {
+    while (next < total) {
+      const body = `payment ${next++}`;
+      const { status } = await web.client.request('http://payments/pay', { method: 'POST', body });
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    }
+  });
+  await Promise.all(lanes);
+  const bodies = payments.app.received.map(({ body }) => body);
+  assert.equal(new Set(bodies).size, bodies.length, 'each payment came once at most');
+  assert.ok((statuses.get(200) ?? 0) > total / 4, JSON.stringify([...statuses]));
+  assert.ok((statuses.get(503) ?? 0) > total / 4, JSON.stringify([...statuses]));
+});
+
 test('an unsafe POST whose app refuses the connection reaches no app, and says so', async () => {
   await payments.app.stop();
   payments.app.received.length = 0;
@@ -101,7 +143,7 @@ test('the retry budget holds under a full outage', async () => {
   const lanes = Array.from({ length: 20 }, async () => {
     while (sent < requests) {
       sent++;
-      const response = await web.client.request('http://payments/status');
+      const response = await web.client.request('http://outage/status');
       assert.equal(response.status, 503);
     }
   });
@@ -115,4 +157,35 @@ test('the retry budget holds under a full outage', async () => {
     retries <= allowed,
     `${retries} retries for ${requests} requests in ${seconds.toFixed(1)} s, allowed ${allowed}`,
   );
+});
+
+test('the retry budget holds where every retry would be safe, too: nobody listens', async () => {
+  await payments.app.stop();
+  const attempts = async (kind: string) => {
+    const { body } = await askPage(`http://${web.record.ip}:15020/metrics`);
+    const line = new RegExp(
+      `^heddle_attempts_total\\{destination_service="absence.shop",kind="${kind}".*\\} (\\d+)$`,
+      'gm',
+    );
+    return [...body.matchAll(line)].reduce((sum, match) => sum + Number(match[1]), 0);
+  };
+  const before = { first: await attempts('first'), retry: await attempts('retry') };
+  const requests = 600;
+  let sent = 0;
+  const startedMs = performance.now();
+  const lanes = Array.from({ length: 20 }, async () => {
+    while (sent < requests) {
+      sent++;
+      const response = await web.client.request('http://absence/pay', { method: 'POST', body: 'x' });
+      assert.equal(response.status, 503);
+    }
+  });
+  await Promise.all(lanes);
+  const seconds = (performance.now() - startedMs) / 1000;
+  const first = (await attempts('first')) - before.first;
+  const retries = (await attempts('retry')) - before.retry;
+  const allowed = Math.max(first * 0.2, 5 * (seconds + 10)) + 20;
+  assert.ok(first >= requests, `${first} first attempts`);
+  assert.ok(retries > 0, 'some retries happen');
+  assert.ok(retries <= allowed, `${retries} retries for ${first} requests, allowed ${allowed}`);
 });

@@ -6,11 +6,16 @@ export interface LoadResult {
   readonly errors: readonly { readonly atMs: number; readonly message: string }[];
 }
 
-/** Runs `send` back to back on `workers` lanes until stopped; bounded by `requestsMax`. */
+const requestsMax = 200_000;
+
+/**
+ * Runs `send` on `workers` lanes until stopped, with `pauseMs` after each answer: lanes that never rest would measure
+ * how a starved machine shares itself out. Bounded by `requestsMax`.
+ */
 export function startLoad(
   send: () => Promise<ClientResponse>,
   workers: number,
-  requestsMax = 200_000,
+  pauseMs: number,
 ): { stop(): Promise<LoadResult> } {
   const responses: { atMs: number; response: ClientResponse }[] = [];
   const errors: { atMs: number; message: string }[] = [];
@@ -23,6 +28,7 @@ export function startLoad(
       } catch (thrown) {
         errors.push({ atMs: performance.now(), message: messageOf(thrown) });
       }
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   };
   const lanes = Array.from({ length: workers }, lane);
