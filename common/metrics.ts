@@ -2,17 +2,39 @@
 export type MetricKind = 'counter' | 'gauge' | 'histogram';
 
 /** New label sets past this many per family are counted in one series with `overflow="true"`: a client can't fill memory. */
-const SERIES_MAX = 2_000;
+export const seriesMax = 2_000;
 
 /** Seconds; from half a millisecond to a minute. */
 export const DURATION_BUCKETS: readonly number[] = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 
-class Series {
+/** The numbers of one set of labels. Whoever counts often keeps it, since finding it costs more than counting. */
+export class MetricSeries {
   value = 0;
   sum = 0;
-  buckets: Float64Array | undefined;
+  /** Per bound of `DURATION_BUCKETS`, observations above the bound before it. */
+  readonly buckets: Float64Array | undefined;
+
+  constructor(isHistogram: boolean) {
+    this.buckets = isHistogram ? new Float64Array(DURATION_BUCKETS.length) : undefined;
+  }
+
+  /** Of a counter or a gauge. */
+  add(amount: number): void {
+    this.value += amount;
+  }
+
+  /** Of a histogram. */
+  observe(seconds: number): void {
+    this.value++;
+    this.sum += seconds;
+    const { buckets } = this;
+    if (buckets === undefined) return;
+    let index = 0;
+    while (index < buckets.length && seconds > (DURATION_BUCKETS[index] ?? 0)) index++;
+    if (index < buckets.length) buckets[index] = (buckets[index] ?? 0) + 1;
+  }
 }
 
 export class MetricFamily {
@@ -20,7 +42,7 @@ export class MetricFamily {
   readonly help: string;
   readonly kind: MetricKind;
   readonly #labels: readonly string[];
-  readonly #series = new Map<string, { readonly text: string; readonly series: Series }>();
+  readonly #series = new Map<string, { readonly text: string; readonly series: MetricSeries }>();
 
   constructor(name: string, help: string, kind: MetricKind, labels: readonly string[]) {
     this.name = name;
@@ -29,9 +51,13 @@ export class MetricFamily {
     this.#labels = labels;
   }
 
-  /** Adds to a counter, or to a gauge. Values are given in the order of the family's labels. */
+  /** Values are given in the order of the family's labels, here and below. What was forgotten counts nowhere. */
+  series(...values: readonly string[]): MetricSeries {
+    return this.#find(values);
+  }
+
   add(amount: number, ...values: readonly string[]): void {
-    this.#find(values).value += amount;
+    this.#find(values).add(amount);
   }
 
   set(value: number, ...values: readonly string[]): void {
@@ -39,38 +65,30 @@ export class MetricFamily {
   }
 
   observe(seconds: number, ...values: readonly string[]): void {
-    const series = this.#find(values);
-    series.value++;
-    series.sum += seconds;
-    series.buckets ??= new Float64Array(DURATION_BUCKETS.length);
-    const { buckets } = series;
-    for (let index = DURATION_BUCKETS.length - 1; index >= 0; index--) {
-      if (seconds > (DURATION_BUCKETS[index] ?? 0)) break;
-      buckets[index] = (buckets[index] ?? 0) + 1;
-    }
+    this.#find(values).observe(seconds);
   }
 
   forget(...values: readonly string[]): void {
     this.#series.delete(values.join('\u0000'));
   }
 
-  #find(values: readonly string[]): Series {
+  #find(values: readonly string[]): MetricSeries {
     const key = values.join('\u0000');
     const known = this.#series.get(key);
     if (known !== undefined) return known.series;
-    if (this.#series.size >= SERIES_MAX && key !== 'overflow') return this.#overflow();
+    if (this.#series.size >= seriesMax && key !== 'overflow') return this.#overflow();
     const text = this.#labels
       .map((label, index) => `${label}="${escapeLabel(values[index] ?? '')}"`)
       .join(',');
-    const series = new Series();
+    const series = new MetricSeries(this.kind === 'histogram');
     this.#series.set(key, { text, series });
     return series;
   }
 
-  #overflow(): Series {
+  #overflow(): MetricSeries {
     const known = this.#series.get('overflow');
     if (known !== undefined) return known.series;
-    const series = new Series();
+    const series = new MetricSeries(this.kind === 'histogram');
     this.#series.set('overflow', { text: 'overflow="true"', series });
     return series;
   }
@@ -83,9 +101,11 @@ export class MetricFamily {
         lines.push(`${this.name}${braces(text)} ${series.value}`);
         continue;
       }
-      const bounds = DURATION_BUCKETS.map(
-        (bound, index) => [String(bound), series.buckets?.[index] ?? 0] as const,
-      );
+      let below = 0;
+      const bounds = DURATION_BUCKETS.map((bound, index) => {
+        below += series.buckets?.[index] ?? 0;
+        return [String(bound), below] as const;
+      });
       for (const [bound, count] of [...bounds, ['+Inf', series.value] as const]) {
         lines.push(`${this.name}_bucket${braces(`${text}${text === '' ? '' : ','}le="${bound}"`)} ${count}`);
       }

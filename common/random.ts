@@ -1,4 +1,4 @@
-import { randomFillSync } from 'node:crypto';
+import { randomBytes, randomFillSync } from 'node:crypto';
 
 /** Randomness as a parameter, for jitter, balancing and trace IDs. Key material never comes from here. */
 export interface Random {
@@ -8,23 +8,30 @@ export interface Random {
   hex(bytes: number): string;
 }
 
+/** One system call and one conversion serve hundreds of trace IDs. */
 const HEX_POOL_BYTES = 4096;
-const hexPool = Buffer.alloc(HEX_POOL_BYTES);
-let hexUsed = HEX_POOL_BYTES;
+const hexBytes = Buffer.alloc(HEX_POOL_BYTES);
+let hexDigits = '';
+let hexUsed = 0;
 
 export const systemRandom: Random = {
   next: () => Math.random(),
   hex(bytes) {
-    // One system call serves hundreds of trace IDs.
-    if (hexUsed + bytes > HEX_POOL_BYTES) {
-      randomFillSync(hexPool);
-      hexUsed = 0;
-    }
-    const text = hexPool.toString('hex', hexUsed, hexUsed + bytes);
-    hexUsed += bytes;
+    const end = hexUsed + bytes * 2;
+    if (end > hexDigits.length) return refilled(bytes);
+    const text = hexDigits.slice(hexUsed, end);
+    hexUsed = end;
     return text;
   },
 };
+
+function refilled(bytes: number): string {
+  if (bytes > HEX_POOL_BYTES) return randomBytes(bytes).toString('hex');
+  randomFillSync(hexBytes);
+  hexDigits = hexBytes.toString('hex');
+  hexUsed = bytes * 2;
+  return hexDigits.slice(0, hexUsed);
+}
 
 /** A reproducible stream (mulberry32): the same seed gives the same run. For tests and simulations. */
 export function seededRandom(seed: number): Random {

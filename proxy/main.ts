@@ -1,4 +1,4 @@
-import { systemClock } from '../common/clock.ts';
+import { systemClock, turnClock } from '../common/clock.ts';
 import { messageOf } from '../common/errors.ts';
 import { jsonLogger } from '../common/log.ts';
 import { tcpDialer } from '../common/net.ts';
@@ -39,7 +39,7 @@ const end = () => {
   sidecar.stop().then(() => process.exit(0), fail);
 };
 const sidecar = new Sidecar(bootstrap.value, {
-  ...{ clock: systemClock, random: systemRandom, dialer: tcpDialer, listen: tcpListen },
+  ...{ clock: turnClock(systemClock), random: systemRandom, dialer: tcpDialer, listen: tcpListen },
   ...{ resolver: systemResolver, log, quit: end },
   processStats() {
     const { rss, heapUsed } = process.memoryUsage();

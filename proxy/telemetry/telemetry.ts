@@ -4,6 +4,7 @@ import type { Random } from '../../common/random.ts';
 import type { Direction, RequestInfo, RequestResult, RequestScope, TelemetryStage } from '../stage.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { type RecordOwner, RequestRecord } from './request-record.ts';
+import { RequestSeries } from './request-series.ts';
 import { keepAfterwards, sampleHead, type TracingSettings } from './sampling.ts';
 import type { SpanSink } from './span-record.ts';
 import { incomingContext } from './trace-context.ts';
@@ -25,12 +26,14 @@ export const loggedPerSecondMax = 10;
 export class Telemetry implements TelemetryStage, RecordOwner {
   readonly random: Random;
   readonly #options: TelemetryOptions;
+  readonly #series: RequestSeries;
   #logSecond = 0;
   #logged = 0;
 
   constructor(options: TelemetryOptions) {
     this.#options = options;
     this.random = options.random;
+    this.#series = new RequestSeries(options.metrics);
   }
 
   open(info: RequestInfo): RequestScope {
@@ -44,19 +47,10 @@ export class Telemetry implements TelemetryStage, RecordOwner {
   }
 
   finished(record: RequestRecord, result: RequestResult): void {
-    const { metrics, clock, spans, settings } = this.#options;
+    const { clock, spans, settings } = this.#options;
     const { info, decision } = record;
     const durationMs = result.endedAtMs - info.startedAtMs;
-    const service =
-      decision?.cluster === undefined ? '' : `${decision.cluster.service}.${decision.cluster.namespace}`;
-    const reason = result.failure?.code ?? '';
-    metrics.requests.add(1, info.direction, service, decision?.rule?.id ?? '', String(result.status), reason);
-    metrics.durations.observe(durationMs / 1000, info.direction, service);
-    if (info.direction === 'outbound' && record.attempts > 0) {
-      metrics.attempts.add(1, service, 'first', String(result.status));
-      if (record.attempts > 1)
-        metrics.attempts.add(record.attempts - 1, service, 'retry', String(result.status));
-    }
+    this.#series.of(info.direction, decision).count(result, durationMs, record.attempts);
     if (result.failure !== undefined) this.#logAnswer(record, result);
     if (!record.sampled && !keepAfterwards(result, durationMs, settings())) return;
     const wallOffsetMs = clock.wallMs() - clock.now();
