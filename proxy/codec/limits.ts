@@ -13,6 +13,8 @@ export interface EngineLimits {
   /** How long an answered client may go on sending the body nobody wants, and how much of it. */
   readonly lingerMs: number;
   readonly lingerBytesMax: number;
+  /** How long the rest of an answer is kept for a client that reads nothing of it. */
+  readonly unreadAnswerMs: number;
   /** How long an attempt goes on for a client that closed its sending side. */
   readonly halfClosedMs: number;
   /** Interim (1xx) responses before one final one. */
@@ -55,6 +57,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   keepAliveIdleMs: 300_000,
   lingerMs: 1_000,
   lingerBytesMax: 1_048_576,
+  unreadAnswerMs: 300_000,
   halfClosedMs: 1_000,
   interimResponsesMax: 16,
   detectionBytesMax: 8_192,

@@ -7,6 +7,7 @@ import { parseRequestHead, type RequestHead } from '../codec/request-head.ts';
 import { resetStream } from '../tls/reset.ts';
 import { faultAnswer, timeoutAnswer } from './answers.ts';
 import { Deadline, type Deadlines } from './deadlines.ts';
+import { Farewell } from './farewell.ts';
 import { PAUSED_PIPELINE, PAUSED_UPLOAD, Reading } from './reading.ts';
 import type { ClientInfo, ServerExchange, ServerHandler } from './server-types.ts';
 import { Writer } from './writer.ts';
@@ -31,7 +32,9 @@ export class ServerConnection implements BodySink {
   readonly #reading: Reading;
   #processing = false;
   #begun = false;
-  #lingering = 0;
+  readonly #farewell: Farewell;
+  /** What was written when the client, having finished sending, was last known to be there. */
+  #heardBytes = 0;
   /** Says `Connection: close` with the next response. */
   closing = false;
   #ended = false;
@@ -54,14 +57,16 @@ export class ServerConnection implements BodySink {
     this.#heads = new HeadBuffer(limits.headerBytesMax);
     this.#body = new BodyDecoder(this, limits);
     this.#deadline = new Deadline(() => this.#expired());
+    this.#farewell = new Farewell(stream, limits, deadlines);
     stream.on('data', this.#onData);
     stream.on('drain', this.#onDrain);
     stream.on('end', this.#onEnd);
     stream.on('error', ignoreError);
     stream.on('close', this.#onClose);
     deadlines.arm(this.#deadline, limits.keepAliveIdleMs);
-    // Whoever had the stream before may have paused it.
+    // Whoever had the stream before may have paused it, or read to its end.
     stream.resume();
+    if (stream.readableEnded) stream.end();
   }
 
   /** Whether a request is being answered. */
@@ -77,7 +82,8 @@ export class ServerConnection implements BodySink {
   /** Closes now where no request is being answered, otherwise with the response. */
   drain(): void {
     this.closing = true;
-    if (!this.busy && !this.#heads.partial && this.#lingering === 0 && !this.#taken) this.stream.end();
+    const quiet = !this.busy && !this.#heads.partial && this.#rest === undefined;
+    if (quiet && !this.#farewell.begun && !this.#taken) this.stream.end();
   }
 
   /** Stops reading the client: its body comes faster than it goes on. */
@@ -90,11 +96,11 @@ export class ServerConnection implements BodySink {
   }
 
   onBody(chunk: Buffer): void {
-    if (this.#lingering === 0) this.#exchange?.onBody(chunk);
+    if (!this.#farewell.begun) this.#exchange?.onBody(chunk);
   }
 
   onBodyEnd(trailers: string): void {
-    if (this.#lingering === 0) this.#exchange?.onBodyEnd(trailers);
+    if (!this.#farewell.begun) this.#exchange?.onBodyEnd(trailers);
   }
 
   /** The response is written. The next request begins, or the connection ends. */
@@ -108,7 +114,6 @@ export class ServerConnection implements BodySink {
       return;
     }
     if (!keepAlive || this.#ended) {
-      this.stream.end();
       this.#linger();
       return;
     }
@@ -140,9 +145,8 @@ export class ServerConnection implements BodySink {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#lingering > 0) {
-      this.#lingering -= chunk.length;
-      if (this.#lingering <= 0) this.stream.destroy();
+    if (this.#farewell.begun) {
+      this.#farewell.swallow(chunk);
       return;
     }
     const rest = this.#rest;
@@ -154,8 +158,12 @@ export class ServerConnection implements BodySink {
     this.#processing = true;
     let input = bytes;
     let at = start;
-    while (at < input.length && this.#lingering === 0 && !this.#taken && !this.stream.destroyed) {
+    while (at < input.length && !this.#farewell.begun && !this.#taken && !this.stream.destroyed) {
       if (this.#exchange === undefined) {
+        if (this.stream.writableNeedDrain) {
+          this.#hold(input.subarray(at));
+          break;
+        }
         if (!this.#heads.partial) {
           at = skipEmptyLines(input, at);
           if (at >= input.length) break;
@@ -226,8 +234,9 @@ export class ServerConnection implements BodySink {
     this.#reading.pause(PAUSED_PIPELINE);
   }
 
-  /** Goes on with pipelined bytes, once the request before them is answered. */
+  /** Goes on with pipelined bytes, once the request before them is answered and the client takes answers. */
   #resumeRest(): void {
+    if (this.stream.writableNeedDrain) return;
     const rest = this.#rest;
     this.#rest = undefined;
     this.#reading.resume(PAUSED_PIPELINE);
@@ -253,31 +262,27 @@ export class ServerConnection implements BodySink {
     this.#linger();
   }
 
-  /**
-   * Ends the sending side and reads on for a moment: closing with unread bytes would send RST, and the client might lose
-   * the answer (RFC 9112, section 9.6).
-   */
+  /** Ends the connection when its last answer is read. */
   #linger(): void {
-    if (this.stream.destroyed) return;
     this.#rest = undefined;
-    if (!this.stream.writableEnded) this.stream.end();
-    if (this.#ended) return;
-    this.#lingering = this.#limits.lingerBytesMax;
+    this.#deadline.cancel();
+    this.#farewell.begin();
     this.#reading.resumeAll();
-    this.#deadlines.arm(this.#deadline, this.#limits.lingerMs);
   }
 
   readonly #onDrain = (): void => {
-    this.#exchange?.onClientDrain();
+    if (this.#exchange !== undefined) this.#exchange.onClientDrain();
+    else if (!this.#farewell.begun) this.#resumeRest();
   };
 
   readonly #onEnd = (): void => {
     this.#ended = true;
     if (this.#exchange === undefined) {
-      if (this.#lingering === 0) this.stream.end();
+      if (!this.#farewell.begun) this.stream.end();
       return;
     }
     this.closing = true;
+    this.#heardBytes = this.writer.bytesWritten;
     // A client may close its sending side and still read. One that is gone looks the same, so the wait is short.
     if (this.#body.done) this.#deadlines.arm(this.#deadline, this.#limits.halfClosedMs);
     else this.stream.destroy();
@@ -285,6 +290,7 @@ export class ServerConnection implements BodySink {
 
   readonly #onClose = (): void => {
     this.#deadline.cancel();
+    this.#farewell.cancel();
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.onClientGone();
@@ -292,11 +298,20 @@ export class ServerConnection implements BodySink {
   };
 
   #expired(): void {
-    if (this.#heads.partial && this.#exchange === undefined && this.#lingering === 0) {
+    if (this.#heads.partial && this.#exchange === undefined) {
       this.#answerAndEnd(timeoutAnswer());
+    } else if (this.#ended && this.#tookBytes()) {
+      this.#deadlines.arm(this.#deadline, this.#limits.halfClosedMs);
     } else {
       this.stream.destroy();
     }
+  }
+
+  /** Whether a client that sends nothing more is there still: one that is gone refuses what it is sent. */
+  #tookBytes(): boolean {
+    const heard = this.#heardBytes;
+    this.#heardBytes = this.writer.bytesWritten;
+    return this.#heardBytes > heard || this.stream.writableLength > 0;
   }
 }
 

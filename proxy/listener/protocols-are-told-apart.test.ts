@@ -52,6 +52,15 @@ test('HTTP/1.0 without Host goes to the dialled address, which the app is told',
   client.stream.destroy();
 });
 
+test('a client that ends within its request line is let go', async () => {
+  const client = await say('GET /a');
+  client.stream.end();
+  await harness.clock.advance(200);
+  await harness.run();
+  assert.equal(client.ended, true);
+  assert.equal(harness.stack.stats().connections, 0);
+});
+
 test('other protocols pass as they are', async () => {
   for (const bytes of [
     'EHLO mail\r\n',
