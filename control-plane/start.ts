@@ -51,7 +51,7 @@ export async function startControlPlane(
   };
   try {
     const { settings } = loadSettings(options.settingsFile);
-    const root = await loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
+    const root = loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
     const authority = createAuthority(root, clock);
     const metrics = new ControlPlaneMetrics();
     const pipeline = await startPipeline({
@@ -75,8 +75,8 @@ async function listen(parts: Parts): Promise<ControlPlanePorts> {
   const { options, clock, log, authority, metrics, pipeline, traces, closers } = parts;
   const { listen: address, ports } = options;
   const identity = serverIdentity({
-    ...{ authority, trustDomain: pipeline.settings().trustDomain, clock },
-    ttlMs: pipeline.settings().leafTtlMs,
+    ...{ authority, trustDomain: pipeline.settings().trustDomain, clock, log },
+    ttlMs: () => pipeline.settings().leafTtlMs,
   });
   closers.push(() => identity.close());
   const view = viewOf(parts, () => identity.current());

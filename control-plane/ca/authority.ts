@@ -1,23 +1,22 @@
 import {
   createPrivateKey,
-  createPublicKey,
   generateKeyPairSync,
   type KeyObject,
   randomBytes,
   X509Certificate,
 } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
+import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
-import { HeddleError } from '../../common/errors.ts';
-import { type Asn1, sequence } from '../../common/wire/der.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import { sequence } from '../../common/wire/der.ts';
 import {
   buildCertificate,
   certificatePem,
-  keyIdentifier,
   leafExtensions,
   selfSignedRoot,
-  spki,
+  subjectKeyIdentifierOf,
   subjectOf,
 } from './certificate.ts';
 
@@ -50,27 +49,21 @@ export interface RootMaterial {
   readonly privateKeyPem: string;
 }
 
-/** Throws `HeddleError` where certificate and key don't make a P-256 root that may sign. */
+/**
+ * Throws `HeddleError` (`bad-root`) where certificate and key don't make a P-256 root that may sign now. `issue` throws it,
+ * too, once the root has expired: nothing signed by it would be trusted any more.
+ */
 export function createAuthority(root: RootMaterial, clock: Clock): CertificateAuthority {
-  const certificate = new X509Certificate(root.certificatePem);
-  const key = createPrivateKey(root.privateKeyPem);
-  const publicKey = createPublicKey(key);
-  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw new HeddleError('bad-root', 'the root key must be an ECDSA key on P-256');
-  }
-  if (!spki(publicKey).equals(spki(certificate.publicKey))) {
-    throw new HeddleError('bad-root', 'the root key does not belong to the root certificate');
-  }
-  if (!certificate.ca) throw new HeddleError('bad-root', 'the root certificate may not sign certificates');
-  const rootEndsMs = Date.parse(certificate.validTo);
-  if (rootEndsMs <= clock.wallMs()) throw new HeddleError('bad-root', 'the root certificate has expired');
-  const issuerName: Asn1 = subjectOf(certificate);
-  const issuerKeyId = keyIdentifier(publicKey);
+  const { certificate, key } = readRoot(root, clock.wallMs());
+  const rootEndsMs = certificate.validToDate.getTime();
+  const issuerName = subjectOf(certificate);
+  const issuerKeyId = subjectKeyIdentifierOf(certificate);
   const bundle = certificate.toString();
   return {
     trustBundlePem: () => bundle,
     issue(request) {
       const nowMs = clock.wallMs();
+      if (rootEndsMs <= nowMs) throw badRoot('the root certificate has expired: replace it, then start anew');
       const notAfterMs = Math.min(nowMs + request.ttlMs, rootEndsMs);
       const names = { uri: request.uri, dns: request.dns ?? [], ips: request.ips ?? [] };
       const der = buildCertificate({
@@ -86,6 +79,42 @@ export function createAuthority(root: RootMaterial, clock: Clock): CertificateAu
       return { certificatePem: certificatePem(der), notAfterMs };
     },
   };
+}
+
+function badRoot(message: string): HeddleError {
+  return new HeddleError('bad-root', message);
+}
+
+/** Proxies verify chains up to a root of their own, and each leaf is signed by it: an intermediate would not do. */
+function readRoot(root: RootMaterial, nowMs: number) {
+  const certificate = readPart('the root certificate', () => new X509Certificate(root.certificatePem));
+  const key = readPart('the root key', () => createPrivateKey(root.privateKeyPem));
+  if (root.certificatePem.split('-----BEGIN CERTIFICATE-----').length !== 2) {
+    throw badRoot('the root file must hold exactly one certificate');
+  }
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw badRoot('the root key must be an ECDSA key on P-256');
+  }
+  if (!certificate.checkPrivateKey(key)) {
+    throw badRoot('the root key does not belong to the root certificate');
+  }
+  if (!certificate.ca) throw badRoot('the root certificate may not sign certificates');
+  if (!certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey)) {
+    throw badRoot('the root certificate must be signed by itself; an intermediate is not supported');
+  }
+  if (certificate.validToDate.getTime() <= nowMs) throw badRoot('the root certificate has expired');
+  if (certificate.validFromDate.getTime() > nowMs + backdateMs) {
+    throw badRoot('the root certificate is not valid yet');
+  }
+  return { certificate, key };
+}
+
+function readPart<T extends X509Certificate | KeyObject>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    throw badRoot(`${what} can't be read as PEM without a passphrase: ${messageOf(thrown)}`);
+  }
 }
 
 /** A new self-signed P-256 root. */
@@ -110,45 +139,27 @@ export function makeRoot(trustDomain: string, ttlMs: number, clock: Clock): Root
  * The root kept in `stateDir` (`root-key.pem` 0600, `root.pem`), made there at the first start. An operator's own root is
  * put in place as these two files.
  */
-export async function loadOrMakeRoot(
+export function loadOrMakeRoot(
   stateDir: string,
   trustDomain: string,
   ttlMs: number,
   clock: Clock,
-): Promise<RootMaterial> {
-  await mkdir(stateDir, { recursive: true });
+): RootMaterial {
   const keyFile = join(stateDir, 'root-key.pem');
   const certificateFile = join(stateDir, 'root.pem');
-  const privateKeyPem = await readIfThere(keyFile);
-  const found = await readIfThere(certificateFile);
+  const privateKeyPem = readIfThere(keyFile);
+  const found = readIfThere(certificateFile);
   if (privateKeyPem !== undefined && found !== undefined) {
-    await chmod(keyFile, 0o600);
+    chmodSync(keyFile, 0o600);
     return { certificatePem: found, privateKeyPem };
   }
   if (privateKeyPem !== undefined || found !== undefined) {
-    throw new HeddleError(
-      'bad-root',
+    throw badRoot(
       `${stateDir} holds only one of root-key.pem and root.pem: put both there, or remove what is left for a new root`,
     );
   }
   const root = makeRoot(trustDomain, ttlMs, clock);
-  await writeWhole(keyFile, root.privateKeyPem, 0o600);
-  await writeWhole(certificateFile, root.certificatePem, 0o644);
+  writeAtomically(keyFile, root.privateKeyPem, 0o600);
+  writeAtomically(certificateFile, root.certificatePem, 0o644);
   return root;
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
-    throw thrown;
-  }
-}
-
-/** Never half a file: written beside it and renamed. */
-async function writeWhole(file: string, text: string, mode: number): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
-  await writeFile(temporary, text, { mode });
-  await rename(temporary, file);
 }

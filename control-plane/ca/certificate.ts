@@ -19,7 +19,8 @@ import {
 } from '../../common/wire/der.ts';
 
 const { asn1 } = forge;
-const SPKI_P256_BYTES = 91;
+/** What stands before the point in a SubjectPublicKeyInfo of P-256 (RFC 5480). */
+const SPKI_HEADER_BYTES = 26;
 
 export interface CertificateRequest {
   /** DER of the name: from the issuer's certificate, or its own for a root. */
@@ -50,7 +51,7 @@ export function buildCertificate(request: CertificateRequest): Buffer {
   return der(sequence(toBeSigned, ecdsaSha256(), bitString(signature.toString('binary'))));
 }
 
-export function spki(key: KeyObject): Buffer {
+function spki(key: KeyObject): Buffer {
   return key.export({ type: 'spki', format: 'der' });
 }
 
@@ -64,10 +65,7 @@ function positiveInteger(bytes: Buffer): string {
 
 /** SHA-1 of the key bits, as RFC 5280 names it in section 4.2.1.2 (method 1). It identifies, it doesn't protect. */
 export function keyIdentifier(key: KeyObject): Buffer {
-  const encoded = spki(key);
-  return createHash('sha1')
-    .update(encoded.subarray(encoded.length - (SPKI_P256_BYTES - 26)))
-    .digest();
+  return createHash('sha1').update(spki(key).subarray(SPKI_HEADER_BYTES)).digest();
 }
 
 export interface LeafNames {
@@ -129,11 +127,35 @@ export function selfSignedRoot(
 
 /** The subject name of a certificate, as DER structure, to be the issuer name of what it signs. */
 export function subjectOf(certificate: X509Certificate): Asn1 {
-  const [toBeSigned] = members(parseDer(certificate.raw));
-  const fields = toBeSigned === undefined ? [] : members(toBeSigned);
-  const subject = fields[5];
+  const subject = fieldsOf(certificate)[5];
   if (subject === undefined) throw new Error('the certificate has no subject');
   return subject;
+}
+
+/**
+ * How a certificate names its own key, which may be any bytes (RFC 5280, section 4.2.1.2): what it signs must name the
+ * issuer's key just so, or no chain is found. The usual hash where it says nothing.
+ */
+export function subjectKeyIdentifierOf(certificate: X509Certificate): Buffer {
+  const explicit = fieldsOf(certificate).find(
+    ({ tagClass, type }) => tagClass === asn1.Class.CONTEXT_SPECIFIC && (type as number) === 3,
+  );
+  const [list] = explicit === undefined ? [] : members(explicit);
+  for (const one of list === undefined ? [] : members(list)) {
+    const [id, ...rest] = members(one);
+    const content = rest.at(-1)?.value;
+    if (typeof id?.value !== 'string' || typeof content !== 'string') continue;
+    if (asn1.derToOid(id.value) !== OID.subjectKeyIdentifier) continue;
+    const identifier = parseDer(Buffer.from(content, 'binary')).value;
+    if (typeof identifier === 'string') return Buffer.from(identifier, 'binary');
+  }
+  return keyIdentifier(certificate.publicKey);
+}
+
+/** The parts of what was signed (RFC 5280, section 4.1.2). */
+function fieldsOf(certificate: X509Certificate): readonly Asn1[] {
+  const [toBeSigned] = members(parseDer(certificate.raw));
+  return toBeSigned === undefined ? [] : members(toBeSigned);
 }
 
 /** The parts of a constructed value. */

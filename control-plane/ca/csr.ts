@@ -8,6 +8,8 @@ const { asn1 } = forge;
 
 export const csrBytesMax = 8 * 1024;
 export const asn1DepthMax = 16;
+/** An uncompressed point of P-256 (SEC 1, section 2.3.3). */
+const POINT_BYTES = 65;
 
 const PEM =
   /^-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END (?:NEW )?CERTIFICATE REQUEST-----\s*$/;
@@ -131,11 +133,15 @@ function checkSubject(subject: Asn1): void {
 }
 
 function readKey(keyInfo: Asn1): KeyObject {
-  const [algorithm] = members(expect(keyInfo, asn1.Type.SEQUENCE, 'the key'));
+  const [algorithm, point, ...others] = members(expect(keyInfo, asn1.Type.SEQUENCE, 'the key'));
   const [type, curve, ...rest] = members(expect(algorithm ?? keyInfo, asn1.Type.SEQUENCE, 'the key'));
   if (oidOf(type, 'the key type') !== OID.ecPublicKey) throw refusal('the key must be ECDSA on P-256');
   if (oidOf(curve, 'the curve') !== OID.p256 || rest.length > 0)
     throw refusal('the key must be on the curve P-256');
+  const bits = textOf(expect(point ?? keyInfo, asn1.Type.BITSTRING, 'the key'), 'the key');
+  if (bits.length !== POINT_BYTES + 1 || !bits.startsWith('\0\x04') || others.length > 0)
+    throw refusal('the key must be one uncompressed point');
+  // Whether the point lies on the curve is checked here.
   return createPublicKey({ key: der(keyInfo), format: 'der', type: 'spki' });
 }
 
@@ -154,7 +160,8 @@ function checkSignature(info: Asn1, algorithm: Asn1, signature: Asn1, key: KeyOb
 }
 
 function checkAttributes(attributes: Asn1 | undefined, uri: string): void {
-  const [attribute, ...others] = attributes === undefined ? [] : members(attributes);
+  const isList = attributes?.tagClass === asn1.Class.CONTEXT_SPECIFIC && (attributes.type as number) === 0;
+  const [attribute, ...others] = attributes === undefined || !isList ? [] : members(attributes);
   if (attribute === undefined || others.length > 0)
     throw refusal('the CSR must ask for exactly one thing: its SAN');
   const [type, values, ...more] = members(expect(attribute, asn1.Type.SEQUENCE, 'the attribute'));

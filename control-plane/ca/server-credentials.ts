@@ -1,12 +1,14 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
+import { controlPlaneIdentity } from '../../common/ca/control-plane-tls.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
-import { spiffeId } from '../../common/spiffe.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
 import type { CertificateAuthority } from './authority.ts';
 
-export const CONTROL_PLANE_ACCOUNT = 'heddle-control-plane';
-export const CONTROL_PLANE_DNS = `${CONTROL_PLANE_ACCOUNT}.${SYSTEM_NAMESPACE}.svc`;
+/** How TLS clients that go by names call it. */
+const DNS_NAMES = [`heddle-control-plane.${SYSTEM_NAMESPACE}.svc`, 'localhost'];
 
 /** The control plane's own certificate, renewed at half its life under running connections. */
 export interface ServerIdentity {
@@ -18,15 +20,18 @@ export interface ServerIdentity {
 export interface ServerIdentityOptions {
   readonly authority: CertificateAuthority;
   readonly trustDomain: string;
-  readonly ttlMs: number;
+  readonly ttlMs: () => number;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 const RENEWAL_MAX_MS = 24 * 3_600_000;
+/** Also how soon a renewal that failed is tried again. */
+const RENEWAL_MIN_MS = 10_000;
 
 /** TLS that asks for a client certificate and lets each service decide: the CA is called before there is one. */
 export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
-  const { authority, clock } = options;
+  const { authority, clock, log } = options;
   let current = issue(options);
   type IdentityListener = (update: { certificate: Buffer; privateKey: Buffer } | null) => void;
   type RootListener = (update: { caCertificate: Buffer } | null) => void;
@@ -53,20 +58,21 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
       listeners.delete(listener);
     },
   };
-  let timer: Timer;
-  const schedule = () => {
-    const delayMs = Math.min(options.ttlMs / 2, RENEWAL_MAX_MS);
-    timer = clock.after(
-      delayMs,
-      () => {
-        current = issue(options);
-        for (const listener of listeners) listener(update());
-        schedule();
-      },
-      { background: true },
-    );
+  const renew = () => {
+    try {
+      current = issue(options);
+      for (const listener of listeners) listener(update());
+    } catch (thrown) {
+      log.error("the control plane's own certificate can't be renewed", { error: messageOf(thrown) });
+    }
+    timer = schedule();
   };
-  schedule();
+  const schedule = (): Timer => {
+    const halfMs = (current.notAfterMs - clock.wallMs()) / 2;
+    const delayMs = Math.max(RENEWAL_MIN_MS, Math.min(halfMs, RENEWAL_MAX_MS));
+    return clock.after(delayMs, renew, { background: true });
+  };
+  let timer = schedule();
   return {
     credentials: experimental.createCertificateProviderServerCredentials(provider, provider, false),
     current: () => current,
@@ -82,10 +88,10 @@ function issue({ authority, trustDomain, ttlMs }: ServerIdentityOptions) {
   });
   const leaf = authority.issue({
     publicKey: createPublicKey(createPrivateKey(pair.privateKey)),
-    uri: spiffeId({ trustDomain, namespace: SYSTEM_NAMESPACE, serviceAccount: CONTROL_PLANE_ACCOUNT }),
-    dns: [CONTROL_PLANE_DNS, 'localhost'],
+    uri: controlPlaneIdentity(trustDomain),
+    dns: DNS_NAMES,
     ips: ['127.0.0.1'],
-    ttlMs,
+    ttlMs: ttlMs(),
   });
-  return { certificatePem: leaf.certificatePem, privateKeyPem: pair.privateKey };
+  return { ...leaf, privateKeyPem: pair.privateKey };
 }

@@ -1,4 +1,5 @@
 import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
+import { controlPlaneIdentity } from '../../common/ca/control-plane-tls.ts';
 import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type {
@@ -47,7 +48,12 @@ async function create(call: Call, options: CaServiceOptions): Promise<IstioCerti
   }
   const identity = await options.tokens.authenticate(token);
   if (!identity.ok) throw identity.error;
-  const uri = spiffeId({ trustDomain: options.trustDomain(), ...identity.value });
+  const { namespace, serviceAccount, pod } = identity.value;
+  const uri = spiffeId({ trustDomain: options.trustDomain(), namespace, serviceAccount });
+  if (uri === controlPlaneIdentity(options.trustDomain())) {
+    // Whoever had it could hand every sidecar its configuration.
+    throw new HeddleError('bad-token', "the control plane's own identity is given to nobody");
+  }
   const key = checkCsr(call.request.csr, uri);
   if (!key.ok) throw key.error;
   const leaf = options.authority.issue({
@@ -57,7 +63,8 @@ async function create(call: Call, options: CaServiceOptions): Promise<IstioCerti
     ttlMs: ttlMs(call.request.validityDuration, options.leafTtlMs()),
   });
   options.count('issued');
-  options.log.info('certificate issued', { identity: uri, expires: new Date(leaf.notAfterMs).toISOString() });
+  const expires = new Date(leaf.notAfterMs).toISOString();
+  options.log.info('certificate issued', { identity: uri, pod, expires });
   return { certChain: [leaf.certificatePem, options.authority.trustBundlePem()] };
 }
 

@@ -1,7 +1,8 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
-import { TOKEN_AUDIENCE } from '../../common/contracts.ts';
-import { HeddleError, type Result } from '../../common/errors.ts';
+import { DEFAULT_TRUST_DOMAIN, TOKEN_AUDIENCE } from '../../common/contracts.ts';
+import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
+import { parseSpiffeId, spiffeId } from '../../common/spiffe.ts';
 
 export const tokenBytesMax = 16 * 1024;
 /** How far the issuer's clock may be ahead. */
@@ -35,11 +36,20 @@ export function localTokenAuthenticator(
   issuer: string,
   clock: Clock,
 ): TokenAuthenticator {
-  const key = createPublicKey(publicKeyPem);
+  const key = readKey(publicKeyPem);
   if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
     throw new HeddleError('bad-issuer-key', 'the token issuer key must be an ECDSA key on P-256');
   }
   return { authenticate: async (token) => check(token, key, issuer, clock.wallMs()) };
+}
+
+function readKey(publicKeyPem: string): KeyObject {
+  try {
+    return createPublicKey(publicKeyPem);
+  } catch (thrown) {
+    const message = `--token-issuer-key must be a public key in PEM: ${messageOf(thrown)}`;
+    throw new HeddleError('bad-issuer-key', message);
+  }
 }
 
 function check(token: string, key: KeyObject, issuer: string, nowMs: number): Result<TokenIdentity> {
@@ -47,7 +57,11 @@ function check(token: string, key: KeyObject, issuer: string, nowMs: number): Re
   const parts = token.split('.');
   const [header = '', payload = '', signature = ''] = parts;
   if (parts.length !== 3 || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return refused('the token is not a JWT');
-  if (member(parse(header), 'alg') !== 'ES256') return refused('the token must be signed with ES256');
+  const head = parse(header);
+  if (member(head, 'alg') !== 'ES256') return refused('the token must be signed with ES256');
+  // RFC 7515, section 4.1.11: a critical extension that isn't understood makes the token invalid.
+  if (member(head, 'crit') !== undefined)
+    return refused('the token has critical extensions that are not known');
   const signed = Buffer.from(`${header}.${payload}`);
   const bytes = Buffer.from(signature, 'base64url');
   if (bytes.length !== 64 || !verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, bytes)) {
@@ -71,12 +85,12 @@ function checkClaims(claims: unknown, issuer: string, nowMs: number): Result<Tok
     return refused('the token is not valid yet');
   }
   const subject = member(claims, 'sub');
-  const match =
-    typeof subject === 'string'
-      ? /^system:serviceaccount:([a-z0-9][-a-z0-9]{0,62}):([a-z0-9][-a-z0-9.]{0,252})$/.exec(subject)
-      : null;
-  const [, namespace, serviceAccount] = match ?? [];
-  if (namespace === undefined || serviceAccount === undefined) {
+  const match = typeof subject === 'string' ? /^system:serviceaccount:([^:]+):([^:]+)$/.exec(subject) : null;
+  const [, namespace = '', serviceAccount = ''] = match ?? [];
+  // Names that make no SPIFFE ID would be certified, but admitted nowhere.
+  if (
+    parseSpiffeId(spiffeId({ trustDomain: DEFAULT_TRUST_DOMAIN, namespace, serviceAccount })) === undefined
+  ) {
     return refused("the token's subject is not a service account");
   }
   const pod = member(member(member(claims, 'kubernetes.io'), 'pod'), 'name');
