@@ -4,7 +4,7 @@ import type { AttemptOutcome } from '../../model/decision-types.ts';
 import type { Endpoint } from '../../model/snapshot.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { ResponseHead } from '../codec/response-head.ts';
-import type { Lease, LeaseResult } from '../pool/pool.ts';
+import type { Lease, LeaseResult, Reuse } from '../pool/pool.ts';
 import type { AttemptHandle, AttemptScope, RequestScope } from '../stage.ts';
 import type { ClientConnection, ResponseSink, UpstreamProblem } from '../upstream/client-connection.ts';
 import type { BodyBuffer } from './body-buffer.ts';
@@ -83,13 +83,14 @@ export class Attempt implements ResponseSink {
       this.#deadline = new Deadline(() => this.#timedOut(backendRequestMs));
       stages.deadlines.arm(this.#deadline, backendRequestMs);
     }
+    this.#connect(SAFE_METHODS.has(head.method) ? 'any' : 'recent');
+  }
+
+  #connect(reuse: Reuse): void {
+    const { stages } = this.#owner;
     const target = stages.target(this.#forwarding, this.endpoint);
-    if ('failure' in target) {
-      this.#leased(target);
-      return;
-    }
-    const fresh = !SAFE_METHODS.has(head.method);
-    this.#lease = stages.pool.lease(target, fresh, (result) => this.#leased(result));
+    if ('failure' in target) this.#leased(target);
+    else this.#lease = stages.pool.lease(target, reuse, (result) => this.#leased(result));
   }
 
   #leased(result: LeaseResult): void {
@@ -191,7 +192,15 @@ export class Attempt implements ResponseSink {
   }
 
   onUpstreamGone(problem: UpstreamProblem): void {
-    this.#fail(problem.message, problem.refusedByPeer);
+    const { head, body } = this.#owner;
+    if (!problem.stale || !SAFE_METHODS.has(head.method) || !body.replayable) {
+      this.#fail(problem.message, problem.refusedByPeer);
+      return;
+    }
+    // An idle connection was reused while its peer closed it. That says nothing about the peer, and costs no attempt.
+    this.#upstream = undefined;
+    this.#upstreamFull = false;
+    this.#connect('none');
   }
 
   /** Ends the attempt from outside: the client is gone, or time is up. */

@@ -235,6 +235,23 @@ test('an unsafe request takes no connection that was idle for a second', async (
   assert.equal(apps.length, 2);
 });
 
+test('an idle connection too old for an unsafe request is left to safe ones', async () => {
+  const client = await ask(GET);
+  talker(apps).say(OK);
+  await harness.run();
+  await harness.clock.advance(1_500);
+  const other = await ask(POST);
+  assert.deepEqual(harness.stack.stats().upstream, { open: 2, idle: 1, pending: 0 });
+  client.say(GET);
+  await harness.run();
+  talker(apps).say(OK);
+  talker(apps, 1).say(OK);
+  await harness.run();
+  assert.match(other.heard, /ok$/);
+  assert.equal(client.heard.split('HTTP/1.1 200').length, 3);
+  assert.equal(apps.length, 2);
+});
+
 test('a peer that resets while it is written to does not keep its client from being heard again', async () => {
   const client = await ask(POST);
   talker(apps).say(OK);

@@ -20,18 +20,21 @@ const LEARNED_PEERS_MAX = 4_096;
 
 export type LeaseResult = ClientConnection | FailedAttempt;
 
+/** Which idle connection will do: any, one that was in use a moment ago, or none but a new one. */
+export type Reuse = 'any' | 'recent' | 'none';
+
 /** One request's wait for a connection. */
 export class Lease {
   readonly target: PoolTarget;
-  readonly fresh: boolean;
+  readonly reuse: Reuse;
   readonly done: (result: LeaseResult) => void;
   connecting: Connecting | undefined;
   cancelled = false;
   #onCancel: (() => void) | undefined;
 
-  constructor(target: PoolTarget, fresh: boolean, done: (result: LeaseResult) => void) {
+  constructor(target: PoolTarget, reuse: Reuse, done: (result: LeaseResult) => void) {
     this.target = target;
-    this.fresh = fresh;
+    this.reuse = reuse;
     this.done = done;
   }
 
@@ -87,11 +90,11 @@ export class Pool {
   }
 
   /**
-   * Finds a connection for one request. `done` may be called before this returns. `fresh` asks for one that no peer can
+   * Finds a connection for one request. `done` may be called before this returns. `recent` asks for one that no peer can
    * be closing just now.
    */
-  lease(target: PoolTarget, fresh: boolean, done: (result: LeaseResult) => void): Lease {
-    const lease = new Lease(target, fresh, done);
+  lease(target: PoolTarget, reuse: Reuse, done: (result: LeaseResult) => void): Lease {
+    const lease = new Lease(target, reuse, done);
     this.#serve(this.#group(target.group), lease, true);
     return lease;
   }
@@ -187,14 +190,16 @@ export class Pool {
   }
 
   #takeIdle(group: Group, lease: Lease): ClientConnection | undefined {
-    const list = group.idle.get(lease.target.key);
+    const list = lease.reuse === 'none' ? undefined : group.idle.get(lease.target.key);
     if (list === undefined) return undefined;
     const now = this.#deadlines.now();
-    for (let connection = list.pop(); connection !== undefined; connection = list.pop()) {
+    for (let connection = list.at(-1); connection !== undefined; connection = list.at(-1)) {
+      const tooOld = lease.reuse === 'recent' && now - connection.idleSinceMs >= this.#limits.unsafeReuseMs;
+      // Those behind it are older still; they are left to requests that may be sent again.
+      if (tooOld && connection.usable) return undefined;
+      list.pop();
       connection.idleDeadline.park();
-      const idleMs = now - connection.idleSinceMs;
-      const tooOld = lease.fresh && idleMs >= this.#limits.unsafeReuseMs;
-      if (connection.usable && !tooOld) return connection;
+      if (connection.usable) return connection;
       connection.stream.destroy();
     }
     return undefined;

@@ -24,6 +24,8 @@ export interface UpstreamProblem {
   readonly message: string;
   /** The peer's TLS refused us, so that no request was read. */
   readonly refusedByPeer: boolean;
+  /** The connection had served before and ended without a byte of this answer: its peer was closing it already. */
+  readonly stale: boolean;
 }
 
 /** What happens to a connection outside of an exchange. */
@@ -53,6 +55,7 @@ export class ClientConnection implements BodySink {
   #interim = 0;
   #paused = false;
   #requestDone = false;
+  #exchanges = 0;
   #problem: UpstreamProblem | undefined;
   #gone = false;
 
@@ -87,6 +90,7 @@ export class ClientConnection implements BodySink {
 
   /** Begins an exchange. The sink writes the request through `writer`. */
   start(method: string, sink: ResponseSink): void {
+    this.#exchanges++;
     this.#method = method;
     this.#sink = sink;
     this.#head = undefined;
@@ -167,7 +171,7 @@ export class ClientConnection implements BodySink {
     }
     const fault = this.#process(chunk);
     if (fault !== undefined) {
-      this.#fail({ message: fault, refusedByPeer: false });
+      this.#fail({ message: fault, refusedByPeer: false, stale: false });
       return;
     }
     // Not always the sink from before: a response that is thrown away changed hands meanwhile.
@@ -237,6 +241,7 @@ export class ClientConnection implements BodySink {
       this.#fail({
         message: 'the peer closed the connection before its response was whole',
         refusedByPeer: false,
+        stale: this.#unheard && this.#exchanges > 1,
       });
   };
 
@@ -244,8 +249,9 @@ export class ClientConnection implements BodySink {
     this.closedByPeer = true;
     this.#problem ??= {
       message: error.message,
-      // A TLS alert after our handshake: the peer refused our certificate before it read anything.
-      refusedByPeer: error.code?.startsWith('ERR_SSL_') === true && this.#head === undefined,
+      // A TLS alert right after our handshake: the peer refused our certificate before it read anything.
+      refusedByPeer: error.code?.startsWith('ERR_SSL_') === true && this.#unheard && this.#exchanges === 1,
+      stale: this.#unheard && this.#exchanges > 1,
     };
     this.stream.destroy();
   };
@@ -257,8 +263,15 @@ export class ClientConnection implements BodySink {
     this.#owner.onGone(this);
     const sink = this.#sink;
     this.#sink = undefined;
-    sink?.onUpstreamGone(this.#problem ?? { message: 'the connection was closed', refusedByPeer: false });
+    sink?.onUpstreamGone(
+      this.#problem ?? { message: 'the connection was closed', refusedByPeer: false, stale: false },
+    );
   };
+
+  /** Whether nothing of this exchange's answer has come. */
+  get #unheard(): boolean {
+    return this.#head === undefined && this.#interim === 0 && !this.#heads.partial;
+  }
 
   #fail(problem: UpstreamProblem): void {
     const sink = this.#sink;
