@@ -81,13 +81,15 @@ test('a host of the cluster that is no destination is told by what is wrong with
     /Service shop\/catalog has no port 8080; it has 80 \(http\), 9090/,
   );
   assert.match(hosts('http://ledger/'), /namespace bank has one: http:\/\/ledger\.bank/);
-  assert.match(hosts('http://x.nowhere/'), /no Service "x" in namespace nowhere; it has no Services/);
+  assert.match(hosts('http://x.plain/'), /no Service "x" in namespace plain; it has no Services/);
 });
 
 test('names of the world outside are told apart from those of the cluster', () => {
-  assert.equal(isOutside('example.com.', 'shop'), true);
-  assert.equal(isOutside('api.example.com', 'shop'), true);
-  assert.equal(isOutside('192.0.2.7', 'shop'), true);
-  assert.equal(isOutside('catalog', 'shop'), false);
-  assert.equal(isOutside('catalog.shop.svc.cluster.local', 'shop'), false);
+  assert.equal(isOutside('example.com.', 'shop', WORLD), true);
+  assert.equal(isOutside('api.example.com', 'shop', WORLD), true);
+  assert.equal(isOutside('192.0.2.7', 'shop', WORLD), true);
+  assert.equal(isOutside('example.com', 'shop', WORLD), true);
+  assert.equal(isOutside('ledgr.bank', 'shop', WORLD), false);
+  assert.equal(isOutside('catalog', 'shop', WORLD), false);
+  assert.equal(isOutside('catalog.shop.svc.cluster.local', 'shop', WORLD), false);
 });

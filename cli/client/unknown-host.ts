@@ -5,9 +5,15 @@ import { listAt, numberAt, textAt } from '../kube/fields.ts';
 import { didYouMean } from '../suggest.ts';
 import { listed } from './source-pod.ts';
 
-/** Whether a host is a name of the world outside, not of the cluster. */
-export function isOutside(host: string, namespace: string): boolean {
-  return serviceHostCandidates(host, namespace).length === 0;
+/**
+ * Whether a host is a name of the world outside, not of the cluster. `example.com` could be the Service `example` of a
+ * namespace `com`: it is outside unless there is such a namespace.
+ */
+export function isOutside(host: string, namespace: string, objects: readonly KubeObject[]): boolean {
+  const candidates = serviceHostCandidates(host, namespace);
+  const [, second, ...rest] = host.split('.');
+  if (second === undefined || rest.length > 0) return candidates.length === 0;
+  return !objects.some((object) => object.metadata.namespace === second);
 }
 
 /** Why a host of the cluster is no destination: another port, another namespace, a slip. */

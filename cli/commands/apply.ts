@@ -43,7 +43,7 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   const files = input.texts('filename');
   if (files.length === 0) throw usageError('say what to apply: -f FILE');
   const { objects, problems } = await readManifests(files, context);
-  const faults = [...problems, ...misplaced(objects, input.text('namespace'))];
+  const faults = [...problems, ...objects.flatMap((one) => unfit(one, input.text('namespace')))];
   for (const problem of faults) context.err(`${problemLine(problem, context.cwd)}\n`);
   if (faults.some((problem) => problem.severity === 'error')) {
     context.err('nothing was applied\n');
@@ -61,11 +61,7 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   for (const [index, sourced] of placed.entries()) {
     context.out(`${resourceName(sourced.object)} ${results[index]}\n`);
     const where = `${shownPath(sourced.origin.source, context.cwd)}:${sourced.origin.line}`;
-    const useless = kindProblem(sourced.object);
-    if (useless !== undefined) {
-      context.err(`${where}: warning: ${sourced.object.kind} ${useless}\n`);
-      continue;
-    }
+    if (kindProblem(sourced.object) !== undefined) continue;
     const verdict = await verdictWithin(mesh, context, sourced.object, startMs);
     const told = tell(verdict, sourced.object);
     if (told !== undefined) context.err(`${where}: ${told}\n`);
@@ -74,18 +70,18 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   return failed ? EXIT.failed : EXIT.done;
 }
 
-/** Objects that name another namespace than `-n` does: kubectl refuses them, too. */
-function misplaced(objects: readonly SourcedObject[], namespace: string | undefined): readonly Problem[] {
-  if (namespace === undefined) return [];
-  return objects.flatMap(({ object, origin }) => {
-    const own = object.metadata.namespace;
-    if (own === undefined || own === 'default' || own === namespace) return [];
-    const message = `is of namespace ${own}, not ${namespace}: leave out -n, or change the file`;
-    const { source, line } = origin;
-    return [
-      { severity: 'error' as const, source, line, object: `${object.kind} ${object.metadata.name}`, message },
-    ];
-  });
+/** Why an object can't be applied, or has no effect: kubectl refuses slips and other namespaces, too. */
+function unfit({ object, origin }: SourcedObject, namespace: string | undefined): readonly Problem[] {
+  const { source, line } = origin;
+  const base = { source, line, object: `${object.kind} ${object.metadata.name}` };
+  const kind = kindProblem(object);
+  const own = object.metadata.namespace;
+  const elsewhere = namespace !== undefined && own !== undefined && ![namespace, 'default'].includes(own);
+  const message = `is of namespace ${own}, not ${namespace}: leave out -n, or change the file`;
+  return [
+    ...(kind === undefined ? [] : [{ ...base, ...kind }]),
+    ...(elsewhere ? [{ ...base, severity: 'error' as const, message }] : []),
+  ];
 }
 
 function inNamespace(sourced: SourcedObject, namespace: string | undefined): SourcedObject {

@@ -94,7 +94,7 @@ async function explainRequest(
     }),
   );
   if (answer.answer?.code !== 'unknown-destination') return answer;
-  if (!isOutside(url.hostname, namespace)) throw unknownHost(url, namespace, objects);
+  if (!isOutside(url.hostname, namespace, objects)) throw unknownHost(url, namespace, objects);
   return { ...answer, answer: { ...answer.answer, message: outsideText(url, mesh, context) } };
 }
 

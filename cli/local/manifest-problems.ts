@@ -7,6 +7,8 @@ import { didYouMean } from '../suggest.ts';
 
 type Path = readonly (string | number)[];
 
+const OUR_GROUPS: readonly string[] = ['heddle.dev', 'gateway.networking.k8s.io'];
+
 /** Kinds of Kubernetes that manifests may hold and that have no effect here, with what that means. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   StatefulSet: 'the local mesh runs Deployments, Jobs and Pods only',
@@ -97,28 +99,31 @@ export function manifestProblems(objects: readonly SourcedObject[]): readonly Pr
   ]);
 }
 
-/** Why an object can't have any effect, or undefined. */
-export function kindProblem(object: KubeObject): Problem['message'] | undefined {
+/** Why an object can't have any effect, or undefined. An error where that can only be a slip. */
+export function kindProblem(object: KubeObject): Pick<Problem, 'severity' | 'message'> | undefined {
   const known = KINDS.filter((kind) => kind.kind === object.kind);
   const group = groupOf(object.apiVersion);
   if (known.some((kind) => kind.group === group)) return undefined;
   const effect = WITHOUT_EFFECT[object.kind];
-  if (effect !== undefined) return `has no effect here: ${effect}`;
+  if (effect !== undefined) return { severity: 'warning', message: `has no effect here: ${effect}` };
   if (known[0] !== undefined)
-    return `has no effect: ${object.kind} is of the group "${known[0].group}", not "${group}"`;
+    return {
+      severity: 'error',
+      message: `${object.kind} is of the group "${known[0].group}", not "${group}"`,
+    };
   const near = didYouMean(
     object.kind,
     KINDS.map((kind) => kind.kind),
   );
   // Kinds of other groups belong to somebody else's controllers; those that look like ours are slips.
-  return near === '' && !['heddle.dev', 'gateway.networking.k8s.io'].includes(group)
-    ? 'has no effect here: the mesh does not read this kind'
-    : `has no effect: there is no kind ${object.kind} in ${object.apiVersion}${near}`;
+  return near === '' && !OUR_GROUPS.includes(group)
+    ? { severity: 'warning', message: 'has no effect here: the mesh does not read this kind' }
+    : { severity: 'error', message: `there is no kind ${object.kind} in ${object.apiVersion}${near}` };
 }
 
 function kindProblems(sourced: SourcedObject): readonly Problem[] {
-  const message = kindProblem(sourced.object);
-  return message === undefined ? [] : [problemOf(sourced, [], message)];
+  const found = kindProblem(sourced.object);
+  return found === undefined ? [] : [{ ...problemOf(sourced, [], found.message), severity: found.severity }];
 }
 
 function fieldProblems(sourced: SourcedObject): readonly Problem[] {

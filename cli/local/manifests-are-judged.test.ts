@@ -38,16 +38,24 @@ const named = (apiVersion: string, kind: string): KubeObject => ({
   metadata: { name: 'x' },
 });
 
-test('a misspelt kind of ours, one of the wrong group, and one of somebody else are told apart', () => {
-  assert.match(
-    kindProblem(named('heddle.dev/v1alpha1', 'TraficPolicy')) ?? '',
-    /no kind TraficPolicy in heddle.dev\/v1alpha1 \(did you mean "TrafficPolicy"\?\)/,
+test("a misspelt kind of ours and one of the wrong group are errors, somebody else's only has no effect", () => {
+  const told = (apiVersion: string, kind: string) => {
+    const { severity, message } = kindProblem(named(apiVersion, kind)) ?? {};
+    return `${severity} ${message}`;
+  };
+  assert.equal(
+    told('heddle.dev/v1alpha1', 'TraficPolicy'),
+    'error there is no kind TraficPolicy in heddle.dev/v1alpha1 (did you mean "TrafficPolicy"?)',
   );
-  assert.match(
-    kindProblem(named('v1', 'HTTPRoute')) ?? '',
-    /is of the group "gateway\.networking\.k8s\.io", not ""/,
+  assert.equal(
+    told('v1', 'HTTPRoute'),
+    'error HTTPRoute is of the group "gateway.networking.k8s.io", not ""',
   );
-  assert.match(kindProblem(named('example.com/v1', 'Widget')) ?? '', /the mesh does not read this kind/);
+  assert.equal(told('heddle.dev/v1alpha1', 'Zebra'), 'error there is no kind Zebra in heddle.dev/v1alpha1');
+  assert.equal(
+    told('example.com/v1', 'Widget'),
+    'warning has no effect here: the mesh does not read this kind',
+  );
   assert.equal(kindProblem(named('apps/v1', 'Deployment')), undefined);
 });
 

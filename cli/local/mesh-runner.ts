@@ -49,13 +49,17 @@ export class MeshRunner {
     this.#startedAt = new Date(context.clock.wallMs()).toISOString();
     this.#children = new Children(context.clock, paths);
     const environment = machineEnvironment(context.env, context.node);
+    const compileCache = context.env.NODE_COMPILE_CACHE;
     this.#system = new System({
       ...{ clock: context.clock, random: context.random, children: this.#children, paths },
       ...{
         manifests: settings.manifests,
         dashboardPort: settings.dashboardPort,
         node: context.node,
-        environment,
+        environment: {
+          ...environment,
+          ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+        },
       },
       say: (line) => settings.progress.warn(line),
     });

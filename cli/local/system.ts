@@ -136,10 +136,12 @@ export class System {
 
   /** The program that stands for the container `heddle-proxy`. */
   sidecar(): { command: string; args: readonly string[]; env: Readonly<Record<string, string>> } {
+    const { node, environment } = this.#settings;
     return {
-      command: this.#settings.node,
+      command: node,
       args: [entryFile('proxy')],
       env: {
+        ...environment,
         HEDDLE_CONTROL_PLANE: `127.0.0.1:${this.#ports?.xds ?? 0}`,
         HEDDLE_OTLP_ENDPOINT: `127.0.0.1:${this.#ports?.otlpGrpc ?? 0}`,
         HEDDLE_TRUST_DOMAIN: this.#trustDomain,

@@ -41,7 +41,7 @@ export function formatExplanation(told: ExplainAnswer, view: ExplanationView): s
     const none = `${title}: no reasons, because the trace was kept only after its end`;
     lines.push(...(reasons.length === 0 ? ['', none] : stepLines(title, reasons, view)));
   }
-  return `${lines.join('\n')}\n`;
+  return `${lines.join('\n').replace(/\n{3,}/g, '\n\n')}\n`;
 }
 
 function headLines(told: ExplainAnswer, view: ExplanationView): readonly string[] {
