@@ -37,7 +37,7 @@ export interface Stack {
   listenInbound(address: ListenAddress, target: InboundTarget): Promise<ListenHandle>;
   /**
    * Goes on accepting, but ends each connection with its response and closes idle ones. Resolves when nothing is being
-   * served any more, or after `graceMs`.
+   * served or still being read by a client any more, or after `graceMs`.
    */
   drain(graceMs: number): Promise<void>;
   /** Stops listening and cuts what is left. */
@@ -49,6 +49,9 @@ export interface Stack {
 export function createStack(deps: StackDeps): Stack {
   return new DataPath(deps);
 }
+
+/** How often a drain looks whether everything is served. */
+const DRAIN_POLL_MS = 20;
 
 const NOT_RETRIED = { kind: 'give-up', code: undefined } as const;
 
@@ -66,7 +69,7 @@ class DataPath implements Stack, StackContext {
   readonly #closers: (() => void)[] = [];
   #active = 0;
   #draining = false;
-  #whenQuiet: (() => void) | undefined;
+  #closed = false;
 
   constructor(deps: StackDeps) {
     this.deps = deps;
@@ -223,20 +226,20 @@ class DataPath implements Stack, StackContext {
 
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
-    this.#streams.drain();
-    if (this.#active === 0) return;
+    const untilMs = this.deadlines.now() + graceMs;
     await new Promise<void>((resolve) => {
-      const deadline = new Deadline(() => resolve());
-      this.deadlines.arm(deadline, graceMs);
-      this.#whenQuiet = () => {
-        deadline.cancel();
-        resolve();
-      };
+      const look = new Deadline(() => {
+        const quiet = this.#streams.drain() && this.#active === 0;
+        if (quiet || this.#closed || this.deadlines.now() >= untilMs) resolve();
+        else this.deadlines.arm(look, DRAIN_POLL_MS);
+      });
+      look.onExpire();
     });
   }
 
   async close(): Promise<void> {
     this.#draining = true;
+    this.#closed = true;
     for (const close of this.#closers.splice(0)) close();
     const closing = this.#handles.splice(0).map((handle) => handle.close());
     this.#streams.destroy();
@@ -264,7 +267,6 @@ class DataPath implements Stack, StackContext {
 
   closed(): void {
     this.#active--;
-    if (this.#active === 0) this.#whenQuiet?.();
   }
 
   isOwnAddress(host: string, port: number): boolean {

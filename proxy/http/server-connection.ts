@@ -79,11 +79,18 @@ export class ServerConnection implements BodySink {
     return this.#body.done;
   }
 
-  /** Closes now where no request is being answered, otherwise with the response. */
-  drain(): void {
+  /**
+   * Closes where no request is being answered, otherwise with the response. A connection that was in use a moment ago stays
+   * for that moment: its client may just be sending a request that it would not send twice. True once nothing is lost by a
+   * cut.
+   */
+  drain(): boolean {
     this.closing = true;
-    const quiet = !this.busy && !this.#heads.partial && this.#rest === undefined;
-    if (quiet && !this.#farewell.begun && !this.#taken) this.stream.end();
+    if (this.#taken) return true;
+    if (this.busy || this.#heads.partial || this.#rest !== undefined) return false;
+    const idleMs = this.#deadlines.now() - (this.#deadline.atMs - this.#limits.keepAliveIdleMs);
+    if (!this.#farewell.begun && idleMs >= this.#limits.unsafeReuseMs) this.#linger();
+    return this.stream.writableFinished;
   }
 
   /** Stops reading the client: its body comes faster than it goes on. */

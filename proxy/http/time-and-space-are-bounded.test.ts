@@ -176,41 +176,6 @@ test('a fault delays, and a client that leaves meanwhile is forgotten', async ()
   assert.equal(apps.length, 0);
 });
 
-test('drain lets requests finish, ends their connections, and closes idle ones', async () => {
-  const idle = await ask(GET);
-  talker(apps).say(OK);
-  await harness.run();
-  const busy = await ask(GET);
-  let drained = false;
-  const draining = harness.stack.drain(30_000).then(() => {
-    drained = true;
-  });
-  await harness.run();
-  assert.equal(idle.ended, true);
-  assert.equal(drained, false);
-  const late = await ask(GET);
-  talker(apps).say(OK);
-  talker(apps, 1).say(OK);
-  await harness.run();
-  for (const client of [busy, late]) {
-    assert.match(client.heard, /connection: close\r\n[\s\S]*ok$/);
-    assert.equal(client.ended, true);
-  }
-  await draining;
-});
-
-test('drain gives up when its grace is over', async () => {
-  await ask(GET);
-  let drained = false;
-  void harness.stack.drain(1_000).then(() => {
-    drained = true;
-  });
-  await harness.clock.advance(900);
-  assert.equal(drained, false);
-  await harness.clock.advance(200);
-  assert.equal(drained, true);
-});
-
 test('a slow reader holds the app back: neither side is read ahead of the other', async () => {
   const client = harness.dial();
   client.stream.removeAllListeners('data');

@@ -56,9 +56,11 @@ export class OpenStreams {
     if (stages.draining()) connection.closing = true;
   }
 
-  /** Idle connections close now, busy ones with their response. */
-  drain(): void {
-    for (const connection of this.#connections) connection.drain();
+  /** Idle connections close, busy ones with their response. True once none would lose anything by a cut. */
+  drain(): boolean {
+    let settled = true;
+    for (const connection of this.#connections) if (!connection.drain()) settled = false;
+    return settled;
   }
 
   destroy(): void {
