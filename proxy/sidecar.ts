@@ -70,7 +70,7 @@ export class Sidecar {
         settings: () => this.#tracing(),
       }),
       ...{ clock, random, log, dialer: deps.dialer, resolver: deps.resolver, listen: deps.listen },
-      podAddress: bootstrap.podIp,
+      podAddresses: [bootstrap.podIp, ...bootstrap.podIps],
     });
     this.#controlPlaneAdmin = new ControlPlaneAdmin({
       ...{ host: this.#podHost(), port: PORTS.proxyAdminForControlPlane, log },

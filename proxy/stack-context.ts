@@ -29,8 +29,8 @@ export interface StackDeps {
   readonly listen: Listen;
   readonly log: Logger;
   readonly limits?: Partial<EngineLimits>;
-  /** The pod's own address: what peers are told the app's is. */
-  readonly podAddress?: string;
+  /** The pod's own addresses; peers are told the first as the app's. */
+  readonly podAddresses?: readonly string[];
 }
 
 /** What the parts of one stack share. */
@@ -40,7 +40,7 @@ export interface StackContext {
   readonly deadlines: Deadlines;
   readonly pool: Pool;
   readonly decisions: DecisionFunctions;
-  /** Whether dialling there would come back to one of our own listeners. */
+  /** Whether dialling there would reach the sidecar itself: a listener, or what controls it. */
   isOwnAddress(host: string, port: number): boolean;
   draining(): boolean;
   /** Counts something that drain has to wait for. */

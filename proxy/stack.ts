@@ -13,6 +13,7 @@ import { Pool } from './pool/pool.ts';
 import type { DecisionFunctions } from './route/decisions.ts';
 import { describeAppFailure, inboundMarks } from './route/inbound.ts';
 import { type Meant, noDestination, outboundMarks, outboundTarget, routeOutbound } from './route/outbound.ts';
+import { OwnAddresses } from './route/own-addresses.ts';
 import { plainForwarding, plainTarget, UNWATCHED } from './route/plain.ts';
 import type { StackContext, StackDeps } from './stack-context.ts';
 import { ClientContexts } from './tls/contexts.ts';
@@ -64,8 +65,7 @@ class DataPath implements Stack, StackContext {
   readonly #streams: OpenStreams;
   readonly #outbound: OutboundListener;
   readonly #handles: ListenHandle[] = [];
-  /** Where the outbound listeners are: dialling there would come back. */
-  readonly #own = new Set<string>();
+  readonly #own: OwnAddresses;
   readonly #closers: (() => void)[] = [];
   #active = 0;
   #draining = false;
@@ -76,6 +76,7 @@ class DataPath implements Stack, StackContext {
     this.decisions = deps.decisions ?? { decide, decideTcp, afterAttempt };
     this.limits = { ...DEFAULT_LIMITS, ...deps.limits };
     this.deadlines = new Deadlines(deps.clock);
+    this.#own = new OwnAddresses(deps.podAddresses ?? []);
     const connector = new Connector(
       { dialer: deps.dialer, deadlines: this.deadlines, wallMs: () => deps.clock.wallMs() },
       new ClientContexts(),
@@ -131,7 +132,7 @@ class DataPath implements Stack, StackContext {
       breakerState: ({ decision }) =>
         decision === undefined ? 'closed' : policy.breaker(decision.cluster.name),
       marks: (head, client, scope, attempt, number) =>
-        outboundMarks(head, client, scope, attempt, number, deps.podAddress),
+        outboundMarks(head, client, scope, attempt, number, deps.podAddresses?.[0]),
       // Only a verified sidecar's word counts; anything else could be an app's.
       trustsReason: (verifiedPeer) => verifiedPeer !== undefined,
       describe: (failed) => failed,
@@ -207,7 +208,7 @@ class DataPath implements Stack, StackContext {
   async listenOutbound(address: ListenAddress, mode: OutboundMode): Promise<ListenHandle> {
     const handle = await this.deps.listen(address, (stream) => this.#outbound.accept(stream, mode));
     this.#handles.push(handle);
-    this.#own.add(destinationKey(handle.host, handle.port));
+    this.#own.listensOn(handle.host, handle.port);
     return handle;
   }
 
@@ -270,6 +271,6 @@ class DataPath implements Stack, StackContext {
   }
 
   isOwnAddress(host: string, port: number): boolean {
-    return this.#own.has(destinationKey(host, port));
+    return this.#own.has(host, port);
   }
 }

@@ -9,6 +9,7 @@ import {
 import { Deadline } from '../http/deadlines.ts';
 import type { ExchangeStages } from '../http/exchange-stages.ts';
 import type { Meant } from '../route/outbound.ts';
+import { isControlPort } from '../route/own-addresses.ts';
 import type { StackContext } from '../stack-context.ts';
 import { readClientHello } from '../tls/client-hello.ts';
 import { resetStream } from '../tls/reset.ts';
@@ -81,6 +82,11 @@ export class InboundListener {
       return;
     }
     telemetry.connection('inbound', 'opened');
+    if (this.#target.app === undefined && isControlPort(stream.localPort ?? 0)) {
+      // Handing it on would dial this listener again, or let a peer control the sidecar.
+      resetStream(stream);
+      return;
+    }
     const config = this.#context.deps.config.inbound();
     if (config !== undefined) this.#admit(stream, config);
     else this.#awaitConfig(stream);

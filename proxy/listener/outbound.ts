@@ -1,11 +1,13 @@
 import type { ByteStream } from '../../common/net.ts';
 import { type AppProtocol, DEFAULT_SIDECAR_SETTINGS } from '../../model/snapshot.ts';
 import type { RequestHead } from '../codec/request-head.ts';
+import { Exchange } from '../http/exchange.ts';
 import type { ExchangeStages } from '../http/exchange-stages.ts';
 import type { ServerConnection } from '../http/server-connection.ts';
 import type { ServerExchange } from '../http/server-types.ts';
 import type { Meant } from '../route/outbound.ts';
 import type { StackContext } from '../stack-context.ts';
+import type { FoundDestination } from '../stage.ts';
 import { resetStream } from '../tls/reset.ts';
 import { OpaqueRelay, type OpaqueStages } from '../upstream/opaque.ts';
 import { ConnectRequest } from './connect-request.ts';
@@ -144,7 +146,23 @@ export class OutboundListener {
   #connect(connection: ServerConnection, head: RequestHead): ServerExchange | undefined {
     const meant = head.targetAuthority;
     if (head.method !== 'CONNECT' || meant === undefined) return undefined;
-    return new ConnectRequest(connection, (stream) => this.#carry(stream, meant));
+    return new ConnectRequest(connection, {
+      refuses: () => this.#refuses(meant),
+      answer: () => new Exchange(connection, head, this.#proxied),
+      carry: (stream) => this.#carry(stream, meant),
+    });
+  }
+
+  /** Whether it is known, without dialling, that a connection to there would be refused. */
+  #refuses(meant: Meant): boolean | Promise<boolean> {
+    const { deps } = this.#context;
+    if (this.#context.isOwnAddress(meant.host, meant.port)) return true;
+    const judge = ({ kind }: FoundDestination) => {
+      if (kind === 'external') return deps.config.inbound()?.settings.outboundUnknown === 'DENY';
+      return kind === 'unavailable';
+    };
+    const found = deps.config.find(meant.host, meant.port);
+    return found instanceof Promise ? found.then(judge, () => true) : judge(found);
   }
 }
 

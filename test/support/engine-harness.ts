@@ -68,7 +68,7 @@ export class EngineHarness {
   readonly stack: Stack;
   #onStream: ((stream: ByteStream) => void) | undefined;
 
-  constructor(limits: Partial<EngineLimits> = {}) {
+  constructor(limits: Partial<EngineLimits> = {}, podAddresses: readonly string[] = []) {
     const listen: Listen = (address, onStream) => {
       this.#onStream = onStream;
       const handle = this.net.listen(address.host, address.port, onStream);
@@ -81,7 +81,7 @@ export class EngineHarness {
       });
     };
     const { clock, fakes } = this;
-    this.stack = createStack({ ...fakes, clock, dialer: this.net.dialer, listen, limits });
+    this.stack = createStack({ ...fakes, clock, dialer: this.net.dialer, listen, limits, podAddresses });
   }
 
   async outbound(mode: OutboundMode = 'http-proxy'): Promise<void> {
