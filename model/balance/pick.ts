@@ -27,13 +27,15 @@ export function pickEndpoint(
   // Taken once: a second look at the pool must not use up another turn.
   const turn = cluster.policy.loadBalancer.policy === 'RoundRobin' ? state.roundRobin(cluster.name) : 0;
   if (tried === undefined || tried.length === 0) {
-    const first = pickFrom(cluster, whole, request, sourceAddress, state, now, random, turn, true);
+    const first = pickFrom(cluster, whole, whole, request, sourceAddress, state, now, random, turn, true);
     if (first !== undefined) return first;
   }
   const kept = withoutEjected(cluster, whole, state);
   if (kept.size === 0) return 'all-ejected';
   const pool = tried === undefined ? kept : untried(kept, whole, tried);
-  return pickFrom(cluster, pool, request, sourceAddress, state, now, random, turn, false) ?? 'no-endpoints';
+  return (
+    pickFrom(cluster, whole, pool, request, sourceAddress, state, now, random, turn, false) ?? 'no-endpoints'
+  );
 }
 
 function untried(kept: Pool, whole: Pool, tried: readonly string[]): Pool {
@@ -45,6 +47,7 @@ function untried(kept: Pool, whole: Pool, tried: readonly string[]): Pool {
 /** Undefined where `sound` is asked for and what came up is ejected: the caller then looks at the whole pool. */
 function pickFrom(
   cluster: Cluster,
+  whole: Pool,
   pool: Pool,
   request: RequestView | undefined,
   sourceAddress: string | undefined,
@@ -68,7 +71,8 @@ function pickFrom(
   else if (policy === 'Random') chosen = pool.random(random);
   else {
     const key = request === undefined || hash === undefined ? sourceAddress : hashInput(hash, request);
-    chosen = key === undefined ? pool.random(random) : pool.byHash(hashText(key));
+    const among = pool === whole ? undefined : pool.endpoints;
+    chosen = key === undefined ? pool.random(random) : whole.byHash(hashText(key), among);
   }
   return sound && chosen !== undefined && state.ejected(name, chosen.key) ? undefined : chosen;
 }

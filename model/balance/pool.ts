@@ -40,9 +40,18 @@ export class Pool {
     return this.endpoints[low];
   }
 
-  byHash(hash: number): Endpoint | undefined {
+  /**
+   * The endpoint of a hash. Where only some count, it is the next of them in the table: the keys of those that don't are
+   * spread over the others, everybody else's stay, and no new table is made.
+   */
+  byHash(hash: number, among?: readonly Endpoint[]): Endpoint | undefined {
     this.#table ??= maglevTable(this.endpoints);
-    return this.#table[hash % this.#table.length];
+    const table = this.#table;
+    for (let step = 0; step < table.length; step++) {
+      const endpoint = table[(hash + step) % table.length];
+      if (endpoint !== undefined && (among === undefined || among.includes(endpoint))) return endpoint;
+    }
+    return undefined;
   }
 
   random(random: Random): Endpoint | undefined {
