@@ -21,7 +21,7 @@ import type { SpanExportOptions } from './span-export.ts';
 import type { SpanRecord, SpanSink } from './span-record.ts';
 
 /** Spans that wait to be sent, or are being sent; more are dropped and counted. */
-export const queueSpansMax = 8_192;
+export const queueSpansMax = 4_096;
 const BATCH_SPANS_MAX = 512;
 const FLUSH_MS = 500;
 const EXPORT_TIMEOUT_MS = 5_000;

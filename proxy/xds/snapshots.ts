@@ -2,7 +2,7 @@ import type { Cluster, Destination, Snapshot } from '../../model/snapshot.ts';
 import type { Resources } from './resources.ts';
 
 /** The clusters that requests of a destination may be sent to: references that are invalid lead nowhere. */
-export function clustersOf(destination: Destination): Set<string> {
+function clustersOf(destination: Destination): Set<string> {
   const names = new Set<string>();
   if (destination.entries.length === 0) names.add(destination.defaultCluster);
   for (const { rule } of destination.entries) {
