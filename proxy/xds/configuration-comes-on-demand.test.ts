@@ -11,12 +11,13 @@ import { DeliveryTracker } from '../../control-plane/xds/tracker.ts';
 import { buildMesh } from '../../model/build.ts';
 import type { SourcedObject } from '../../model/objects.ts';
 import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
+import { makeCa } from '../../test/integration/engine/ca.ts';
 import { settle, VirtualClock } from '../../test/support/virtual-clock.ts';
 import type { FoundDestination } from '../stage.ts';
 import { ConfigStore } from './config-store.ts';
 import { type ConfigLimits, DEFAULT_CONFIG_LIMITS } from './limits.ts';
 
-const PEM = '-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n';
+const PEM = makeCa('Test root').rootPem;
 const CATALOG = 'catalog.shop.svc.cluster.local:80';
 const V1 = 'outbound|80||catalog-v1.shop.svc.cluster.local';
 const V2 = 'outbound|80||catalog-v2.shop.svc.cluster.local';
