@@ -18,12 +18,20 @@ export interface Clock {
   every(periodMs: number, task: () => void): Timer;
 }
 
+/** Node's timers hold a signed 32-bit number of milliseconds and fire at once beyond it. */
+const timerDelayMaxMs = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallMs: () => Date.now(),
   after(delayMs, task, options) {
-    const handle = setTimeout(task, delayMs);
-    if (options?.background === true) handle.unref();
+    let handle: NodeJS.Timeout;
+    const arm = (restMs: number) => {
+      const stepMs = Math.min(restMs, timerDelayMaxMs);
+      handle = setTimeout(restMs > stepMs ? () => arm(restMs - stepMs) : task, stepMs);
+      if (options?.background === true) handle.unref();
+    };
+    arm(delayMs);
     return { cancel: () => clearTimeout(handle) };
   },
   every(periodMs, task) {

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { backoffMs } from '../backoff.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { messageOf } from '../errors.ts';
@@ -10,6 +10,8 @@ import { makeKeyAndRequest } from './csr.ts';
 export const RENEWAL_BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
 /** A timer reaches no further than 24.8 days; a longer certificate is renewed before its half-life. */
 export const renewalDelayMaxMs = 20 * 24 * 3_600_000;
+/** However short a certificate's life: a clock that runs ahead must not make a sidecar ask without pause. */
+export const renewalDelayMinMs = 500;
 
 /** A workload's certificate and the roots it trusts. Rotated underneath; `version` changes with any part. */
 export interface Credentials {
@@ -114,6 +116,9 @@ class KeptIdentity implements WorkloadIdentity {
     if (leaf.subjectAltName?.split(', ').includes(`URI:${uri}`) !== true) {
       throw new Error(`the CA's certificate is not for ${uri}`);
     }
+    if (!leaf.checkPrivateKey(createPrivateKey(privateKeyPem))) {
+      throw new Error("the CA's certificate is for another key than the one it was asked for");
+    }
     const expiresAtMs = Date.parse(leaf.validTo);
     const lifeMs = expiresAtMs - clock.wallMs();
     if (lifeMs <= 0) throw new Error("the CA's certificate has expired already");
@@ -127,7 +132,8 @@ class KeptIdentity implements WorkloadIdentity {
       expiresAtMs,
     });
     log.info('certificate taken', { identity: uri, expires: new Date(expiresAtMs).toISOString() });
-    this.#schedule(Math.min(renewalDelayMaxMs, lifeMs * (0.5 + 0.1 * (2 * random.next() - 1))));
+    const halfLifeMs = lifeMs * (0.5 + 0.1 * (2 * random.next() - 1));
+    this.#schedule(Math.max(renewalDelayMinMs, Math.min(renewalDelayMaxMs, halfLifeMs)));
   }
 
   #failed(thrown: unknown): void {

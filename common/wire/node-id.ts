@@ -13,7 +13,7 @@ export function formatNodeId(node: NodeId): string {
 
 /** Undefined where the text is not exactly a node id. Pod names may hold dots, namespaces can't. */
 export function parseNodeId(text: string): NodeId | undefined {
-  if (text.length > nodeIdBytesMax) return undefined;
+  if (Buffer.byteLength(text) > nodeIdBytesMax) return undefined;
   const parts = text.split('~');
   if (parts.length !== 4) return undefined;
   const [kind, podIp = '', qualified = '', domain] = parts;

@@ -1,9 +1,10 @@
 import type { Duration } from '../gen/google/protobuf/duration.ts';
 
-/** Milliseconds as a protobuf Duration. Fractions of a microsecond are lost. */
+/** Milliseconds, not negative, as a protobuf Duration. Fractions of a microsecond are lost. */
 export function toDuration(durationMs: number): Duration {
-  const seconds = Math.floor(durationMs / 1000);
-  return { seconds, nanos: Math.round((durationMs - seconds * 1000) * 1000) * 1000 };
+  const micros = Math.round(durationMs * 1000);
+  const seconds = Math.floor(micros / 1_000_000);
+  return { seconds, nanos: (micros - seconds * 1_000_000) * 1000 };
 }
 
 export function fromDuration(duration: Duration): number {
