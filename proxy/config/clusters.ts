@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import {
   Cluster_DiscoveryType,
   type Cluster as ClusterProto,
@@ -7,12 +8,19 @@ import type { ClusterLoadAssignment } from '../../common/gen/envoy/config/endpoi
 import type { LbEndpoint } from '../../common/gen/envoy/config/endpoint/v3/endpoint_components.ts';
 import { HttpProtocolOptions } from '../../common/gen/envoy/extensions/upstreams/http/v3/http_protocol_options.ts';
 import { destinationKey } from '../../common/names.ts';
-import { fromDuration } from '../../common/wire/values.ts';
+import { parseSpiffeId } from '../../common/spiffe.ts';
 import type { CircuitBreakerPolicy, ClusterPolicy, LoadBalancerPolicy } from '../../model/policy-types.ts';
 import type { Cluster, Endpoint } from '../../model/snapshot.ts';
-import { durationMaxMs } from './policy.ts';
-import { ConfigError, heddleMetadataOf, onlyFields, Reader } from './reader.ts';
-import { PROTOCOLS } from './routes.ts';
+import { PROTOCOLS } from './protocols.ts';
+import {
+  ConfigError,
+  durationMaxMs,
+  durationMs,
+  heddleMetadataOf,
+  onlyFields,
+  overAdsOnly,
+  Reader,
+} from './reader.ts';
 
 export const endpointsPerClusterMax = 100_000;
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
@@ -42,6 +50,17 @@ export function decodeCluster(cluster: ClusterProto): ClusterWithoutEndpoints {
   if (type?.$case !== 'type' || type.value !== Cluster_DiscoveryType.EDS) {
     throw new ConfigError('type', 'only EDS is supported by this proxy');
   }
+  if (cluster.edsClusterConfig !== undefined) {
+    // Endpoints are asked for by the cluster's own name.
+    onlyFields(cluster.edsClusterConfig, ['edsConfig'], 'eds_cluster_config');
+    overAdsOnly(cluster.edsClusterConfig.edsConfig, 'eds_cluster_config.eds_config');
+  }
+  if (cluster.commonLbConfig !== undefined) {
+    onlyFields(cluster.commonLbConfig, ['healthyPanicThreshold'], 'common_lb_config');
+    // Ejected endpoints are never all taken back at once; Envoy is told the same by a threshold of 0.
+    const panic = cluster.commonLbConfig.healthyPanicThreshold?.value ?? 0;
+    if (panic !== 0) throw new ConfigError('common_lb_config.healthy_panic_threshold', 'must be 0');
+  }
   const metadata = heddleMetadataOf(cluster, 'Cluster');
   return {
     name: cluster.name,
@@ -54,48 +73,73 @@ export function decodeCluster(cluster: ClusterProto): ClusterWithoutEndpoints {
 }
 
 function decodePolicy(cluster: ClusterProto, metadata: Reader): ClusterPolicy {
-  const [limits] = cluster.circuitBreakers?.thresholds ?? [];
-  const outlier = cluster.outlierDetection;
-  if (limits === undefined) throw new ConfigError('circuit_breakers.thresholds', 'is missing');
-  if (outlier === undefined) throw new ConfigError('outlier_detection', 'is missing');
-  if (cluster.connectTimeout === undefined) throw new ConfigError('connect_timeout', 'is missing');
-  const read = (value: unknown, path: string, max = countMax) => new Reader(value, path).number(0, max);
-  const duration = (value: { seconds: number; nanos: number } | undefined, path: string) =>
-    read(value === undefined ? undefined : fromDuration(value), path, durationMaxMs);
   return {
-    connectMs: fromDuration(cluster.connectTimeout),
+    connectMs: durationMs(cluster.connectTimeout, 'connect_timeout'),
     idleMs: idleMs(cluster),
     circuitBreaker: decodeBreaker(metadata.field('circuitBreaker')),
-    outlierEjection: {
-      consecutiveErrors: read(
-        outlier.consecutiveGatewayFailure,
-        'outlier_detection.consecutive_gateway_failure',
-      ),
-      baseEjectionMs: duration(outlier.baseEjectionTime, 'outlier_detection.base_ejection_time'),
-      maxEjectionMs: duration(outlier.maxEjectionTime, 'outlier_detection.max_ejection_time'),
-      maxEjectionPercent: read(outlier.maxEjectionPercent, 'outlier_detection.max_ejection_percent', 100),
-    },
-    limits: {
-      maxConnections: read(limits.maxConnections, 'circuit_breakers.thresholds[0].max_connections'),
-      maxPendingRequests: read(
-        limits.maxPendingRequests,
-        'circuit_breakers.thresholds[0].max_pending_requests',
-      ),
-      maxRequests: read(limits.maxRequests, 'circuit_breakers.thresholds[0].max_requests'),
-      maxRetries: read(limits.maxRetries, 'circuit_breakers.thresholds[0].max_retries'),
-    },
+    outlierEjection: decodeEjection(cluster),
+    limits: decodeLimits(cluster),
     loadBalancer: decodeBalancer(metadata),
   };
 }
+
+function count(value: unknown, path: string, max = countMax): number {
+  return new Reader(value, path).integer(0, max);
+}
+
+function decodeEjection({ outlierDetection: outlier }: ClusterProto): ClusterPolicy['outlierEjection'] {
+  const path = 'outlier_detection';
+  if (outlier === undefined) throw new ConfigError(path, 'is missing');
+  onlyFields(outlier, EJECTION_FIELDS, path);
+  return {
+    consecutiveErrors: count(outlier.consecutiveGatewayFailure, `${path}.consecutive_gateway_failure`),
+    baseEjectionMs: durationMs(outlier.baseEjectionTime, `${path}.base_ejection_time`),
+    maxEjectionMs: durationMs(outlier.maxEjectionTime, `${path}.max_ejection_time`),
+    maxEjectionPercent: count(outlier.maxEjectionPercent, `${path}.max_ejection_percent`, 100),
+  };
+}
+
+/** The rest of these says to Envoy what Heddle's ejection always does: counting failures of both kinds, in a row. */
+const EJECTION_FIELDS = [
+  'consecutiveGatewayFailure',
+  'baseEjectionTime',
+  'maxEjectionTime',
+  'maxEjectionPercent',
+  'interval',
+  'enforcingConsecutiveGatewayFailure',
+  'splitExternalLocalOriginErrors',
+  'consecutiveLocalOriginFailure',
+  'enforcingConsecutiveLocalOriginFailure',
+];
+
+function decodeLimits({ circuitBreakers }: ClusterProto): ClusterPolicy['limits'] {
+  const path = 'circuit_breakers.thresholds';
+  const [limits, ...others] = circuitBreakers?.thresholds ?? [];
+  if (circuitBreakers === undefined || limits === undefined) throw new ConfigError(path, 'is missing');
+  onlyFields(circuitBreakers, ['thresholds'], 'circuit_breakers');
+  if (others.length > 0) throw new ConfigError(`${path}[1]`, 'is not supported by this proxy');
+  onlyFields(limits, LIMIT_FIELDS, `${path}[0]`);
+  return {
+    maxConnections: count(limits.maxConnections, `${path}[0].max_connections`),
+    maxPendingRequests: count(limits.maxPendingRequests, `${path}[0].max_pending_requests`),
+    maxRequests: count(limits.maxRequests, `${path}[0].max_requests`),
+    maxRetries: count(limits.maxRetries, `${path}[0].max_retries`),
+  };
+}
+
+const LIMIT_FIELDS = ['maxConnections', 'maxPendingRequests', 'maxRequests', 'maxRetries'];
 
 function idleMs(cluster: ClusterProto): number {
   const packed = cluster.typedExtensionProtocolOptions[HTTP_OPTIONS];
   const path = `typed_extension_protocol_options["${HTTP_OPTIONS}"]`;
   if (packed === undefined) throw new ConfigError(path, 'is missing');
-  const idle = HttpProtocolOptions.decode(packed.value).commonHttpProtocolOptions?.idleTimeout;
-  if (idle === undefined)
-    throw new ConfigError(`${path}.common_http_protocol_options.idle_timeout`, 'is missing');
-  return fromDuration(idle);
+  if (packed.typeUrl !== `type.googleapis.com/${HTTP_OPTIONS}`) {
+    throw new ConfigError(`${path}.type_url`, `"${packed.typeUrl}" is not supported by this proxy`);
+  }
+  const common = HttpProtocolOptions.decode(packed.value).commonHttpProtocolOptions;
+  const at = `${path}.common_http_protocol_options`;
+  if (common !== undefined) onlyFields(common, ['idleTimeout'], at);
+  return durationMs(common?.idleTimeout, `${at}.idle_timeout`);
 }
 
 function decodeBreaker(breaker: Reader): CircuitBreakerPolicy | undefined {
@@ -156,8 +200,13 @@ function decodeEndpoint(member: LbEndpoint, zone: string | undefined, position: 
   if (socket?.$case !== 'socketAddress' || socket.value.portSpecifier?.$case !== 'portValue') {
     throw new ConfigError(`${path}.endpoint.address`, 'must be a socket address with a port number');
   }
+  if (host?.$case === 'endpoint') onlyFields(host.value, ['address'], `${path}.endpoint`);
+  const at = `${path}.endpoint.address.socket_address`;
+  onlyFields(socket.value, ['address', 'portSpecifier'], at);
   const { address } = socket.value;
-  const port = socket.value.portSpecifier.value;
+  // A name would be looked up when it is dialled, by whoever answers for it then.
+  if (isIP(address) === 0) throw new ConfigError(`${at}.address`, `"${address}" is not an IP address`);
+  const port = new Reader(socket.value.portSpecifier.value, `${at}.port_value`).integer(1, 65_535);
   const metadata = heddleMetadataOf(member, path);
   const order = metadata.field('order');
   const endpoint: Endpoint = {
@@ -167,15 +216,20 @@ function decodeEndpoint(member: LbEndpoint, zone: string | undefined, position: 
     pod: metadata.field('pod').optionalString(),
     node: metadata.field('node').optionalString(),
     zone,
-    weight: member.loadBalancingWeight ?? 1,
+    weight: new Reader(member.loadBalancingWeight ?? 1, `${path}.load_balancing_weight`).integer(1, countMax),
     health: healthOf(member, path),
     mtls: metadata.field('mtls').boolean(),
-    identities: metadata.field('identities').list((item) => item.string()),
+    identities: metadata.field('identities').list(spiffeIdOf),
   };
   if (endpoint.mtls && endpoint.identities.length === 0) {
     throw new ConfigError(path, 'speaks mTLS, but no identity is allowed there');
   }
   return { endpoint, order: order.absent ? position : order.integer(0, endpointsPerClusterMax) };
+}
+
+function spiffeIdOf(item: Reader): string {
+  const text = item.string();
+  return parseSpiffeId(text) === undefined ? item.fail('must be the SPIFFE ID of a workload') : text;
 }
 
 function healthOf(member: LbEndpoint, path: string): Endpoint['health'] {

@@ -2,11 +2,10 @@ import type {
   RetryPolicy as RetryPolicyProto,
   RouteAction,
 } from '../../common/gen/envoy/config/route/v3/route_components.ts';
-import { fromDuration } from '../../common/wire/values.ts';
 import type { FaultPolicy, RequestPolicy, RetryCondition } from '../../model/policy-types.ts';
-import { ConfigError, type Reader } from './reader.ts';
+import { ConfigError, durationMaxMs, durationMs, onlyFields, optionalDurationMs, Reader } from './reader.ts';
 
-export const durationMaxMs = 365 * 24 * 3_600_000;
+const attemptsMax = 100;
 const CONDITIONS: readonly RetryCondition[] = [
   'connect-failure',
   'refused-stream',
@@ -32,23 +31,32 @@ export interface StandardPolicy {
 export function standardPolicy(action: RouteAction, path: string): StandardPolicy {
   const retry = action.retryPolicy;
   if (retry === undefined) throw new ConfigError(`${path}.retry_policy`, 'is missing');
+  const at = `${path}.retry_policy`;
+  onlyFields(retry, RETRY_FIELDS, at);
+  const read = (value: unknown, field: string) => new Reader(value, `${at}.${field}`);
   return {
-    requestMs: action.timeout === undefined ? 0 : fromDuration(action.timeout),
-    backendRequestMs: retry.perTryTimeout === undefined ? 0 : fromDuration(retry.perTryTimeout),
-    idleMs: action.idleTimeout === undefined ? 0 : fromDuration(action.idleTimeout),
-    attempts: retry.numRetries ?? 1,
+    requestMs: optionalDurationMs(action.timeout, `${path}.timeout`) ?? 0,
+    backendRequestMs: optionalDurationMs(retry.perTryTimeout, `${at}.per_try_timeout`) ?? 0,
+    idleMs: optionalDurationMs(action.idleTimeout, `${path}.idle_timeout`) ?? 0,
+    attempts: read(retry.numRetries ?? 1, 'num_retries').integer(0, attemptsMax),
     on: retryConditions(retry, path),
-    codes: retry.retriableStatusCodes,
-    backoffBaseMs: backoff(
-      retry.retryBackOff?.baseInterval,
-      `${path}.retry_policy.retry_back_off.base_interval`,
-    ),
-    backoffMaxMs: backoff(
-      retry.retryBackOff?.maxInterval,
-      `${path}.retry_policy.retry_back_off.max_interval`,
-    ),
+    codes: read(retry.retriableStatusCodes, 'retriable_status_codes').list((code) => code.integer(100, 599)),
+    backoffBaseMs: durationMs(retry.retryBackOff?.baseInterval, `${at}.retry_back_off.base_interval`),
+    backoffMaxMs: durationMs(retry.retryBackOff?.maxInterval, `${at}.retry_back_off.max_interval`),
   };
 }
+
+/** The last three are Envoy's words for what Heddle always does, or reads from the metadata. */
+const RETRY_FIELDS = [
+  'retryOn',
+  'numRetries',
+  'perTryTimeout',
+  'retriableStatusCodes',
+  'retryBackOff',
+  'retryHostPredicate',
+  'hostSelectionRetryMaxAttempts',
+  'retriableRequestHeaders',
+];
 
 /** The same, where the route answers by itself and has no fields for it. */
 export function standardPolicyFromMetadata(action: Reader): StandardPolicy {
@@ -56,17 +64,12 @@ export function standardPolicyFromMetadata(action: Reader): StandardPolicy {
     requestMs: action.field('requestMs').number(0, durationMaxMs),
     backendRequestMs: action.field('backendRequestMs').number(0, durationMaxMs),
     idleMs: action.field('idleMs').number(0, durationMaxMs),
-    attempts: action.field('attempts').integer(0, 100),
+    attempts: action.field('attempts').integer(0, attemptsMax),
     on: action.field('on').list((item) => item.oneOf(CONDITIONS)),
     codes: action.field('codes').list((item) => item.integer(100, 599)),
     backoffBaseMs: action.field('backoffBaseMs').number(0, durationMaxMs),
     backoffMaxMs: action.field('backoffMaxMs').number(0, durationMaxMs),
   };
-}
-
-function backoff(interval: { seconds: number; nanos: number } | undefined, path: string): number {
-  if (interval === undefined) throw new ConfigError(path, 'is missing');
-  return fromDuration(interval);
 }
 
 function retryConditions(retry: RetryPolicyProto, path: string): RetryCondition[] {
@@ -115,7 +118,7 @@ export function wholePolicy(metadata: Reader): RequestPolicy {
       connectMs: timeouts.field('connectMs').number(0, durationMaxMs),
     },
     retry: {
-      attempts: retry.field('attempts').integer(0, 100),
+      attempts: retry.field('attempts').integer(0, attemptsMax),
       on: retry.field('on').list((item) => item.oneOf(CONDITIONS)),
       codes: retry.field('codes').list((item) => item.integer(100, 599)),
       ...retryExtras(retry),

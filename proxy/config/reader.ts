@@ -1,4 +1,9 @@
 import { METADATA_KEY } from '../../common/contracts.ts';
+import type { Duration } from '../../common/gen/google/protobuf/duration.ts';
+import { fromDuration } from '../../common/wire/values.ts';
+
+/** The longest duration that configuration may name: a year. */
+export const durationMaxMs = 365 * 24 * 3_600_000;
 
 /** Why a resource can't be used: the field and what is wrong with it. Becomes part of a NACK. */
 export class ConfigError extends Error {
@@ -90,8 +95,38 @@ export function heddleMetadataOf(message: HasMetadata, path: string): Reader {
 export function onlyFields(message: object, allowed: readonly string[], path: string): void {
   for (const [name, value] of Object.entries(message)) {
     if (allowed.includes(name) || isUnset(value)) continue;
-    throw new ConfigError(`${path}.${name}`, 'is not supported by this proxy');
+    throw new ConfigError(`${path}.${protoName(name)}`, 'is not supported by this proxy');
   }
+}
+
+/** A field as the protobuf files spell it: `rateLimits` is `rate_limits`. */
+function protoName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** Milliseconds from 0 to `durationMaxMs`; undefined where the field isn't set. */
+export function optionalDurationMs(value: Duration | undefined, path: string): number | undefined {
+  return value === undefined ? undefined : new Reader(fromDuration(value), path).number(0, durationMaxMs);
+}
+
+/** The same for a field that must be set. */
+export function durationMs(value: Duration | undefined, path: string): number {
+  const readMs = optionalDurationMs(value, path);
+  if (readMs === undefined) throw new ConfigError(path, 'is missing');
+  return readMs;
+}
+
+/** Refuses a resource whose own name is not the one that it was sent under: what refers to it would miss it. */
+export function sameName(own: string, sentAs: string, field: string): void {
+  if (own !== sentAs) throw new ConfigError(field, `is "${own}" in a resource named "${sentAs}"`);
+}
+
+/** Refuses a source of further resources that isn't the stream itself. */
+export function overAdsOnly(
+  source: { readonly configSourceSpecifier?: { readonly $case: string } | undefined } | undefined,
+  path: string,
+): void {
+  if (source?.configSourceSpecifier?.$case !== 'ads') throw new ConfigError(path, 'must be ads');
 }
 
 function isUnset(value: unknown): boolean {

@@ -6,7 +6,8 @@ export const regexBytesMax = 4096;
 
 /** Refuses what RE2 can't compile, before a request meets it. */
 export function checkRegex(regex: string, path: string): void {
-  if (regex.length > regexBytesMax) throw new ConfigError(path, `is longer than ${regexBytesMax} characters`);
+  if (Buffer.byteLength(regex) > regexBytesMax)
+    throw new ConfigError(path, `is longer than ${regexBytesMax} bytes`);
   try {
     RE2JS.compile(regex);
   } catch (thrown) {

@@ -1,31 +1,28 @@
+import { isDeepStrictEqual } from 'node:util';
+import { METADATA_KEY } from '../../common/contracts.ts';
 import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/base.ts';
 import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type { RouteConfiguration } from '../../common/gen/envoy/config/route/v3/route.ts';
 import type {
   Route,
-  RouteMatch as RouteMatchProto,
+  RouteAction,
   VirtualHost,
 } from '../../common/gen/envoy/config/route/v3/route_components.ts';
-import type { StringMatcher } from '../../common/gen/envoy/type/matcher/v3/string.ts';
 import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
 import { unescapeHeaderValue } from '../../common/wire/values.ts';
 import type {
-  AppProtocol,
   Destination,
   HeaderEdit,
-  NamedMatch,
-  PathMatch,
   RouteEntry,
   RouteMatch,
   RouteRule,
-  StringMatch,
   WeightedBackend,
 } from '../../model/snapshot.ts';
+import { decodeMatch } from './matches.ts';
 import { requestPolicy, standardPolicy, standardPolicyFromMetadata, wholePolicy } from './policy.ts';
-import { ConfigError, heddleMetadataOf, onlyFields, type Reader } from './reader.ts';
-import { checkRegex } from './regex.ts';
+import { PROTOCOLS } from './protocols.ts';
+import { ConfigError, heddleMetadataOf, onlyFields, type Reader, sameName } from './reader.ts';
 
-export const PROTOCOLS: readonly AppProtocol[] = ['http', 'http2', 'grpc', 'tcp', 'tls', 'auto'];
 export const matchesPerRuleMax = 1024;
 
 /** A route configuration as the destination it stands for. Throws `ConfigError` for what can't be honoured. */
@@ -35,12 +32,15 @@ export function decodeRoutes(config: RouteConfiguration): Destination {
   if (host === undefined || others.length > 0) {
     throw new ConfigError('virtual_hosts', 'must be exactly one');
   }
+  sameName(host.name, config.name, 'virtual_hosts[0].name');
   return decodeVirtualHost(host, 'virtual_hosts[0]');
 }
 
 function decodeVirtualHost(host: VirtualHost, path: string): Destination {
   onlyFields(host, ['name', 'domains', 'routes', 'metadata'], path);
   const metadata = heddleMetadataOf(host, path);
+  const defaultCluster = metadata.field('defaultCluster').string();
+  if (host.domains.join() !== '*') throw new ConfigError(`${path}.domains`, 'must be "*"');
   return {
     key: host.name,
     namespace: metadata.field('namespace').string(),
@@ -48,34 +48,45 @@ function decodeVirtualHost(host: VirtualHost, path: string): Destination {
     port: metadata.field('port').integer(1, 65_535),
     protocol: metadata.field('protocol').oneOf(PROTOCOLS),
     addresses: metadata.field('addresses').list((item) => item.string()),
-    entries: decodeEntries(host.routes, path),
-    defaultCluster: metadata.field('defaultCluster').string(),
+    entries: decodeEntries(host.routes, defaultCluster, path),
+    defaultCluster,
     policy: wholePolicy(metadata.field('policy')),
   };
 }
 
 interface RuleInProgress {
-  readonly routes: Route[];
+  /** The first that names the rule: what the others must say, too, but for their match. */
+  readonly route: Route;
+  readonly info: Reader;
   readonly matches: (RouteMatch | undefined)[];
 }
 
-function decodeEntries(routes: readonly Route[], path: string): RouteEntry[] {
+function decodeEntries(routes: readonly Route[], defaultCluster: string, path: string): RouteEntry[] {
+  const [only, ...others] = routes;
+  if (only === undefined) throw new ConfigError(`${path}.routes`, 'must hold at least one');
+  if (others.length === 0 && isDefault(only, defaultCluster, `${path}.routes[0]`)) return [];
   const rules = new Map<string, RuleInProgress>();
   const decoded: { readonly id: string; readonly match: RouteMatch }[] = [];
   for (const [index, route] of routes.entries()) {
     const at = `${path}.routes[${index}]`;
     onlyFields(route, ROUTE_FIELDS, at);
     const metadata = heddleMetadataOf(route, at);
-    if (!metadata.field('default').absent) continue;
+    if (!metadata.field('default').absent) {
+      throw new ConfigError(at, 'a default route stands alone, since rules leave nothing to it');
+    }
     const match = decodeMatch(route, metadata, at);
     const info = metadata.field('rule');
     const count = info.field('matches').integer(1, matchesPerRuleMax);
     let rule = rules.get(route.name);
     if (rule === undefined) {
-      rule = { routes: [route], matches: new Array<RouteMatch | undefined>(count).fill(undefined) };
+      rule = { route, info, matches: new Array<RouteMatch | undefined>(count).fill(undefined) };
       rules.set(route.name, rule);
+    } else if (count !== rule.matches.length || !sameButMatch(route, rule.route)) {
+      throw new ConfigError(at, `says something else of rule "${route.name}" than the route before it`);
     }
-    rule.matches[info.field('match').integer(0, count - 1)] = match;
+    const which = info.field('match').integer(0, count - 1);
+    if (rule.matches[which] !== undefined) info.field('match').fail('is there twice');
+    rule.matches[which] = match;
     decoded.push({ id: route.name, match });
   }
   const finished = new Map(
@@ -86,6 +97,32 @@ function decodeEntries(routes: readonly Route[], path: string): RouteEntry[] {
     if (rule === undefined) throw new ConfigError(`${path}.routes`, `rule "${id}" is incomplete`);
     return { match, rule };
   });
+}
+
+/** What a destination without rules is served by: everything goes to its own cluster. */
+function isDefault(route: Route, cluster: string, path: string): boolean {
+  const metadata = heddleMetadataOf(route, path);
+  if (metadata.field('default').absent) return false;
+  if (!metadata.field('default').boolean()) metadata.field('default').fail('must be true or left out');
+  onlyFields(route, ['name', 'match', 'action', 'metadata'], path);
+  const specifier = route.match?.pathSpecifier;
+  if (specifier?.$case !== 'prefix' || specifier.value !== '/') {
+    throw new ConfigError(`${path}.match`, 'a default route must match the prefix "/"');
+  }
+  if (route.action?.$case !== 'route') throw new ConfigError(`${path}.action`, 'must be a route');
+  checkClusters(route.action.value, [{ cluster, weight: 1, invalid: undefined }], `${path}.route`);
+  return true;
+}
+
+/** Routes of one rule differ by their match only, and by what the metadata says about it. */
+function sameButMatch(left: Route, right: Route): boolean {
+  const rest = ({ match, metadata, ...others }: Route) => {
+    const { rule, prefix, ...own }: { [key: string]: unknown } = {
+      ...metadata?.filterMetadata[METADATA_KEY],
+    };
+    return { others, own, rule: typeof rule === 'object' ? { ...rule, match: undefined } : rule };
+  };
+  return isDeepStrictEqual(rest(left), rest(right));
 }
 
 const ROUTE_FIELDS = [
@@ -104,10 +141,8 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
     if (match === undefined) throw new ConfigError(path, 'lacks one of its matches');
     return match;
   });
-  const [route] = progress.routes;
-  if (route === undefined) throw new ConfigError(path, 'is empty');
+  const { route, info } = progress;
   const metadata = heddleMetadataOf(route, path);
-  const info = metadata.field('rule');
   return {
     id,
     matches,
@@ -146,27 +181,44 @@ function decodeBackends(route: Route, metadata: Reader, path: string): WeightedB
     weight: item.field('weight').integer(0, 1_000_000),
     invalid: item.field('invalid').optionalString(),
   }));
-  if (route.action?.$case === 'directResponse') return backends;
+  if (route.action?.$case === 'directResponse') {
+    const { status, body } = route.action.value;
+    // The answer to a rule that leads nowhere is made here, so it must be the one that Envoy was told.
+    if (status !== 500 || body !== undefined || backends.some(({ weight }) => weight > 0)) {
+      throw new ConfigError(
+        `${path}.direct_response`,
+        'is only supported as 500 without a body, for no backend',
+      );
+    }
+    return backends;
+  }
   if (route.action?.$case !== 'route') {
     throw new ConfigError(
       `${path}.action`,
       `"${route.action?.$case ?? 'none'}" is not supported by this proxy`,
     );
   }
-  const action = route.action.value;
-  onlyFields(action, ACTION_FIELDS, `${path}.route`);
-  if (action.clusterSpecifier?.$case !== 'weightedClusters') {
-    throw new ConfigError(`${path}.route.cluster_specifier`, 'must be weighted_clusters');
-  }
-  const said = action.clusterSpecifier.value.clusters.map(({ name, weight }) => `${name}=${weight ?? 0}`);
-  const meant = backends.map(
-    ({ cluster, weight, invalid }) =>
-      `${invalid === undefined ? '' : INVALID_BACKEND_PREFIX}${cluster}=${weight}`,
-  );
-  if (said.join() !== meant.join()) {
-    throw new ConfigError(`${path}.route.weighted_clusters`, 'differs from the backends in its metadata');
-  }
+  checkClusters(route.action.value, backends, `${path}.route`);
   return backends;
+}
+
+function checkClusters(action: RouteAction, backends: readonly WeightedBackend[], path: string): void {
+  onlyFields(action, ACTION_FIELDS, path);
+  if (action.clusterSpecifier?.$case !== 'weightedClusters') {
+    throw new ConfigError(`${path}.cluster_specifier`, 'must be weighted_clusters');
+  }
+  const { clusters } = action.clusterSpecifier.value;
+  for (const [index, cluster] of clusters.entries()) {
+    onlyFields(cluster, ['name', 'weight'], `${path}.weighted_clusters.clusters[${index}]`);
+  }
+  const said = clusters.map(({ name, weight }) => [name, weight ?? 0]);
+  const meant = backends.map(({ cluster, weight, invalid }) => [
+    invalid === undefined ? cluster : INVALID_BACKEND_PREFIX + cluster,
+    weight,
+  ]);
+  if (!isDeepStrictEqual(said, meant)) {
+    throw new ConfigError(`${path}.weighted_clusters`, 'differs from the backends in the metadata');
+  }
 }
 
 const ACTION_FIELDS = [
@@ -178,79 +230,11 @@ const ACTION_FIELDS = [
   'hashPolicy',
 ];
 
-function decodeMatch(route: Route, metadata: Reader, path: string): RouteMatch {
-  const match = route.match;
-  if (match === undefined) throw new ConfigError(`${path}.match`, 'is missing');
-  onlyFields(match, ['pathSpecifier', 'headers', 'queryParameters'], `${path}.match`);
-  const headers = [...match.headers];
-  let method: string | undefined;
-  const first = headers[0];
-  if (first?.name === ':method') {
-    const value = headerMatch(first, `${path}.match.headers[0]`);
-    if (value.kind !== 'exact')
-      throw new ConfigError(`${path}.match.headers[0]`, 'a method must match exactly');
-    method = value.value;
-    headers.shift();
-  }
-  return {
-    path: decodePath(match, metadata, `${path}.match`),
-    method,
-    headers: headers.map(
-      (header, index): NamedMatch => ({
-        name: header.name,
-        match: headerMatch(header, `${path}.match.headers[${index}]`),
-      }),
-    ),
-    queryParams: match.queryParameters.map((param, index): NamedMatch => {
-      const at = `${path}.match.query_parameters[${index}]`;
-      const specifier = param.queryParameterMatchSpecifier;
-      if (specifier?.$case !== 'stringMatch') throw new ConfigError(at, 'must be a string_match');
-      return { name: param.name, match: stringMatch(specifier.value, at) };
-    }),
-  };
-}
-
-function decodePath(match: RouteMatchProto, metadata: Reader, path: string): PathMatch {
-  const specifier = match.pathSpecifier;
-  const written = metadata.field('prefix').optionalString();
-  switch (specifier?.$case) {
-    case 'path':
-      return { kind: 'exact', value: specifier.value };
-    case 'safeRegex':
-      checkRegex(specifier.value.regex, `${path}.safe_regex`);
-      return { kind: 'regex', value: specifier.value.regex };
-    case 'pathSeparatedPrefix':
-      return { kind: 'prefix', value: written ?? specifier.value };
-    case 'prefix':
-      if (specifier.value === '/') return { kind: 'prefix', value: '/' };
-      throw new ConfigError(`${path}.prefix`, 'only "/" is supported; use path_separated_prefix');
-    default:
-      throw new ConfigError(
-        `${path}.path_specifier`,
-        `"${specifier?.$case ?? 'none'}" is not supported by this proxy`,
-      );
-  }
-}
-
-function headerMatch(header: RouteMatchProto['headers'][number], path: string): StringMatch {
-  onlyFields(header, ['name', 'headerMatchSpecifier'], path);
-  const specifier = header.headerMatchSpecifier;
-  if (specifier?.$case !== 'stringMatch') throw new ConfigError(path, 'must be a string_match');
-  return stringMatch(specifier.value, path);
-}
-
-function stringMatch(matcher: StringMatcher, path: string): StringMatch {
-  const pattern = matcher.matchPattern;
-  if (matcher.ignoreCase) throw new ConfigError(`${path}.ignore_case`, 'is not supported by this proxy');
-  if (pattern?.$case === 'exact') return { kind: 'exact', value: pattern.value };
-  if (pattern?.$case === 'safeRegex') {
-    checkRegex(pattern.value.regex, `${path}.safe_regex`);
-    return { kind: 'regex', value: pattern.value.regex };
-  }
-  throw new ConfigError(
-    `${path}.match_pattern`,
-    `"${pattern?.$case ?? 'none'}" is not supported by this proxy`,
-  );
+/** RFC 9110, sections 5.1 and 5.5: what isn't a field would end up as another one, or as the body. */
+function checkHeader(name: string, value: string, path: string): void {
+  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))
+    throw new ConfigError(`${path}.key`, 'is not a header name');
+  if (/[\0\r\n]/.test(value)) throw new ConfigError(`${path}.value`, 'holds a line break or a zero byte');
 }
 
 function headerEdit(
@@ -264,10 +248,13 @@ function headerEdit(
   const add: [string, string][] = [];
   for (const [index, option] of additions.entries()) {
     const at = `${path}[${index}]`;
+    onlyFields(option, ['header', 'appendAction', 'keepEmptyValue'], at);
     const value = unescapeHeaderValue(option.header?.value ?? '');
     if (option.header === undefined || value === undefined) {
       throw new ConfigError(at, 'must be a literal header');
     }
+    onlyFields(option.header, ['key', 'value'], `${at}.header`);
+    checkHeader(option.header.key, value, `${at}.header`);
     if (option.appendAction === HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD) {
       set.push([option.header.key, value]);
     } else if (option.appendAction === HeaderValueOption_HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD) {

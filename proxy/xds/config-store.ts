@@ -10,15 +10,18 @@ import {
 import type { InboundConfig, Snapshot } from '../../model/snapshot.ts';
 import type { ConfigStage, FoundDestination } from '../stage.ts';
 import type { ConfigLimits } from './limits.ts';
+import { askInParts, type HeldFor, inParts } from './requests.ts';
 import { Resources } from './resources.ts';
 import { SnapshotBuilder, type SnapshotContents } from './snapshots.ts';
 import { namesFor, Subscriptions } from './subscriptions.ts';
 
-/** What changed about the names to be subscribed to. */
+/** A request about the names to be subscribed to: what changed, or on a new stream all of it. */
 export interface Wish {
   readonly type: ResourceType;
   readonly subscribe: readonly string[];
   readonly unsubscribe: readonly string[];
+  /** On a new stream: versions held already, by name. */
+  readonly versions: Readonly<Record<string, string>>;
 }
 
 export interface ConfigStoreOptions {
@@ -39,17 +42,21 @@ export interface ConfigStoreOptions {
  */
 export class ConfigStore implements ConfigStage {
   readonly #options: ConfigStoreOptions;
-  readonly #resources = new Resources();
+  readonly #resources = new Resources((type, name) => this.#askedOf(type).has(name));
   readonly #builder = new SnapshotBuilder(this.#resources);
   readonly #subscriptions: Subscriptions;
-  readonly #waiters = new Set<() => void>();
-  readonly #subscribed = new Map<ResourceType, Set<string>>();
+  /** Requests that wait for an answer: each looks again, or is told that there won't be one. */
+  readonly #waiters = new Set<(closing: boolean) => void>();
+  /** Names asked for on the stream of now. */
+  readonly #asked = new Map<ResourceType, Set<string>>();
   #snapshot: Snapshot;
+  /** Whether resources changed since it was last worked out what else they refer to. */
+  #referencesStale = true;
+  #closed = false;
 
   constructor(options: ConfigStoreOptions) {
     this.#options = options;
     this.#subscriptions = new Subscriptions(options.limits, options.clock);
-    for (const type of TYPES_IN_ORDER) this.#subscribed.set(type, new Set());
     this.#snapshot = this.#builder.build();
   }
 
@@ -66,10 +73,12 @@ export class ConfigStore implements ConfigStage {
   }
 
   find(host: string, port: number): FoundDestination | Promise<FoundDestination> {
+    if (this.#closed) return { kind: 'unavailable' };
     const names = namesFor(host, port, this.#options.namespace);
     if (names.length === 0) return { kind: 'external' };
     const found = this.#look(names);
-    return found ?? this.#wait(names);
+    if (found !== undefined) return found;
+    return this.#waiters.size < this.#options.limits.waitersMax ? this.#wait(names) : { kind: 'unavailable' };
   }
 
   /** Takes a response in; what comes back is the reason to refuse it with. */
@@ -86,44 +95,44 @@ export class ConfigStore implements ConfigStage {
 
   /** What to ask for in addition, or no more; to be sent at once, since it counts as sent. */
   wishes(): Wish[] {
-    const wishes: Wish[] = [];
-    const wanted = this.#wanted();
-    for (const type of TYPES_IN_ORDER) {
-      const have = this.#subscribed.get(type) ?? new Set();
-      const want = wanted.get(type) ?? new Set();
-      const subscribe = [...want].filter((name) => !have.has(name));
-      const unsubscribe = [...have].filter((name) => !want.has(name));
-      if (subscribe.length === 0 && unsubscribe.length === 0) continue;
-      for (const name of unsubscribe) this.#forget(type, name);
-      this.#subscribed.set(type, want);
-      wishes.push({ type, subscribe, unsubscribe });
+    const wishes = this.#destinationWish();
+    if (this.#referencesStale) {
+      this.#referencesStale = false;
+      for (const [type, want] of this.#references()) wishes.push(...this.#replaceAsked(type, want));
     }
     return wishes;
   }
 
-  /** On a new stream: everything subscribed to, with the versions held, so that only what is new is sent. */
-  resubscription(): { type: ResourceType; subscribe: string[]; versions: Record<string, string> }[] {
-    const wanted = this.#wanted();
-    return TYPES_IN_ORDER.map((type) => {
+  /** On a new stream: everything asked for, with the versions held, so that only what is new is sent. */
+  resubscription(): Wish[] {
+    this.#subscriptions.takeChanged();
+    this.#referencesStale = false;
+    const wanted = new Map([...this.#references(), [TYPE.listener, this.#destinations()] as const]);
+    const wishes: Wish[] = [];
+    for (const type of TYPES_IN_ORDER) {
       const names = wanted.get(type) ?? new Set<string>();
-      this.#subscribed.set(type, names);
-      return { type, subscribe: [...names], versions: this.#resources.table(type).versions() };
-    }).filter(({ subscribe }) => subscribe.length > 0);
+      // What was given up while there was no stream is forgotten as if it had been said.
+      this.#replaceAsked(type, names);
+      for (const part of askInParts(names, this.#heldFor(type), this.#options.limits.requestBytesMax)) {
+        wishes.push({ type, unsubscribe: [], ...part });
+      }
+    }
+    return wishes;
   }
 
   /** Drops what has been idle for long. Only to be called while connected: what is dropped can't be had again otherwise. */
   dropIdle(): void {
-    if (!this.#subscriptions.dropIdle()) return;
-    this.#options.onWishes();
-    this.#rebuild();
+    if (this.#subscriptions.dropIdle()) this.#options.onWishes();
   }
 
   subscriptionCount(): number {
-    return [...this.#subscriptions.names()].length;
+    return this.#subscriptions.size;
   }
 
+  /** Whoever waits is told at once that there will be no answer, and so is whoever asks later. */
   close(): void {
-    for (const waiter of [...this.#waiters]) waiter();
+    this.#closed = true;
+    for (const waiter of [...this.#waiters]) waiter(true);
   }
 
   /** The answer where it is known now; asks for what isn't. */
@@ -146,8 +155,8 @@ export class ConfigStore implements ConfigStage {
         timer.cancel();
         resolve(found);
       };
-      const waiter = () => {
-        const found = this.#look(names);
+      const waiter = (closing: boolean) => {
+        const found: FoundDestination | undefined = closing ? { kind: 'unavailable' } : this.#look(names);
         if (found !== undefined) settle(found);
       };
       const timer = this.#options.clock.after(this.#options.limits.configWaitMs, () =>
@@ -157,38 +166,107 @@ export class ConfigStore implements ConfigStage {
     });
   }
 
-  #wanted(): Map<ResourceType, Set<string>> {
-    const names = new Set(this.#subscriptions.names());
+  #askedOf(type: ResourceType): Set<string> {
+    let asked = this.#asked.get(type);
+    if (asked === undefined) {
+      asked = new Set();
+      this.#asked.set(type, asked);
+    }
+    return asked;
+  }
+
+  #destinations(): Set<string> {
+    return new Set(this.#subscriptions.names()).add(RESOURCE.inbound);
+  }
+
+  /** What the destinations, and the sidecar itself, need beside listeners. */
+  #references(): [ResourceType, Set<string>][] {
     const routes = new Set<string>();
     for (const [, { value }] of this.#resources.listeners.entries()) {
       if ('routeName' in value) routes.add(value.routeName);
     }
     const clusters = this.#builder.clustersWanted();
-    return new Map([
-      [TYPE.secret, new Set<string>([RESOURCE.trustBundle])],
-      [TYPE.listener, names.add(RESOURCE.inbound)],
-      [TYPE.route, routes],
+    return [
+      [TYPE.secret, new Set([RESOURCE.trustBundle])],
       [TYPE.cluster, clusters],
       [TYPE.endpoints, new Set(clusters)],
-    ] as const);
+      [TYPE.route, routes],
+    ];
   }
 
-  /** A listener asked for by an alias is held under its own name. */
-  #forget(type: ResourceType, name: string): void {
-    this.#resources.table(type).forget(name);
-    if (type !== TYPE.listener) return;
-    for (const [held, { value }] of this.#resources.listeners.entries()) {
-      if (!('routeName' in value) || !value.aliases.includes(name)) continue;
-      const stillAsked =
-        this.#subscriptions.has(held) || value.aliases.some((alias) => this.#subscriptions.has(alias));
-      if (!stillAsked) this.#resources.listeners.forget(held);
+  /** Only of the names that came or went: an app that asks for many costs no more for each of them. */
+  #destinationWish(): Wish[] {
+    const asked = this.#askedOf(TYPE.listener);
+    const changed = [...this.#subscriptions.takeChanged()];
+    const subscribe = changed.filter((name) => this.#subscriptions.has(name) && !asked.has(name));
+    const unsubscribe = changed.filter((name) => !this.#subscriptions.has(name) && asked.has(name));
+    for (const name of subscribe) asked.add(name);
+    for (const name of unsubscribe) asked.delete(name);
+    this.#forgetAll(TYPE.listener, unsubscribe);
+    return this.#wishesOf(TYPE.listener, subscribe, unsubscribe);
+  }
+
+  #replaceAsked(type: ResourceType, want: Set<string>): Wish[] {
+    const asked = this.#askedOf(type);
+    const subscribe = [...want].filter((name) => !asked.has(name));
+    const unsubscribe = [...asked].filter((name) => !want.has(name));
+    this.#asked.set(type, want);
+    this.#forgetAll(type, unsubscribe);
+    return this.#wishesOf(type, subscribe, unsubscribe);
+  }
+
+  #wishesOf(type: ResourceType, subscribe: readonly string[], unsubscribe: readonly string[]): Wish[] {
+    const { requestBytesMax } = this.#options.limits;
+    return [
+      ...inParts(subscribe, requestBytesMax).map((names) => ({ type, subscribe: names, unsubscribe: [] })),
+      ...inParts(unsubscribe, requestBytesMax).map((names) => ({ type, subscribe: [], unsubscribe: names })),
+    ].map((wish) => ({ ...wish, versions: {} }));
+  }
+
+  /** What is held of a type, by each name that it may have been asked for by. */
+  #heldFor(type: ResourceType): Map<string, HeldFor> {
+    const held = new Map<string, HeldFor>();
+    // The trust bundle is always sent anew: its answer says that the stream was taken in, when nothing else has changed.
+    if (type === TYPE.secret) return held;
+    if (type === TYPE.listener) {
+      for (const [name, { value, version }] of this.#resources.listeners.entries()) {
+        for (const alias of 'routeName' in value ? value.aliases : []) held.set(alias, { name, version });
+      }
     }
+    for (const [name, { version }] of this.#resources.table(type).entries())
+      held.set(name, { name, version });
+    return held;
+  }
+
+  /** A listener asked for by an alias is held under its own name, for as long as one of its names is asked for. */
+  #forgetAll(type: ResourceType, names: readonly string[]): void {
+    const table = this.#resources.table(type);
+    if (type !== TYPE.listener) {
+      for (const name of names) table.forget(name);
+      return;
+    }
+    const gone = new Set(names);
+    let dropped = false;
+    for (const [held, { value }] of this.#resources.listeners.entries()) {
+      if (!('routeName' in value)) continue;
+      const known = [held, ...value.aliases];
+      if (!known.some((name) => gone.has(name)) || known.some((name) => this.#subscriptions.has(name)))
+        continue;
+      dropped = table.forget(held) || dropped;
+    }
+    for (const name of names) if (table.isAbsent(name)) table.forget(name);
+    if (dropped) this.#swap();
+  }
+
+  #swap(): void {
+    this.#snapshot = this.#builder.build();
+    this.#referencesStale = true;
+    this.#options.onSnapshot(this.#snapshot);
   }
 
   #rebuild(): void {
-    this.#snapshot = this.#builder.build();
-    this.#options.onSnapshot(this.#snapshot);
+    this.#swap();
     this.#options.onWishes();
-    for (const waiter of [...this.#waiters]) waiter();
+    for (const waiter of [...this.#waiters]) waiter(false);
   }
 }

@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test';
 import type { DeltaDiscoveryResponse } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
 import { DeltaDiscoveryRequest } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
 import type { JsonValue } from '../../common/json.ts';
-import { TYPE } from '../../common/wire/types.ts';
+import { RESOURCE, shortType, TYPE } from '../../common/wire/types.ts';
 import { translate, translationCache } from '../../control-plane/translate/translator.ts';
 import { DeltaSession } from '../../control-plane/xds/delta.ts';
 import { DEFAULT_XDS_LIMITS } from '../../control-plane/xds/limits.ts';
@@ -102,7 +102,11 @@ class Link {
     const tracker = new DeliveryTracker(node, 'delta', this.clock);
     this.#session = new DeltaSession(tracker, DEFAULT_XDS_LIMITS);
     for (const { type, subscribe, versions } of this.store.resubscription()) {
-      this.#request({ typeUrl: type, resourceNamesSubscribe: subscribe, initialResourceVersions: versions });
+      this.#request({
+        typeUrl: type,
+        resourceNamesSubscribe: [...subscribe],
+        initialResourceVersions: { ...versions },
+      });
     }
   }
 
@@ -288,8 +292,13 @@ test('without a control plane everything stays in force; after that only what is
   ]);
   assert.deepEqual(
     link.sent.map(({ typeUrl, resources }) => [typeUrl, resources.length]),
-    [[TYPE.route, 1]],
+    [
+      [TYPE.secret, 1],
+      [TYPE.route, 1],
+    ],
+    'and the trust bundle, whose answer says that the stream was taken in',
   );
+  assert.equal(link.bundles.length, 1, 'which is the one that was known');
 });
 
 test('a destination that is deleted is external, and its parts are given up', async () => {
@@ -304,8 +313,14 @@ test('a resource that can not be used is refused by name, and the one before it 
   link.objects = [...link.objects, route(0)];
   await link.find('catalog');
   const good = link.backends();
-  const bad = [TYPE.listener, TYPE.route, TYPE.cluster, TYPE.endpoints, TYPE.secret];
-  for (const [index, typeUrl] of bad.entries()) {
+  const bad = [
+    [TYPE.listener, CATALOG],
+    [TYPE.route, CATALOG],
+    [TYPE.cluster, V1],
+    [TYPE.endpoints, V1],
+    [TYPE.secret, RESOURCE.trustBundle],
+  ] as const;
+  for (const [index, [typeUrl, name]] of bad.entries()) {
     link.deliver({
       ...{
         typeUrl,
@@ -318,13 +333,14 @@ test('a resource that can not be used is refused by name, and the one before it 
       resourceErrors: [],
       resources: [
         {
-          ...{ name: 'broken', version: '2', aliases: [], ttl: undefined, cacheControl: undefined },
+          ...{ name, version: '2', aliases: [], ttl: undefined, cacheControl: undefined },
           ...{ resourceName: undefined, metadata: undefined },
           resource: { typeUrl, value: Buffer.from([0xff, 0xff]) },
         },
       ],
     } as DeltaDiscoveryResponse);
-    assert.match(link.refusals.at(-1) ?? '', /"broken": /, typeUrl);
+    const refusal = link.refusals.at(-1) ?? 'nothing was refused';
+    assert.ok(refusal.includes(`${shortType(typeUrl)} "${name}": `), refusal);
   }
   assert.equal(link.refusals.length, bad.length);
   assert.deepEqual(link.backends(), good);

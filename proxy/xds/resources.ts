@@ -12,6 +12,7 @@ import { isResourceType, RESOURCE, type ResourceType, shortType, TYPE } from '..
 import type { Destination, Endpoint, InboundConfig } from '../../model/snapshot.ts';
 import { type ClusterWithoutEndpoints, decodeCluster, decodeEndpoints } from '../config/clusters.ts';
 import { decodeInbound, decodeListener, decodeTrustBundle } from '../config/listeners.ts';
+import { sameName } from '../config/reader.ts';
 import { decodeRoutes } from '../config/routes.ts';
 
 /** A listener as asked for on demand. */
@@ -47,47 +48,58 @@ export class ResourceTable<T> {
     this.#held.set(name, { version, value });
   }
 
-  remove(name: string): void {
+  /** Gone; `asked` where it was asked for by this name, so that this is an answer. */
+  remove(name: string, asked: boolean): void {
     this.#held.delete(name);
-    this.#absent.add(name);
+    if (asked) this.#absent.add(name);
   }
 
-  /** No longer subscribed: nothing is known of it any more. */
-  forget(name: string): void {
-    this.#held.delete(name);
+  /** No longer subscribed: nothing is known of it any more. Returns whether something was held. */
+  forget(name: string): boolean {
     this.#absent.delete(name);
-  }
-
-  versions(): Record<string, string> {
-    return Object.fromEntries([...this.#held].map(([name, { version }]) => [name, version]));
+    return this.#held.delete(name);
   }
 }
 
-/** Everything received and good. A resource that can't be used leaves the one before it in place. */
+/** Of the reasons for refusing one response. */
+export const refusalLengthMax = 4096;
+
+/** Everything received, asked for and good. A resource that can't be used leaves the one before it in place. */
 export class Resources {
+  readonly #isAsked: (type: ResourceType, name: string) => boolean;
   readonly listeners = new ResourceTable<KnownListener | InboundConfig>();
   readonly routes = new ResourceTable<Destination>();
   readonly clusters = new ResourceTable<ClusterWithoutEndpoints>();
   readonly endpoints = new ResourceTable<readonly Endpoint[]>();
   readonly secrets = new ResourceTable<string>();
 
+  constructor(isAsked: (type: ResourceType, name: string) => boolean) {
+    this.#isAsked = isAsked;
+  }
+
   /** Takes a response in. Returns what to refuse it with, naming each bad resource; undefined where all is good. */
   take(response: DeltaDiscoveryResponse): string | undefined {
     const { typeUrl } = response;
     if (!isResourceType(typeUrl)) return `type ${typeUrl} was not asked for`;
-    const refusals: string[] = [];
+    const refusals: Refusal[] = [];
     for (const resource of response.resources) {
+      // What crossed the word that it is no longer wanted would stay for ever, since nobody would say it is stale.
+      if (![resource.name, ...resource.aliases].some((name) => this.#isAsked(typeUrl, name))) continue;
       try {
         this.#put(typeUrl, resource);
       } catch (thrown) {
-        refusals.push(`${shortType(typeUrl)} "${resource.name}": ${messageOf(thrown)}`);
+        refusals.push({ name: resource.name, reason: messageOf(thrown) });
       }
     }
-    for (const name of response.removedResources) this.table(typeUrl).remove(name);
-    return refusals.length === 0 ? undefined : refusals.join('; ');
+    for (const name of response.removedResources) {
+      // A sidecar can't do without these: while its pod goes away it serves on with the last ones.
+      if (name === RESOURCE.inbound || name === RESOURCE.trustBundle) continue;
+      this.table(typeUrl).remove(name, this.#isAsked(typeUrl, name));
+    }
+    return refusals.length === 0 ? undefined : refusalOf(shortType(typeUrl), refusals);
   }
 
-  table(type: ResourceType): Pick<ResourceTable<unknown>, 'remove' | 'forget' | 'versions' | 'isAbsent'> {
+  table(type: ResourceType): Pick<ResourceTable<unknown>, 'entries' | 'remove' | 'forget' | 'isAbsent'> {
     switch (type) {
       case TYPE.listener:
         return this.listeners;
@@ -121,6 +133,7 @@ export class Resources {
     switch (type) {
       case TYPE.listener: {
         const listener = Listener.decode(body);
+        sameName(listener.name, name, 'name');
         const value =
           name === RESOURCE.inbound
             ? decodeInbound(listener)
@@ -128,22 +141,51 @@ export class Resources {
         this.listeners.put(name, version, Object.freeze(value));
         return;
       }
-      case TYPE.route:
-        this.routes.put(name, version, Object.freeze(decodeRoutes(RouteConfiguration.decode(body))));
+      case TYPE.route: {
+        const routes = RouteConfiguration.decode(body);
+        sameName(routes.name, name, 'name');
+        this.routes.put(name, version, Object.freeze(decodeRoutes(routes)));
         return;
-      case TYPE.cluster:
-        this.clusters.put(name, version, decodeCluster(ClusterCodec.decode(body)));
+      }
+      case TYPE.cluster: {
+        const cluster = ClusterCodec.decode(body);
+        sameName(cluster.name, name, 'name');
+        this.clusters.put(name, version, decodeCluster(cluster));
         return;
-      case TYPE.endpoints:
-        this.endpoints.put(name, version, Object.freeze(decodeEndpoints(ClusterLoadAssignment.decode(body))));
+      }
+      case TYPE.endpoints: {
+        const assignment = ClusterLoadAssignment.decode(body);
+        sameName(assignment.clusterName, name, 'cluster_name');
+        this.endpoints.put(name, version, Object.freeze(decodeEndpoints(assignment)));
         return;
-      case TYPE.secret:
-        this.secrets.put(name, version, decodeTrustBundle(Secret.decode(body)));
+      }
+      case TYPE.secret: {
+        const secret = Secret.decode(body);
+        sameName(secret.name, name, 'name');
+        this.secrets.put(name, version, decodeTrustBundle(secret));
         return;
+      }
       default: {
         const unknown: never = type;
         throw new Error(`type ${unknown} is not known`);
       }
     }
   }
+}
+
+interface Refusal {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/**
+ * The control plane holds those resources for refused that are named in quotes, or all of the response where none is: so
+ * either each has its place, or the first stands for all without quotes.
+ */
+function refusalOf(type: string, refusals: readonly Refusal[]): string {
+  const whole = refusals.map(({ name, reason }) => `${type} "${name}": ${reason}`).join('; ');
+  const [first] = refusals;
+  if (whole.length <= refusalLengthMax || first === undefined) return whole;
+  const told = `${refusals.length} resources can't be used, the first is ${type} ${first.name}: ${first.reason}`;
+  return told.replaceAll('"', "'").slice(0, refusalLengthMax);
 }

@@ -108,7 +108,8 @@ function snapshotOf(
 ): Snapshot {
   const byName = new Map(destinations);
   for (const destination of destinations.values()) {
-    for (const address of destination.addresses) if (!byName.has(address)) byName.set(address, destination);
+    for (const name of [destination.key, ...destination.addresses])
+      if (!byName.has(name)) byName.set(name, destination);
   }
   return Object.freeze({
     destination: (key: string) => byName.get(key),
