@@ -16,7 +16,8 @@ export interface AdmittedNode {
 }
 
 export type Admission =
-  | { readonly kind: 'admitted'; readonly node: AdmittedNode }
+  /** `expiresAtMs` (since the Unix epoch): when its certificate ends, and with it what it was let in by. */
+  | { readonly kind: 'admitted'; readonly node: AdmittedNode; readonly expiresAtMs: number }
   | { readonly kind: 'refused'; readonly reason: string }
   /** The pod isn't in the mesh; it may be about to be. */
   | { readonly kind: 'unknown-pod'; readonly reason: string };
@@ -25,9 +26,11 @@ export type Admission =
  * Admits a stream whose client certificate (verified by TLS) is that of the very pod its node id names: the id chooses
  * what is sent, so it must not be anybody's word.
  */
-export function admit(node: Node | undefined, peer: PeerCertificate | undefined, mesh: Mesh): Admission {
+export function admit(node: Node | undefined, peer: PeerCertificate, mesh: Mesh, wallMs: number): Admission {
   const refused = (reason: string): Admission => ({ kind: 'refused', reason });
-  if (peer === undefined) return refused('a client certificate of this mesh is needed');
+  // TLS looks at the time in its handshake only, and a resumed session has none.
+  const expiresAtMs = Date.parse(peer.valid_to);
+  if (!(expiresAtMs > wallMs)) return refused('the client certificate has expired: connect with a new one');
   const uris = uriNames(peer.subjectaltname);
   const identity = uris.length === 1 ? parseSpiffeId(uris[0] ?? '') : undefined;
   if (identity === undefined) return refused('the client certificate holds no SPIFFE ID of a workload');
@@ -52,6 +55,7 @@ export function admit(node: Node | undefined, peer: PeerCertificate | undefined,
   if (!bind.ok) return refused(bind.error);
   return {
     kind: 'admitted',
+    expiresAtMs,
     node: {
       nodeId: node.id,
       identity: spiffeId(identity),

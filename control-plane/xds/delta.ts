@@ -21,6 +21,8 @@ interface Watch {
   readonly absent: Set<string>;
   /** What a subscribed alias turned out to be. */
   readonly canonical: Map<string, string>;
+  /** Names asked for on a stream that runs already: to be answered whatever the client seems to hold. */
+  readonly again: Set<string>;
 }
 
 interface Difference {
@@ -29,6 +31,7 @@ interface Difference {
 }
 
 const WILDCARD = '*';
+const NOTHING: ReadonlySet<string> = new Set();
 const WILDCARD_TYPES: readonly ResourceType[] = [TYPE.listener, TYPE.cluster];
 
 /**
@@ -45,11 +48,14 @@ export class DeltaSession {
     this.#limits = limits;
   }
 
-  /** Takes a request in. Throws `HeddleError` where it breaks a limit; then the stream ends. */
-  request(request: DeltaDiscoveryRequest): void {
-    const { typeUrl } = request;
+  /**
+   * Takes a request in. True where it asks for something, false where it only answers. Throws `HeddleError` where it
+   * breaks a limit; then the stream ends.
+   */
+  request(request: DeltaDiscoveryRequest): boolean {
+    const { typeUrl, resourceNamesSubscribe, resourceNamesUnsubscribe } = request;
     // A type that this server doesn't have stays without answer, as for any type without resources.
-    if (!isResourceType(typeUrl)) return;
+    if (!isResourceType(typeUrl)) return false;
     if (request.responseNonce !== '') {
       if (request.errorDetail !== undefined) {
         this.#tracker.nacked(request.responseNonce, request.errorDetail.message);
@@ -58,14 +64,23 @@ export class DeltaSession {
       }
     }
     const watch = this.#watch(typeUrl);
-    if (!watch.started) this.#start(typeUrl, watch, request);
-    this.#subscribe(watch, request.resourceNamesSubscribe);
-    this.#unsubscribe(typeUrl, watch, request.resourceNamesUnsubscribe);
+    const first = !watch.started;
+    if (first) this.#start(typeUrl, watch, request);
+    this.#subscribe(watch, resourceNamesSubscribe, first);
+    this.#unsubscribe(typeUrl, watch, resourceNamesUnsubscribe);
+    return first || resourceNamesSubscribe.length > 0 || resourceNamesUnsubscribe.length > 0;
   }
 
   /** The responses due now: additions in order, then removals in the reverse order. */
   collect(view: ClientView): DeltaDiscoveryResponse[] {
-    const differences = TYPES_IN_ORDER.map((type) => [type, this.#difference(type, view)] as const);
+    const differences: (readonly [ResourceType, Difference])[] = [];
+    // A client that takes a changed cluster in waits for its endpoints once more (Envoy warms it with them).
+    let warming = NOTHING;
+    for (const type of TYPES_IN_ORDER) {
+      const difference = this.#difference(type, view, type === TYPE.endpoints ? warming : NOTHING);
+      differences.push([type, difference]);
+      if (type === TYPE.cluster) warming = new Set(difference.changed.map(({ name }) => name));
+    }
     const responses: DeltaDiscoveryResponse[] = [];
     for (const [type, difference] of differences) {
       for (const batch of this.#batches(difference.changed)) responses.push(this.#response(type, batch, []));
@@ -88,14 +103,15 @@ export class DeltaSession {
     }
   }
 
-  #subscribe(watch: Watch, names: readonly string[]): void {
+  #subscribe(watch: Watch, names: readonly string[], first: boolean): void {
     for (const name of names) {
       if (name === WILDCARD) watch.wildcard = true;
-      else if (name.length > this.#limits.nameBytesMax) {
+      else if (Buffer.byteLength(name) > this.#limits.nameBytesMax) {
         throw new HeddleError('limit', `a resource name is longer than ${this.#limits.nameBytesMax} bytes`);
       } else {
         watch.names.add(name);
-        // Asking again for what is known not to exist gets the answer again.
+        // Whoever asks for what it has may have forgotten it; also for what doesn't exist, the answer is given again.
+        if (!first) watch.again.add(name);
         watch.absent.delete(name);
       }
     }
@@ -105,42 +121,51 @@ export class DeltaSession {
   }
 
   #unsubscribe(type: ResourceType, watch: Watch, names: readonly string[]): void {
+    const left: string[] = [];
     for (const name of names) {
       if (name === WILDCARD) watch.wildcard = false;
-      watch.names.delete(name);
+      if (!watch.names.delete(name)) continue;
+      left.push(watch.canonical.get(name) ?? name);
       watch.absent.delete(name);
-      const canonical = watch.canonical.get(name) ?? name;
       watch.canonical.delete(name);
-      const stillWanted = watch.names.has(canonical) || [...watch.canonical.values()].includes(canonical);
-      if (!stillWanted && !watch.wildcard) {
-        watch.held.delete(canonical);
-        this.#tracker.forget(type, canonical);
+      watch.again.delete(name);
+    }
+    if (left.length === 0) return;
+    const wanted = new Set([...watch.names, ...watch.canonical.values()]);
+    for (const name of left) {
+      if (wanted.has(name)) continue;
+      // Under a wildcard the client has dropped what it is still to have: no version counts as held, so it is told again.
+      if (watch.wildcard && watch.held.has(name)) watch.held.set(name, '');
+      else {
+        watch.held.delete(name);
+        this.#tracker.forget(type, name);
       }
     }
   }
 
-  #difference(type: ResourceType, view: ClientView): Difference {
+  #difference(type: ResourceType, view: ClientView, warming: ReadonlySet<string>): Difference {
     const watch = this.#watches.get(type);
     const changed = new Map<string, EncodedResource>();
     const removed = new Set<string>();
     if (watch === undefined) return { changed: [], removed };
     const wanted = new Set<string>();
-    const offer = (resource: EncodedResource) => {
+    const offer = (resource: EncodedResource, anyway: boolean) => {
       wanted.add(resource.name);
-      if (watch.held.get(resource.name) !== resource.version) changed.set(resource.name, resource);
+      if (anyway || watch.held.get(resource.name) !== resource.version) changed.set(resource.name, resource);
     };
-    if (watch.wildcard) for (const resource of view.all(type)) offer(resource);
+    if (watch.wildcard) for (const resource of view.all(type)) offer(resource, false);
     for (const name of watch.names) {
       const resource = view.get(type, name);
       if (resource !== undefined) {
         watch.absent.delete(name);
         if (resource.name !== name) watch.canonical.set(name, resource.name);
-        offer(resource);
+        offer(resource, watch.again.has(name) || warming.has(name));
       } else if (!watch.absent.has(name)) {
         watch.absent.add(name);
         removed.add(name);
       }
     }
+    watch.again.clear();
     for (const name of watch.held.keys()) if (!wanted.has(name)) removed.add(name);
     for (const name of removed) {
       watch.held.delete(name);
@@ -195,6 +220,7 @@ export class DeltaSession {
         held: new Map(),
         absent: new Set(),
         canonical: new Map(),
+        again: new Set(),
       };
       this.#watches.set(type, watch);
     }

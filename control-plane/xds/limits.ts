@@ -2,6 +2,8 @@
 export interface XdsLimits {
   /** Open streams, all clients together. */
   readonly streamsMax: number;
+  /** Open streams of one pod: it needs one, and another while it changes to a new certificate. The oldest makes room. */
+  readonly streamsPerPodMax: number;
   /** Names that one stream may be subscribed to, all types together. */
   readonly subscriptionsMax: number;
   /** Size of one request. */
@@ -12,12 +14,13 @@ export interface XdsLimits {
   readonly responsesUnansweredMax: number;
   /** Payload of one delta response; a single larger resource travels alone. */
   readonly responseBytesMax: number;
-  /** How long a stream of a pod that isn't known yet is held before it is refused: the pod may be seconds old. */
+  /** How long a stream may take to say who it is, and a pod to become known: it may be seconds old. */
   readonly admissionWaitMs: number;
 }
 
 export const DEFAULT_XDS_LIMITS: XdsLimits = {
   streamsMax: 5_000,
+  streamsPerPodMax: 4,
   subscriptionsMax: 20_000,
   requestBytesMax: 1024 * 1024,
   nameBytesMax: 512,

@@ -13,13 +13,15 @@ import type { DeliveryTracker } from './tracker.ts';
 
 interface Watch {
   names: ReadonlySet<string>;
-  wildcard: boolean;
+  /** Everything is asked for by naming nothing, as long as nothing was ever named. */
+  unnamed: boolean;
   nonce: string;
   /** Hash of everything sent last; undefined where an answer is due whatever it holds. */
   version: string | undefined;
   resources: ReadonlyMap<string, EncodedResource>;
 }
 
+const WILDCARD = '*';
 const WILDCARD_TYPES: readonly ResourceType[] = [TYPE.listener, TYPE.cluster];
 
 /** After which type's update a client asks for, or waits on, another (Envoy warms clusters and listeners). */
@@ -39,29 +41,32 @@ export class StateOfTheWorldSession {
     this.#limits = limits;
   }
 
-  /** Takes a request in. Throws `HeddleError` where it breaks a limit; then the stream ends. */
-  request(request: DiscoveryRequest): void {
+  /**
+   * Takes a request in. True where it asks for something, false where it only answers. Throws `HeddleError` where it
+   * breaks a limit; then the stream ends.
+   */
+  request(request: DiscoveryRequest): boolean {
     const { typeUrl, responseNonce: nonce } = request;
-    if (!isResourceType(typeUrl)) return;
+    if (!isResourceType(typeUrl)) return false;
     const watch = this.#watches.get(typeUrl);
     if (nonce !== '') {
       if (request.errorDetail !== undefined) this.#tracker.nacked(nonce, request.errorDetail.message);
       else this.#tracker.acked(nonce);
     }
     // An answer to a response before the last one says nothing about what is wanted now.
-    if (watch !== undefined && nonce !== '' && nonce !== watch.nonce) return;
+    if (watch !== undefined && nonce !== '' && nonce !== watch.nonce) return false;
     const names = new Set(request.resourceNames);
     this.#check(typeUrl, names);
     if (watch === undefined) {
-      const wildcard = WILDCARD_TYPES.includes(typeUrl) && names.size === 0;
-      this.#watches.set(typeUrl, { names, wildcard, nonce: '', version: undefined, resources: new Map() });
-      return;
+      const unnamed = WILDCARD_TYPES.includes(typeUrl) && names.size === 0;
+      this.#watches.set(typeUrl, { names, unnamed, nonce: '', version: undefined, resources: new Map() });
+      return true;
     }
-    if (names.size !== watch.names.size || [...names].some((name) => !watch.names.has(name))) {
-      watch.names = names;
-      watch.wildcard &&= names.size === 0;
-      watch.version = undefined;
-    }
+    if (names.size === watch.names.size && [...names].every((name) => watch.names.has(name))) return false;
+    watch.names = names;
+    watch.unnamed &&= names.size === 0;
+    watch.version = undefined;
+    return true;
   }
 
   /** The responses due now, clusters before what refers to them. What left the mesh leaves the client last. */
@@ -100,7 +105,7 @@ export class StateOfTheWorldSession {
       );
     }
     for (const name of names) {
-      if (name.length > this.#limits.nameBytesMax) {
+      if (Buffer.byteLength(name) > this.#limits.nameBytesMax) {
         throw new HeddleError('limit', `a resource name is longer than ${this.#limits.nameBytesMax} bytes`);
       }
     }
@@ -108,7 +113,8 @@ export class StateOfTheWorldSession {
 
   #wanted(type: ResourceType, watch: Watch, view: ClientView): Map<string, EncodedResource> {
     const wanted = new Map<string, EncodedResource>();
-    if (watch.wildcard) for (const resource of view.all(type)) wanted.set(resource.name, resource);
+    const everything = watch.unnamed || watch.names.has(WILDCARD);
+    if (everything) for (const resource of view.all(type)) wanted.set(resource.name, resource);
     for (const name of watch.names) {
       const resource = view.get(type, name);
       if (resource !== undefined) wanted.set(resource.name, resource);

@@ -3,6 +3,9 @@ import { type ResourceType, shortType, TYPES_IN_ORDER } from '../../common/wire/
 import type { ProxyInfo, ProxyNack } from '../view.ts';
 import type { AdmittedNode } from './admission.ts';
 
+/** How much is kept of what a proxy says of a refusal. */
+export const nackCharactersMax = 4096;
+
 /** A response on its way: what it carried. */
 interface Sent {
   readonly type: ResourceType;
@@ -14,6 +17,18 @@ export type Delivery =
   | { readonly kind: 'acked'; readonly version: string }
   | { readonly kind: 'pending'; readonly version: string }
   | { readonly kind: 'nacked'; readonly version: string; readonly message: string };
+
+/** Whether a message speaks of a resource: in quotes as Heddle's sidecar does, or bare as Envoy does, but never of a part. */
+function names(message: string, resource: string): boolean {
+  if (message.includes(`"${resource}"`)) return true;
+  if (resource === '') return false;
+  for (let at = message.indexOf(resource); at >= 0; at = message.indexOf(resource, at + 1)) {
+    const end = at + resource.length;
+    const before = message.slice(Math.max(0, at - 1), at);
+    if (!/[\w|.:/-]/.test(before) && !/^(?:[\w|/-]|[.:]\w)/.test(message.slice(end, end + 2))) return true;
+  }
+  return false;
+}
 
 /** Keeps, for one stream, what was sent and what became of it. */
 export class DeliveryTracker {
@@ -53,8 +68,11 @@ export class DeliveryTracker {
     this.#of(type).set(name, { kind: 'acked', version });
   }
 
+  /** The proxy doesn't hold it any more, nor what it refused of it. */
   forget(type: ResourceType, name: string): void {
     this.#of(type).delete(name);
+    if (this.#lastNack?.type === shortType(type) && this.#lastNack.resource === name)
+      this.#lastNack = undefined;
   }
 
   /** Returns false for a nonce that isn't open: a stale or repeated answer. */
@@ -73,11 +91,12 @@ export class DeliveryTracker {
     return true;
   }
 
-  /** Where the message names resources of the response in quotes, only those count as refused. */
-  nacked(nonce: string, message: string): boolean {
+  /** Where the message names resources of the response, only those count as refused. */
+  nacked(nonce: string, text: string): boolean {
     const sent = this.#take(nonce);
     if (sent === undefined) return false;
-    const named = [...sent.versions.keys()].filter((name) => message.includes(`"${name}"`));
+    const message = text.slice(0, nackCharactersMax);
+    const named = [...sent.versions.keys()].filter((name) => names(message, name));
     const held = this.#of(sent.type);
     for (const [name, version] of sent.versions) {
       if (held.get(name)?.version !== version) continue;

@@ -5,7 +5,7 @@ import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { isInStep, programmedOf, proxyOf } from './control-plane/api.ts';
 import { type AppHandler, startApp, type TestApp } from './mesh/app.ts';
-import { namespaceYaml, strictYaml } from './mesh/documents.ts';
+import { namespaceYaml, strictYaml, trafficPolicyYaml } from './mesh/documents.ts';
 import { startMesh, type TestMesh } from './mesh/harness.ts';
 import type { XdsApi } from './stock-envoy/bootstrap.ts';
 import { plainServiceYaml, RULES, routeYaml } from './stock-envoy/documents.ts';
@@ -165,6 +165,21 @@ for (const [protocol, spoken, name, address] of [
         what: 'the broken reference is in force',
       });
       useRules(RULES.byHeader);
+      await answers(stock, 'catalog', 'v1');
+    });
+
+    test('takes a policy of a backend up at once', async () => {
+      const connectionsMax = 70 + address;
+      mesh.apply(
+        'policy.yaml',
+        trafficPolicyYaml('catalog-v1', `limits: {maxConnections: ${connectionsMax}}`),
+      );
+      const inForce = async () =>
+        JSON.stringify(await stock.admin('/config_dump?mask=dynamic_active_clusters')).includes(
+          `"max_connections":${connectionsMax},`,
+        );
+      // Well before Envoy gives up on endpoints that it waits for with a changed cluster (15 s).
+      await eventually(inForce, { deadlineMs: 3_000, what: 'the changed cluster is warm and active' });
       await answers(stock, 'catalog', 'v1');
     });
 
