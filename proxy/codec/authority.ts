@@ -3,6 +3,9 @@ export interface Authority {
   readonly port: number;
 }
 
+/** RFC 3986, section 3.2.2: no name is longer than DNS has it. */
+const HOST_CHARS_MAX = 255;
+
 const HOST = new Uint8Array(256);
 for (const char of "-._~!$&'()*+,;=%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
   HOST[char.charCodeAt(0)] = 1;
@@ -22,7 +25,7 @@ export function parseAuthority(text: string, portDefault: number | undefined): A
   } else {
     while (HOST[text.charCodeAt(hostEnd)] === 1) hostEnd++;
     host = text.slice(0, hostEnd);
-    if (host === '') return undefined;
+    if (host === '' || hostEnd > HOST_CHARS_MAX) return undefined;
   }
   if (hostEnd === text.length) {
     return portDefault === undefined ? undefined : { host, port: portDefault };

@@ -1,5 +1,6 @@
 import { Fields } from './fields.ts';
 import { CHUNKED, UNTIL_CLOSE } from './framing.ts';
+import { HeadBuffer } from './head-buffer.ts';
 import type { EngineLimits } from './limits.ts';
 
 /** Takes a body as it is decoded. `trailers` are whole field lines with their CRLFs, or empty. */
@@ -10,7 +11,17 @@ export interface BodySink {
 
 type ChunkState =
   /** First digit of a size. */
-  'size-start' | 'size' | 'extension' | 'size-lf' | 'data' | 'data-cr' | 'data-lf' | 'trailers';
+  | 'size-start'
+  | 'size'
+  | 'extension'
+  | 'size-lf'
+  | 'data'
+  | 'data-cr'
+  | 'data-lf'
+  /** After the last chunk: the empty line that ends the body, or the first byte of trailers. */
+  | 'last'
+  | 'last-lf'
+  | 'trailers';
 
 const SIZE_DIGITS_MAX = 13;
 const CR = 0x0d;
@@ -28,7 +39,7 @@ export class BodyDecoder {
   #state: ChunkState = 'size-start';
   #lineBytes = 0;
   #digits = 0;
-  #trailerText = '';
+  #trailers: HeadBuffer | undefined;
   done = true;
 
   constructor(sink: BodySink, limits: EngineLimits) {
@@ -41,7 +52,7 @@ export class BodyDecoder {
     this.#framing = framing;
     this.#remaining = Math.max(framing, 0);
     this.#state = 'size-start';
-    this.#trailerText = '';
+    this.#trailers = undefined;
     this.#lineBytes = 0;
     this.#digits = 0;
     this.done = framing === 0;
@@ -55,18 +66,14 @@ export class BodyDecoder {
     if (take > 0) this.#sink.onBody(slice(bytes, at, at + take));
     if (this.#framing === UNTIL_CLOSE) return at + take;
     this.#remaining -= take;
-    if (this.#remaining === 0) {
-      this.done = true;
-      this.#sink.onBodyEnd('');
-    }
+    if (this.#remaining === 0) this.#end('');
     return at + take;
   }
 
   /** The stream ended. True where that ends the body properly. */
   finishAtClose(): boolean {
     if (this.#framing !== UNTIL_CLOSE || this.done) return false;
-    this.done = true;
-    this.#sink.onBodyEnd('');
+    this.#end('');
     return true;
   }
 
@@ -80,13 +87,14 @@ export class BodyDecoder {
         this.#remaining -= take;
         if (this.#remaining === 0) this.#state = 'data-cr';
       } else if (this.#state === 'trailers') {
-        const next = this.#readTrailers(bytes, at);
-        if (typeof next === 'string' || this.done) return next;
-        at = next;
+        return this.#readTrailers(bytes, at);
+      } else if (this.#state === 'last' && bytes[at] !== CR) {
+        this.#state = 'trailers';
       } else {
         const fault = this.#step(bytes[at] ?? 0);
         if (fault !== undefined) return fault;
         at++;
+        if (this.done) return at;
       }
     }
     return at;
@@ -106,7 +114,7 @@ export class BodyDecoder {
         return undefined;
       case 'size-lf':
         if (code !== LF) return 'a chunk size line ends in a bare CR';
-        this.#state = this.#remaining === 0 ? 'trailers' : 'data';
+        this.#state = this.#remaining === 0 ? 'last' : 'data';
         return undefined;
       case 'data-cr':
         if (code !== CR) return 'a chunk is longer than its size';
@@ -115,6 +123,13 @@ export class BodyDecoder {
       case 'data-lf':
         if (code !== LF) return 'a chunk is longer than its size';
         this.#state = 'size-start';
+        return undefined;
+      case 'last':
+        this.#state = 'last-lf';
+        return undefined;
+      case 'last-lf':
+        if (code !== LF) return 'a bare CR stands after the last chunk';
+        this.#end('');
         return undefined;
       case 'data':
       case 'trailers':
@@ -143,26 +158,27 @@ export class BodyDecoder {
   }
 
   #readTrailers(bytes: Buffer, at: number): number | string {
-    const before = this.#trailerText;
-    const room = this.#limits.trailerBytesMax - before.length;
-    const piece = bytes.toString('latin1', at, Math.min(bytes.length, at + room + 1));
-    const text = before + piece;
-    const end = text.startsWith('\r\n') ? 0 : text.indexOf('\r\n\r\n', Math.max(0, before.length - 3));
-    if (end < 0) {
-      if (text.length > this.#limits.trailerBytesMax) return 'the trailers are too large';
-      this.#trailerText = text;
-      return at + piece.length;
+    this.#trailers ??= new HeadBuffer(this.#limits.trailerBytesMax);
+    const found = this.#trailers.find(bytes, at);
+    if (found === undefined) return bytes.length;
+    if ('fault' in found) {
+      return found.fault === 'headers-too-large'
+        ? 'the trailers are too large'
+        : `trailers: ${found.message}`;
     }
-    const lines = end === 0 ? '' : text.slice(0, end + 2);
-    const consumed = (end === 0 ? 2 : end + 4) - before.length;
-    const fields = new Fields(lines);
+    const fields = new Fields(found.text);
     const fault = fields.read(0, this.#limits.headerCountMax);
     if (fault !== undefined) return `trailers: ${fault.message}`;
     // RFC 9110, section 6.5.1: nothing that frames, routes or names the sender may come after the body.
     for (let index = 0; index < fields.count; index++) if (fields.id(index) !== 0) fields.drop(index);
+    this.#end(fields.kept());
+    // What was held came before these bytes, so the position counts from their end.
+    return bytes.length - (found.bytes.length - found.next);
+  }
+
+  #end(trailers: string): void {
     this.done = true;
-    this.#sink.onBodyEnd(fields.kept());
-    return at + consumed;
+    this.#sink.onBodyEnd(trailers);
   }
 }
 

@@ -3,6 +3,8 @@ export interface EngineLimits {
   /** Request line or status line and fields together. */
   readonly headerBytesMax: number;
   readonly headerCountMax: number;
+  /** Options of Connection. */
+  readonly connectionOptionsMax: number;
   readonly trailerBytesMax: number;
   /** The line of one chunk: its size and extensions. */
   readonly chunkLineBytesMax: number;
@@ -51,6 +53,7 @@ export interface EngineLimits {
 export const DEFAULT_LIMITS: EngineLimits = {
   headerBytesMax: 65_536,
   headerCountMax: 200,
+  connectionOptionsMax: 32,
   trailerBytesMax: 8_192,
   chunkLineBytesMax: 1_024,
   headerReadMs: 10_000,

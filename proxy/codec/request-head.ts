@@ -1,5 +1,6 @@
 import type { RequestView } from '../../model/decision-types.ts';
 import { type Authority, parseAuthority } from './authority.ts';
+import { readConnectionOptions } from './connection-options.ts';
 import { badHead, eachToken, FIELD, Fields, type HeadFault, TOKEN } from './fields.ts';
 import { ABSENT, CHUNKED, readFraming } from './framing.ts';
 import type { EngineLimits } from './limits.ts';
@@ -89,10 +90,10 @@ export function parseRequestHead(text: string, limits: EngineLimits): RequestHea
   const fault = fields.read(lineEnd + 2, limits.headerCountMax);
   if (fault !== undefined) return fault;
   const head = new RequestHead(text.slice(0, methodEnd), minorVersion, fields);
-  return readFields(head) ?? readTarget(head, text.slice(methodEnd + 1, targetEnd)) ?? head;
+  return readFields(head, limits) ?? readTarget(head, text.slice(methodEnd + 1, targetEnd)) ?? head;
 }
 
-function readFields(head: RequestHead): HeadFault | undefined {
+function readFields(head: RequestHead, limits: EngineLimits): HeadFault | undefined {
   const { fields } = head;
   const framing = readFraming(fields, head.minorVersion);
   if (typeof framing !== 'number') return framing;
@@ -151,25 +152,23 @@ function readFields(head: RequestHead): HeadFault | undefined {
   head.hostMissing = host === undefined;
   head.authority = host ?? '';
   if (connection === 'keep-alive') head.keepAlive = true;
-  else if (connection !== undefined) readConnection(head, connection, upgrade);
+  else if (connection !== undefined) return readConnection(head, connection, upgrade, limits);
   return undefined;
 }
 
-/** RFC 9110, section 7.6.1: fields that Connection names belong to this connection alone. */
-function readConnection(head: RequestHead, connection: string, upgrade: string | undefined): void {
-  let asksUpgrade = false;
-  let asksClose = false;
-  let asksKeepAlive = false;
-  eachToken(connection, (token) => {
-    if (token === 'close') asksClose = true;
-    else if (token === 'keep-alive') asksKeepAlive = true;
-    else if (token === 'upgrade') asksUpgrade = true;
-    else if (token !== 'host') head.fields.dropName(token);
-  });
-  head.keepAlive = !asksClose && (head.minorVersion === 1 || asksKeepAlive);
+function readConnection(
+  head: RequestHead,
+  connection: string,
+  upgrade: string | undefined,
+  limits: EngineLimits,
+): HeadFault | undefined {
+  const options = readConnectionOptions(head.fields, connection, limits.connectionOptionsMax);
+  if ('fault' in options) return options;
+  head.keepAlive = !options.close && (head.minorVersion === 1 || options.keepAlive);
   // Cleartext HTTP/2 would be a second request language inside the first: the offer is declined by leaving it out.
-  if (!asksUpgrade || upgrade === undefined || head.minorVersion === 0 || head.hasBody) return;
+  if (!options.upgrade || upgrade === undefined || head.minorVersion === 0 || head.hasBody) return undefined;
   if (!upgrade.toLowerCase().includes('h2c')) head.upgrade = upgrade;
+  return undefined;
 }
 
 function readTarget(head: RequestHead, target: string): HeadFault | undefined {

@@ -1,4 +1,5 @@
-import { badHead, eachToken, FIELD, Fields, type HeadFault, VALUE } from './fields.ts';
+import { readConnectionOptions } from './connection-options.ts';
+import { badHead, FIELD, Fields, type HeadFault, VALUE } from './fields.ts';
 import { ABSENT, readFraming, UNTIL_CLOSE } from './framing.ts';
 import type { EngineLimits } from './limits.ts';
 
@@ -54,7 +55,7 @@ export function parseResponseHead(
   const fault = fields.read(lineEnd + 2, limits.headerCountMax);
   if (fault !== undefined) return fault;
   const head = new ResponseHead(status, lineEnd > 13 ? text.slice(13, lineEnd) : '', minorVersion, fields);
-  return readFields(head) ?? setFraming(head, method) ?? head;
+  return readFields(head, limits) ?? setFraming(head, method) ?? head;
 }
 
 function statusCode(text: string): number {
@@ -67,7 +68,7 @@ function statusCode(text: string): number {
   return status;
 }
 
-function readFields(head: ResponseHead): HeadFault | undefined {
+function readFields(head: ResponseHead, limits: EngineLimits): HeadFault | undefined {
   const { fields } = head;
   const declared = readFraming(fields, head.minorVersion);
   if (typeof declared !== 'number') return declared;
@@ -104,25 +105,12 @@ function readFields(head: ResponseHead): HeadFault | undefined {
   if (connection === 'keep-alive') head.keepAlive = true;
   else if (connection === 'close') head.keepAlive = false;
   else if (connection !== undefined) {
-    let asksUpgrade = false;
-    eachToken(connection, (token) => {
-      if (token === 'close') head.keepAlive = false;
-      else if (token === 'keep-alive') head.keepAlive = true;
-      else if (token === 'upgrade') asksUpgrade = true;
-      else fields.dropName(token);
-    });
-    if (asksUpgrade) head.upgrade = upgrade;
-    if (hasClose(connection)) head.keepAlive = false;
+    const options = readConnectionOptions(fields, connection, limits.connectionOptionsMax);
+    if ('fault' in options) return options;
+    head.keepAlive = !options.close && (head.minorVersion === 1 || options.keepAlive);
+    if (options.upgrade) head.upgrade = upgrade;
   }
   return undefined;
-}
-
-function hasClose(connection: string): boolean {
-  let found = false;
-  eachToken(connection, (token) => {
-    if (token === 'close') found = true;
-  });
-  return found;
 }
 
 /** RFC 9112, section 6.3. */

@@ -79,6 +79,20 @@ test('pipelined requests are answered in order on one connection', async () => {
   assert.equal(apps.length, 1);
 });
 
+test('empty lines before a request are skipped, in whatever pieces they come', async () => {
+  const text = `\r\n\r\n${GET}`;
+  for (let at = 1; at < 6; at++) {
+    const client = harness.dial();
+    client.say(text.slice(0, at));
+    await harness.run();
+    client.say(text.slice(at));
+    await harness.run();
+    assert.match(apps.at(-1)?.take() ?? '', /^GET \/a HTTP\/1\.1\r\n/, `split at ${at}`);
+    client.stream.destroy();
+    await harness.run();
+  }
+});
+
 test('a chunked body keeps its trailers; extensions and dangerous trailers are left out', async () => {
   const { client, app } = await asked(
     'POST / HTTP/1.1\r\nHost: catalog\r\nTransfer-Encoding: chunked\r\n\r\n' +
@@ -148,6 +162,14 @@ test('an HTTP/1.0 client that asks to keep its connection keeps it', async () =>
   await says(app, OK);
   assert.match(client.heard, /connection: keep-alive\r\n/);
   assert.equal(client.ended, false);
+});
+
+test('an option of Connection takes neither Host nor Expect from the app', async () => {
+  const { app } = await asked(
+    'PUT / HTTP/1.1\r\nHost: catalog\r\nExpect: 100-continue\r\nX-Named: 1\r\n' +
+      'Connection: host, expect, x-named, content-length\r\nContent-Length: 4\r\n\r\nbody',
+  );
+  assert.match(app.heard, /Host: catalog\r\nExpect: 100-continue\r\ncontent-length: 4\r\n[\s\S]*body$/);
 });
 
 test('an upgrade becomes a tunnel, each side ending by itself', async () => {

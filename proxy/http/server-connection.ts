@@ -1,6 +1,7 @@
 import type { ByteStream } from '../../common/net.ts';
 import { BodyDecoder, type BodySink } from '../codec/body-decoder.ts';
-import type { HeadFault } from '../codec/fields.ts';
+import { EmptyLines } from '../codec/empty-lines.ts';
+import { badHead, type HeadFault, TOKEN } from '../codec/fields.ts';
 import { HeadBuffer } from '../codec/head-buffer.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 import { parseRequestHead, type RequestHead } from '../codec/request-head.ts';
@@ -23,6 +24,7 @@ export class ServerConnection implements BodySink {
   readonly #handler: ServerHandler;
   readonly #limits: EngineLimits;
   readonly #deadlines: Deadlines;
+  readonly #emptyLines = new EmptyLines();
   readonly #heads: HeadBuffer;
   readonly #body: BodyDecoder;
   readonly #deadline: Deadline;
@@ -172,8 +174,13 @@ export class ServerConnection implements BodySink {
           break;
         }
         if (!this.#heads.partial) {
-          at = skipEmptyLines(input, at);
+          at = this.#emptyLines.skip(input, at);
           if (at >= input.length) break;
+          if (at < 0 || TOKEN[input[at] ?? 0] !== 1) {
+            // Not waited for: it may be TLS, whose client would wait as well.
+            this.#refuse(badHead('a request begins with something other than a method'));
+            break;
+          }
         }
         const found = this.#heads.find(input, at);
         if (found === undefined) {
@@ -325,11 +332,4 @@ export class ServerConnection implements BodySink {
 /** The stream's `close` follows every error, and that is where things are put in order. */
 function ignoreError(this: ByteStream): void {
   this.destroy();
-}
-
-/** RFC 9112, section 2.2: empty lines before a request line are skipped. */
-function skipEmptyLines(bytes: Buffer, start: number): number {
-  let at = start;
-  while (bytes[at] === 0x0d && bytes[at + 1] === 0x0a) at += 2;
-  return at;
 }

@@ -125,7 +125,7 @@ export class InboundListener {
       {
         timeoutMs: serverFirst ? this.#settings().detectionTimeoutMs : limits.helloReadMs,
         bytesMax: limits.helloBytesMax,
-        judge: judgeHello,
+        judge: helloJudge(),
         undecided: (bytes) => (bytes.length === 0 ? 'silent' : 'opaque'),
       },
       (first, ended) => this.#decided(stream, mode, protocol, first, ended),
@@ -202,7 +202,7 @@ export class InboundListener {
 
   #relay(stream: ByteStream, first: Buffer | undefined, silent = false): void {
     const late = {
-      judge: judgeLate,
+      judge: lateJudge(),
       undecided: detectUndecided,
       take: (verdict: First) => {
         if (verdict === 'mesh') this.#terminate(stream);
@@ -229,23 +229,30 @@ export class InboundListener {
   }
 }
 
-function judgeHello(bytes: Buffer): First | undefined {
-  const verdict = readClientHello(bytes);
-  switch (verdict) {
-    case 'more':
-      return undefined;
-    case 'mesh':
-      return 'mesh';
-    case 'foreign':
-      return 'tls';
-    case 'invalid':
-      return 'opaque';
-  }
+/** One look at a hello that is coming goes through all of it, so looks are spared where they can't tell more. */
+function helloJudge(): (bytes: Buffer) => First | undefined {
+  let enough = 0;
+  return (bytes) => {
+    if (bytes.length < enough) return undefined;
+    const verdict = readClientHello(bytes);
+    switch (verdict) {
+      case 'mesh':
+        return 'mesh';
+      case 'foreign':
+        return 'tls';
+      case 'invalid':
+        return 'opaque';
+      default:
+        enough = verdict;
+        return undefined;
+    }
+  };
 }
 
 /** A client that was silent at first may be anything still: mesh, the app's own TLS, HTTP, or opaque. */
-function judgeLate(bytes: Buffer): First | undefined {
-  return bytes[0] === TLS_HANDSHAKE ? judgeHello(bytes) : detect(bytes);
+function lateJudge(): (bytes: Buffer) => First | undefined {
+  const judgeHello = helloJudge();
+  return (bytes) => (bytes[0] === TLS_HANDSHAKE ? judgeHello(bytes) : detect(bytes));
 }
 
 function destroyStream(this: ByteStream): void {

@@ -244,7 +244,8 @@ test('a hello is told by its marker, in one record or many, whole or byte by byt
       const bytes = records(hello(protocols), size);
       for (let length = 0; length < bytes.length; length++) {
         const verdict = readClientHello(bytes.subarray(0, length));
-        assert.ok(verdict === 'more' || verdict === expected);
+        if (typeof verdict === 'number') assert.ok(verdict > length && verdict <= bytes.length, `${verdict}`);
+        else assert.equal(verdict, expected);
       }
       assert.equal(readClientHello(bytes), expected);
     }
@@ -257,7 +258,8 @@ test('a mangled hello never reads beyond its bytes', () => {
     for (const value of [0, 1, 127, 255]) {
       const mangled = Buffer.from(bytes);
       mangled[at] = value;
-      assert.ok(['more', 'mesh', 'foreign', 'invalid'].includes(readClientHello(mangled)));
+      const verdict = readClientHello(mangled);
+      assert.ok(typeof verdict === 'number' || ['mesh', 'foreign', 'invalid'].includes(verdict));
     }
   }
 });

@@ -1,8 +1,8 @@
 import { ALPN } from '../../common/contracts.ts';
 
 export type HelloVerdict =
-  /** More bytes are needed. */
-  | 'more'
+  /** More is needed: not worth another look before there are this many bytes. */
+  | number
   /** A mesh client: its ALPN offer has the marker. */
   | 'mesh'
   /** Somebody's own TLS. */
@@ -13,6 +13,8 @@ export type HelloVerdict =
 const HANDSHAKE_RECORD = 22;
 const CLIENT_HELLO = 1;
 const ALPN_EXTENSION = 16;
+const RECORD_HEADER_BYTES = 5;
+const HANDSHAKE_HEADER_BYTES = 4;
 const RECORD_BYTES_MAX = 16_384;
 
 /**
@@ -21,7 +23,7 @@ const RECORD_BYTES_MAX = 16_384;
  */
 export function readClientHello(bytes: Buffer): HelloVerdict {
   const gathered = handshakeBytes(bytes);
-  if (gathered === 'more' || gathered === 'invalid') return gathered;
+  if (!Buffer.isBuffer(gathered)) return gathered;
   const length = gathered.readUIntBE(1, 3);
   const body = gathered.subarray(4, 4 + length);
   const extensions = findExtensions(body);
@@ -29,25 +31,28 @@ export function readClientHello(bytes: Buffer): HelloVerdict {
   return alpnHasMarker(extensions);
 }
 
-/** The whole ClientHello message out of its records. */
-function handshakeBytes(bytes: Buffer): Buffer | 'more' | 'invalid' {
+/** The whole ClientHello message out of its records; a number where it isn't whole, as in `HelloVerdict`. */
+function handshakeBytes(bytes: Buffer): Buffer | number | 'invalid' {
   const parts: Buffer[] = [];
   let gathered = 0;
-  let needed = 4;
+  let needed = HANDSHAKE_HEADER_BYTES;
   let at = 0;
   while (gathered < needed) {
     if (bytes.length >= at + 1 && bytes[at] !== HANDSHAKE_RECORD) return 'invalid';
     if (bytes.length >= at + 2 && bytes[at + 1] !== 3) return 'invalid';
-    if (bytes.length < at + 5) return 'more';
+    if (bytes.length < at + RECORD_HEADER_BYTES) return at + RECORD_HEADER_BYTES + needed - gathered;
     const length = bytes.readUInt16BE(at + 3);
     if (length === 0 || length > RECORD_BYTES_MAX) return 'invalid';
-    const part = bytes.subarray(at + 5, at + 5 + length);
+    at += RECORD_HEADER_BYTES;
+    const part = bytes.subarray(at, at + length);
     if (gathered === 0 && part.length > 0 && part[0] !== CLIENT_HELLO) return 'invalid';
     parts.push(part);
     gathered += part.length;
-    if (gathered >= 4 && needed === 4) needed = 4 + Buffer.concat(parts).readUIntBE(1, 3);
-    if (part.length < length && gathered < needed) return 'more';
-    at += 5 + length;
+    if (gathered >= HANDSHAKE_HEADER_BYTES && needed === HANDSHAKE_HEADER_BYTES)
+      needed += Buffer.concat(parts).readUIntBE(1, 3);
+    if (part.length < length && gathered < needed)
+      return bytes.length + Math.min(length - part.length, needed - gathered);
+    at += length;
   }
   return parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts);
 }

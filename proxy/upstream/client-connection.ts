@@ -111,8 +111,9 @@ export class ClientConnection implements BodySink {
   /** Ends the exchange; the connection is used again where both messages ended properly, else destroyed. */
   release(): void {
     this.#sink = undefined;
-    const reusable = this.#head?.keepAlive === true && this.#body.done && this.#requestDone && this.usable;
-    if (reusable && !this.#heads.partial) {
+    // Both messages must be over, the request also on the wire: a peer that answered early may never read the rest of it.
+    const over = this.#body.done && this.#requestDone && this.stream.writableLength === 0;
+    if (over && this.#head?.keepAlive === true && this.usable && !this.#heads.partial) {
       this.resume();
       this.#owner.onIdle(this);
     } else {
