@@ -4,7 +4,7 @@ import { type EndpointContext, endpointsOf, slicesByService } from './endpoints.
 import { type ByKind, groupByKind } from './kinds.ts';
 import type { Mesh, MeshSettings } from './mesh.ts';
 import type { SourcedObject } from './objects.ts';
-import { isOpaque, podDestinations } from './pods.ts';
+import { isOpaque, isUncaptured, podDestinations } from './pods.ts';
 import { type AttachedPolicies, readTrafficPolicies } from './policies/attach.ts';
 import { readMtlsPolicies } from './policies/mtls.ts';
 import { clusterPolicy } from './policies/patch.ts';
@@ -42,7 +42,7 @@ export function buildMesh(objects: readonly SourcedObject[], settings: MeshSetti
     workloads,
     byAddress: workloadsByAddress(workloads),
     trustDomain: settings.trustDomain,
-    mode: (workload, port) => modes.mode(workload, port),
+    mode: (workload, port) => (isUncaptured(workload, port) ? 'DISABLE' : modes.mode(workload, port)),
   };
   const slices = slicesByService(of('discovery.k8s.io/EndpointSlice'), findings);
   const clusters = new Map<string, Cluster>();
@@ -59,7 +59,7 @@ export function buildMesh(objects: readonly SourcedObject[], settings: MeshSetti
     attachRoute(route, { services, policies, grants, findings, protocolOf }, routes);
   }
   return new BuiltMesh(
-    { settings, clusters, workloads, findings, services, policies, routes, pods, modes },
+    { settings, clusters, workloads, findings, services, policies, routes, pods, modes, endpoints: context },
     before instanceof BuiltMesh ? before : undefined,
   );
 }

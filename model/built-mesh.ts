@@ -1,4 +1,5 @@
 import { clusterName, destinationKey, serviceHost } from '../common/names.ts';
+import type { EndpointContext } from './endpoints.ts';
 import type { Mesh, MeshSettings, Workload } from './mesh.ts';
 import { isOpaque } from './pods.ts';
 import type { AttachedPolicies } from './policies/attach.ts';
@@ -23,6 +24,7 @@ export interface MeshParts {
   readonly routes: AttachedRoutes;
   readonly pods: readonly Destination[];
   readonly modes: MtlsModes;
+  readonly endpoints: EndpointContext;
 }
 
 type View = ReadonlyMap<string, Destination>;
@@ -107,16 +109,16 @@ export class BuiltMesh implements Mesh {
   inboundFor(workload: string): InboundConfig | undefined {
     const pod = this.workloads.get(workload);
     if (pod === undefined) return undefined;
-    const { modes } = this.#parts;
+    const { modes, endpoints } = this.#parts;
     const address = pod.ips[0] ?? '';
     const ports = (this.#pods.get(workload) ?? [])
       .filter((one) => one.key === destinationKey(address, one.port))
-      .map(({ port, protocol }) => ({ port, protocol, mode: modes.mode(pod, port) }));
+      .map(({ port, protocol }) => ({ port, protocol, mode: endpoints.mode(pod, port) }));
     const unlisted = pod.containerPorts.filter(
       (one) => one.protocol === 'TCP' && !ports.some(({ port }) => port === one.port),
     );
     for (const { port } of unlisted) {
-      ports.push({ port, protocol: isOpaque(pod, port) ? 'tcp' : 'auto', mode: modes.mode(pod, port) });
+      ports.push({ port, protocol: isOpaque(pod, port) ? 'tcp' : 'auto', mode: endpoints.mode(pod, port) });
     }
     return { ports, defaultMode: modes.mode(pod), settings: this.settings, draining: pod.terminating };
   }

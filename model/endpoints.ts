@@ -1,22 +1,20 @@
-import { ANNOTATIONS } from '../common/contracts.ts';
 import { destinationKey } from '../common/names.ts';
 import { spiffeId } from '../common/spiffe.ts';
 import type { Workload } from './mesh.ts';
 import type { SourcedObject } from './objects.ts';
 import { type FieldPath, shown } from './read/fields.ts';
-import { namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
+import { namespaceOf, objectsOf, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
 import type { ServiceInfo, ServicePort } from './services.ts';
 import type { Endpoint, MtlsMode } from './snapshot.ts';
 import type { Findings } from './status.ts';
-
-export type ModeOf = (workload: Workload, port: number) => MtlsMode;
 
 export interface EndpointContext {
   readonly workloads: ReadonlyMap<string, Workload>;
   /** Undefined for an address of several pods. */
   readonly byAddress: ReadonlyMap<string, Workload | undefined>;
   readonly trustDomain: string;
-  readonly mode: ModeOf;
+  /** DISABLE where the sidecar isn't in the way of a port. */
+  mode(workload: Workload, port: number): MtlsMode;
 }
 
 /** EndpointSlices by `namespace/service`. Ones without the label `kubernetes.io/service-name` belong to no Service. */
@@ -136,8 +134,7 @@ export function podEndpoint(
       identities: [],
     };
   }
-  const skipped = portList(workload.annotations[ANNOTATIONS.skipInboundPorts]);
-  const mtls = workload.meshed && !skipped.has(port) && context.mode(workload, port) !== 'DISABLE';
+  const mtls = workload.meshed && context.mode(workload, port) !== 'DISABLE';
   const { namespace, serviceAccount } = workload;
   return {
     ...base,

@@ -1,4 +1,4 @@
-import { ANNOTATIONS } from '../common/contracts.ts';
+import { ANNOTATIONS, UNCAPTURED_PORTS } from '../common/contracts.ts';
 import { destinationKey } from '../common/names.ts';
 import { type EndpointContext, podEndpoint } from './endpoints.ts';
 import type { Workload } from './mesh.ts';
@@ -10,6 +10,13 @@ import type { AppProtocol, Cluster, Destination } from './snapshot.ts';
 /** Whether a pod wants the bytes of a port left alone (`heddle.dev/opaque-ports`). */
 export function isOpaque(workload: Workload | undefined, port: number): boolean {
   return portList(workload?.annotations[ANNOTATIONS.opaquePorts]).has(port);
+}
+
+/** Whether what comes in at a port goes to the app, or the sidecar's own answers there, without mTLS in the way. */
+export function isUncaptured(workload: Workload, port: number): boolean {
+  return (
+    UNCAPTURED_PORTS.includes(port) || portList(workload.annotations[ANNOTATIONS.skipInboundPorts]).has(port)
+  );
 }
 
 /**

@@ -1,5 +1,6 @@
 import { ANNOTATIONS } from '../common/contracts.ts';
 import type { SourcedObject } from './objects.ts';
+import { declaredProtocol } from './protocols.ts';
 import { type FieldError, type FieldPath, Fields, shown } from './read/fields.ts';
 import { portList, strayFields, stringMap } from './read/meta.ts';
 import type { Findings } from './status.ts';
@@ -43,7 +44,7 @@ const NOT_FOLLOWED = [
 export function checkService(sourced: SourcedObject, findings: Findings): void {
   const errors: FieldError[] = [...strayFields(sourced.object)];
   const spec = new Fields(sourced.object.spec, ['spec'], errors);
-  const ports = checkPorts(spec);
+  const ports = checkPorts(spec, (path, message) => findings.problem(sourced, 'warning', path, message));
   const type = spec.choice('type', ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const);
   if (ports === 0 && type !== 'ExternalName' && spec.raw('clusterIP') !== 'None') {
     spec.error(['ports'], 'is required');
@@ -65,7 +66,7 @@ export function checkService(sourced: SourcedObject, findings: Findings): void {
   findings.errors(sourced, errors);
 }
 
-function checkPorts(spec: Fields): number {
+function checkPorts(spec: Fields, warn: (path: FieldPath, message: string) => void): number {
   const entries = spec.objects('ports', PORTS_MAX);
   const names = new Set<string>();
   const numbers = new Set<string>();
@@ -73,7 +74,7 @@ function checkPorts(spec: Fields): number {
     const port = entry.integer('port', 1, 65_535);
     const protocol = entry.choice('protocol', ['TCP', 'UDP', 'SCTP'] as const) ?? 'TCP';
     const name = entry.string('name', 63) ?? '';
-    entry.string('appProtocol', 253);
+    const appProtocol = entry.string('appProtocol', 253);
     entry.integer('nodePort', 0, 65_535);
     checkTarget(entry);
     if (!entry.has('port')) entry.error(['port'], 'is required');
@@ -82,6 +83,10 @@ function checkPorts(spec: Fields): number {
     if (name !== '' && names.has(name)) entry.error(['name'], `${name} is the name of another port`);
     if (port !== undefined && numbers.has(`${port}/${protocol}`)) {
       entry.error(['port'], `${port}/${protocol} is listed twice`);
+    }
+    if (appProtocol !== undefined && declaredProtocol(appProtocol) === undefined) {
+      const message = `appProtocol ${shown(appProtocol)} says nothing to the mesh: the port's name decides, then first bytes`;
+      warn([...entry.path, 'appProtocol'], message);
     }
     names.add(name);
     numbers.add(`${port}/${protocol}`);

@@ -1,5 +1,6 @@
 import { ANNOTATIONS } from '../common/contracts.ts';
 import type { SourcedObject } from './objects.ts';
+import { protocolOf } from './protocols.ts';
 import { keyOf, namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
 import { checkService } from './service-check.ts';
 import type { AppProtocol } from './snapshot.ts';
@@ -72,34 +73,4 @@ function readService(sourced: SourcedObject): ServiceInfo {
     headless: ips.includes('None'),
     ports: [...byPort.values()],
   };
-}
-
-const PROTOCOLS: ReadonlyMap<string, AppProtocol> = new Map([
-  ['http', 'http'],
-  ['http1', 'http'],
-  // gRPC-Web is HTTP/1.1 on the wire, whatever it is translated to behind it.
-  ['grpc-web', 'http'],
-  ['kubernetes.io/ws', 'http'],
-  ['http2', 'http2'],
-  ['h2c', 'http2'],
-  ['kubernetes.io/h2c', 'http2'],
-  ['grpc', 'grpc'],
-  ['tcp', 'tcp'],
-  ['kubernetes.io/tcp', 'tcp'],
-  ['tls', 'tls'],
-  ['https', 'tls'],
-  ['kubernetes.io/wss', 'tls'],
-]);
-
-/**
- * `appProtocol`, then the port's name, up to its first dash unless all of it (or its start, for `grpc-web`) is known;
- * `auto` (detection) where neither says anything known.
- */
-export function protocolOf(appProtocol: string | undefined, portName: string): AppProtocol {
-  if (appProtocol !== undefined) {
-    const declared = PROTOCOLS.get(appProtocol.toLowerCase());
-    if (declared !== undefined) return declared;
-  }
-  const [first = '', second = ''] = portName.toLowerCase().split('-');
-  return PROTOCOLS.get(`${first}-${second}`) ?? PROTOCOLS.get(first) ?? 'auto';
 }

@@ -1,5 +1,6 @@
 import type { ObjectStatus, StatusCondition } from '../mesh.ts';
 import type { SourcedObject } from '../objects.ts';
+import { DEFAULT_RETRY } from '../policy-types.ts';
 import { type FieldError, Fields } from '../read/fields.ts';
 import { keyOf, labelOf, namespaceOf, strayFields } from '../read/meta.ts';
 import type { Services } from '../services.ts';
@@ -101,7 +102,13 @@ function attach(
   const same = context.attached.get(ref);
   if (same === undefined) context.attached.set(ref, [patch]);
   else same.push(patch);
-  return accepted('Accepted', `applies to ${ref}${idle(target, fields, sourced, context)}`);
+  const notes = [idleOnBytes(target, fields, context), idleForGrpc(fields, patch)].filter(
+    (note) => note !== undefined,
+  );
+  for (const { field, message } of notes) {
+    context.findings.problem(sourced, 'warning', ['spec', ...field.split('.')], message);
+  }
+  return accepted('Accepted', [`applies to ${ref}`, ...notes.map(({ message }) => message)].join('; '));
 }
 
 function refusalOf(target: TargetRef, fields: readonly string[], targets: Targets): Refusal | undefined {
@@ -140,21 +147,31 @@ function clashOf(
   return undefined;
 }
 
-/** Words on fields that have no effect on this target, which is reported as well. */
-function idle(
+/** A field that is accepted and has no effect, in words. */
+interface Note {
+  readonly field: string;
+  readonly message: string;
+}
+
+function idleOnBytes(
   target: TargetRef,
   fields: readonly string[],
-  sourced: SourcedObject,
-  { targets, findings }: AttachContext,
-): string {
+  { targets }: AttachContext,
+): Note | undefined {
   const ports = target.kind === 'Service' ? (targets.services.get(target.key)?.ports ?? []) : [];
-  if (ports.length === 0 || ports.some(({ protocol }) => HTTP.includes(protocol))) return '';
+  if (ports.length === 0 || ports.some(({ protocol }) => HTTP.includes(protocol))) return undefined;
   const without = fields.filter((field) => HTTP_FIELDS.test(field));
-  if (without.length === 0) return '';
-  const names = without.map((field) => `spec.${field}`).join(', ');
-  const message = `no effect on ${target.ref}, whose bytes are passed on: ${names}`;
-  findings.problem(sourced, 'warning', ['spec', ...(without[0] ?? '').split('.')], message);
-  return `; ${message}`;
+  const [field] = without;
+  if (field === undefined) return undefined;
+  const names = without.map((one) => `spec.${one}`).join(', ');
+  return { field, message: `no effect on ${target.ref}, whose bytes are passed on: ${names}` };
+}
+
+function idleForGrpc(fields: readonly string[], { retry }: PolicyPatch): Note | undefined {
+  const field = 'retry.grpcStatus';
+  if (!fields.includes(field) || (retry.grpcStatus ?? []).length === 0) return undefined;
+  if ((retry.methods ?? DEFAULT_RETRY.methods).includes('POST')) return undefined;
+  return { field, message: `spec.${field} needs POST in spec.retry.methods: all gRPC calls are POST` };
 }
 
 function readTargets(spec: Fields, namespace: string): readonly TargetRef[] {
