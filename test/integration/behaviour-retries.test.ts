@@ -189,3 +189,46 @@ test('the retry budget holds where every retry would be safe, too: nobody listen
   assert.ok(retries > 0, 'some retries happen');
   assert.ok(retries <= allowed, `${retries} retries for ${first} requests, allowed ${allowed}`);
 });
+
+test('a POST that is at an app whose sidecar dies is not sent to the next pod', async () => {
+  mesh.addService({
+    namespace: 'shop',
+    name: 'ledger',
+    port: 80,
+    targetPort: 8080,
+    selector: { app: 'ledger' },
+  });
+  const held: (() => void)[] = [];
+  const ledgers = await Promise.all(
+    ['ledger-1', 'ledger-2'].map((name) =>
+      mesh.addPod({
+        namespace: 'shop',
+        name,
+        labels: { app: 'ledger' },
+        app: (_request, response) => held.push(() => response.end('noted')),
+      }),
+    ),
+  );
+  const [dying, living] = ledgers;
+  assert.ok(dying !== undefined && living !== undefined);
+  const total = 12;
+  const answers = Array.from({ length: total }, (_, index) =>
+    web.client.request('http://ledger/note', { method: 'POST', body: `note ${index}` }),
+  );
+  await eventually(() => held.length === total && ledgers.every((pod) => pod.app.received.length > 0), {
+    deadlineMs: 10_000,
+    what: 'both apps hold requests',
+  });
+  const lost = dying.app.received.length;
+  await dying.sidecar.stop('SIGKILL');
+  const cut = await Promise.race(answers);
+  assert.deepEqual([cut.status, cut.headers['x-heddle-reason']], [503, 'upstream-reset']);
+  for (const answer of held) answer();
+  const statuses = (await Promise.all(answers)).map(({ status }) => status);
+  assert.equal(statuses.filter((status) => status === 503).length, lost);
+  const bodies = ledgers.flatMap((pod) => pod.app.received.map(({ body }) => body));
+  assert.deepEqual(
+    bodies.toSorted(),
+    Array.from({ length: total }, (_, index) => `note ${index}`).toSorted(),
+  );
+});
