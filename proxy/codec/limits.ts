@@ -12,7 +12,7 @@ export interface EngineLimits {
   readonly headerReadMs: number;
   /** A client connection without a request. */
   readonly keepAliveIdleMs: number;
-  /** How long an answered client may go on sending the body nobody wants, and how much of it. */
+  /** How long what nobody wants is read on: the body of an answered request, and how much of it; the rest of a response. */
   readonly lingerMs: number;
   readonly lingerBytesMax: number;
   /** How long the rest of an answer is kept for a client that reads nothing of it. */
@@ -59,7 +59,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   headerReadMs: 10_000,
   keepAliveIdleMs: 300_000,
   lingerMs: 1_000,
-  lingerBytesMax: 1_048_576,
+  lingerBytesMax: 67_108_864,
   unreadAnswerMs: 300_000,
   halfClosedMs: 1_000,
   interimResponsesMax: 16,

@@ -29,7 +29,6 @@ export class RequestHead implements RequestView {
   /** Bytes of the body, or `CHUNKED`, or `ABSENT`. */
   framing: number = ABSENT;
   keepAlive: boolean;
-  expectsContinue = false;
   /** The protocol that the client asks to switch to. */
   upgrade: string | undefined;
   acceptsTrailers = false;
@@ -118,7 +117,8 @@ function readFields(head: RequestHead, limits: EngineLimits): HeadFault | undefi
         break;
       }
       case FIELD.EXPECT:
-        if (fields.value(index).toLowerCase() === '100-continue') head.expectsContinue = true;
+        // RFC 9110, section 10.1.1: of an HTTP/1.0 client it is ignored, and the next hop is spoken to as 1.1.
+        if (head.minorVersion === 0) fields.drop(index);
         break;
       case FIELD.TE:
         eachToken(fields.value(index), (token) => {

@@ -217,7 +217,8 @@ export class Attempt implements ResponseSink {
     this.#settle(outcome);
     this.#finish();
     const upstream = this.#upstream;
-    if (upstream !== undefined) upstream.handOver(new DiscardedResponse(upstream));
+    const { limits, deadlines } = this.#owner.stages;
+    if (upstream !== undefined) upstream.handOver(new DiscardedResponse(upstream, limits, deadlines));
   }
 
   takeStream(): ByteStream {

@@ -1,16 +1,20 @@
+import type { EngineLimits } from '../codec/limits.ts';
 import type { ClientConnection, ResponseSink } from '../upstream/client-connection.ts';
+import { Deadline, type Deadlines } from './deadlines.ts';
 
 /** A larger one costs more to read than a new connection. */
 const DISCARD_BYTES_MAX = 65_536;
 
-/** Reads a response that nobody wants to its end, so that its connection can serve another request. */
+/** Reads a response that nobody wants to its end, if that is near, so that its connection can serve another request. */
 export class DiscardedResponse implements ResponseSink {
   readonly #upstream: ClientConnection;
+  readonly #deadline = new Deadline(() => this.#upstream.abandon());
   #bytes = 0;
   #complete = false;
 
-  constructor(upstream: ClientConnection) {
+  constructor(upstream: ClientConnection, limits: EngineLimits, deadlines: Deadlines) {
     this.#upstream = upstream;
+    deadlines.arm(this.#deadline, limits.lingerMs);
   }
 
   onHead(): void {
@@ -26,15 +30,20 @@ export class DiscardedResponse implements ResponseSink {
   }
 
   settleOutput(): void {
-    if (this.#complete) this.#upstream.release();
-    else if (this.#bytes > DISCARD_BYTES_MAX) this.#upstream.abandon();
+    if (this.#complete) {
+      this.#deadline.cancel();
+      this.#upstream.release();
+    } else if (this.#bytes > DISCARD_BYTES_MAX) {
+      this.#deadline.cancel();
+      this.#upstream.abandon();
+    }
   }
 
   onUpstreamDrain(): void {
-    this.#bytes = Math.max(0, this.#bytes);
+    // Nothing more is written.
   }
 
   onUpstreamGone(): void {
-    this.#complete = true;
+    this.#deadline.cancel();
   }
 }

@@ -215,9 +215,8 @@ export class Exchange implements ServerExchange, AttemptOwner {
     this.#responseStarted = true;
     this.#status = head.status;
     if (outcome.kind === 'response' && outcome.appRefused) this.#failure = APP_REFUSED;
-    // A client that waits for 100 may send its body or not: nothing can follow on this connection safely.
-    const unsent = !connection.requestComplete && this.head.expectsContinue;
-    this.#keepAlive = this.#mayKeepAlive() && !unsent;
+    // An early answer: whether the rest of the body still comes, the client decides when it sees it.
+    this.#keepAlive = this.#mayKeepAlive() && connection.requestComplete;
     const shape = responseHeadText(head, {
       method: this.head.method,
       clientMinorVersion: this.head.minorVersion,

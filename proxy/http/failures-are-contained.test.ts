@@ -124,6 +124,32 @@ test('a status the rule names is tried again, its response read to the end, its 
   assert.equal(client.heard.includes('busy'), false);
 });
 
+test('a response that is thrown away and does not end, or is large, is not read on', async () => {
+  for (const body of [
+    'Content-Length: 10\r\n\r\nbusy',
+    `Content-Length: 100000\r\n\r\n${'x'.repeat(70_000)}`,
+  ]) {
+    harness.service({
+      endpoints: [
+        { address: '10.0.0.20', port: 9_000 },
+        { address: '10.0.0.21', port: 9_000 },
+      ],
+      retry: { codes: [503] },
+    });
+    const client = await ask(GET);
+    const app = talker(apps, apps.length - 1);
+    app.say(`HTTP/1.1 503 No\r\n${body}`);
+    await harness.run();
+    await harness.clock.advance(50);
+    talker(seconds, seconds.length - 1).say(OK);
+    await harness.run();
+    assert.match(client.heard, /ok$/);
+    await harness.clock.advance(1_500);
+    assert.equal(app.closed, true);
+    assert.deepEqual(harness.stack.stats().upstream, { open: 1, idle: 1, pending: 0 });
+  }
+});
+
 test('a body beyond the replay buffer is sent once only', async () => {
   harness.service({
     endpoints: [

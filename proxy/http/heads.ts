@@ -66,7 +66,7 @@ export function requestHeadText(
   if (head.framing === CHUNKED) text += 'transfer-encoding: chunked\r\n';
   else if (head.framing !== ABSENT) text += `content-length: ${head.framing}\r\n`;
   if (head.upgrade !== undefined) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
-  if (head.acceptsTrailers) text += 'te: trailers\r\n';
+  else if (head.acceptsTrailers) text += 'connection: te\r\nte: trailers\r\n';
   text += `traceparent: ${marks.traceparent}\r\n`;
   if (marks.tracestate !== undefined) text += `tracestate: ${marks.tracestate}\r\n`;
   if (marks.b3 !== undefined) for (const [name, value] of marks.b3) text += `${name}: ${value}\r\n`;
@@ -105,13 +105,19 @@ export function responseHeadText(head: ResponseHead, context: ResponseContext): 
   let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`;
   text += context.edit === undefined ? fields.kept() : editedFields(fields, context.edit);
   text += framingText(head, framing, context.method);
-  if (head.status === 101) text += `connection: upgrade\r\nupgrade: ${head.upgrade ?? ''}\r\n`;
-  else if (context.close || framing === UNTIL_CLOSE) text += 'connection: close\r\n';
+  // RFC 9110, sections 15.2.2 and 15.5.22: what is switched to, and what would have to be.
+  if (head.status === 101 || (head.status === 426 && head.upgrade !== undefined)) {
+    text += `connection: upgrade\r\nupgrade: ${head.upgrade ?? ''}\r\n`;
+  }
+  if (head.status === 101) return { framing, text: `${text}\r\n` };
+  if (context.close || framing === UNTIL_CLOSE) text += 'connection: close\r\n';
   else if (context.clientMinorVersion === 0) text += 'connection: keep-alive\r\n';
   return { framing, text: `${text}\r\n` };
 }
 
 function framingText(head: ResponseHead, framing: number, method: string): string {
+  // RFC 9110, section 9.3.6: what follows is a tunnel.
+  if (method === 'CONNECT' && head.status < 300) return '';
   if (describesAbsentBody(head, method)) {
     return `content-length: ${head.declared}\r\n`;
   }
