@@ -1,6 +1,9 @@
 const UNIT_MS: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 const DURATION = /^([0-9]{1,5}(h|m|s|ms)){1,4}$/;
 
+/** The longest that a sidecar takes: a year. */
+export const durationMaxMs = 365 * 24 * 3_600_000;
+
 /** A Gateway API duration (GEP-2257: `1h30m`, `250ms`) in milliseconds, or undefined where it isn't one. */
 export function parseDurationMs(text: string): number | undefined {
   if (!DURATION.test(text)) return undefined;

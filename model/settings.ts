@@ -12,6 +12,8 @@ export const DEFAULT_MESH_SETTINGS: MeshSettings = {
 };
 
 const LEAF_TTL_MIN_MS = 60_000;
+/** A century. */
+const TTL_MAX_MS = 876_000 * 3_600_000;
 const DETECTION_TIMEOUT_MAX_MS = 60_000;
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
 const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$/;
@@ -51,12 +53,12 @@ function read(root: Fields, errors: FieldError[], last: MeshSettings): MeshSetti
   const tracing = root.object('tracing');
   const detection = root.object('detection');
   const drain = root.object('drain');
-  const leaf = certificates.durationMs('leafTtl', LEAF_TTL_MIN_MS);
+  const leaf = certificates.durationMs('leafTtl', LEAF_TTL_MIN_MS, TTL_MAX_MS);
   let leafTtlMs = pick(certificates, 'leafTtl', leaf, base.leafTtlMs, last.leafTtlMs);
   let rootTtlMs = pick(
     certificates,
     'rootTtl',
-    certificates.durationMs('rootTtl', LEAF_TTL_MIN_MS),
+    certificates.durationMs('rootTtl', LEAF_TTL_MIN_MS, TTL_MAX_MS),
     base.rootTtlMs,
     last.rootTtlMs,
   );

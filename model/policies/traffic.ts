@@ -129,7 +129,7 @@ function readEjection(from: Fields): PolicyPatch['outlierEjection'] {
     consecutiveErrors: from.integer('consecutiveErrors', 1, COUNT_MAX),
     baseEjectionMs: from.durationMs('baseEjectionTime', 1, DAY_MS),
     maxEjectionMs: from.durationMs('maxEjectionTime', 1, DAY_MS),
-    maxEjectionPercent: from.number('maxEjectionPercent', 0, 100),
+    maxEjectionPercent: from.integer('maxEjectionPercent', 0, 100),
   };
   const { baseEjectionMs, maxEjectionMs } = ejection;
   if (baseEjectionMs !== undefined && maxEjectionMs !== undefined && baseEjectionMs > maxEjectionMs) {

@@ -1,4 +1,4 @@
-import { formatDuration, parseDurationMs } from '../../common/duration.ts';
+import { durationMaxMs, formatDuration, parseDurationMs } from '../../common/duration.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
 
 export type FieldPath = readonly (string | number)[];
@@ -98,7 +98,7 @@ export class Fields {
     return value;
   }
 
-  durationMs(name: string, minMs = 0, maxMs = Number.MAX_SAFE_INTEGER): number | undefined {
+  durationMs(name: string, minMs = 0, maxMs = durationMaxMs): number | undefined {
     const value = this.raw(name);
     if (value === undefined) return undefined;
     const parsed = typeof value === 'string' ? parseDurationMs(value) : undefined;
