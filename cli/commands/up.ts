@@ -137,11 +137,15 @@ function announcer(
     if (deployments.some((one) => one.ready < one.wanted)) return;
     announced = true;
     runner.markReady();
-    progress.line(`\n${palette(context.colours).bold('mesh ready')}`);
-    for (const line of addressLines(runner)) progress.line(`  ${line}`);
     const tips = readIfThere(join(manifests, TRY_FILE));
-    if (tips !== undefined) progress.line(`\n${tips.trimEnd()}`);
-    progress.line('\nCtrl-C ends the mesh.');
+    progress.line(
+      [
+        `\n${palette(context.colours).bold('mesh ready')}`,
+        ...addressLines(runner).map((line) => `  ${line}`),
+        ...(tips === undefined ? [] : [`\n${tips.trimEnd()}`]),
+        '\nCtrl-C ends the mesh.',
+      ].join('\n'),
+    );
   };
 }
 

@@ -89,7 +89,7 @@ export class LocalMesh {
   /** Starts the mesh and waits until it says that it is ready. */
   async up(...options: readonly string[]): Promise<void> {
     this.start(...options);
-    await this.says(/^mesh ready$/m);
+    await this.says(/^mesh ready$[\s\S]*Ctrl-C ends the mesh/m);
   }
 
   /** Waits until the output of `up` matches. */
