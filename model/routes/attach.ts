@@ -27,8 +27,9 @@ export function attachRoute(route: ParsedRoute, context: RouteContext, attached:
     const message = `Gateway ${parent.name} is left to a gateway controller; a Service is meant by group: "" and kind: Service`;
     findings.problem(route.sourced, 'warning', parent.path, message);
   }
-  // A route of Gateways only may hold what the mesh doesn't know.
-  if (mine.length === 0 && route.parents.length > 0) return;
+  // A route of Gateways only may hold what the mesh doesn't know; parents that can't be read are no Gateways.
+  const readable = !route.errors.some(({ path }) => path[1] === 'parentRefs');
+  if (mine.length === 0 && route.parents.length > 0 && readable) return;
   findings.errors(route.sourced, route.errors);
   if (mine.length === 0) {
     const invalid = route.errors.length > 0;
