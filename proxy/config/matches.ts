@@ -12,25 +12,22 @@ export function decodeMatch(route: Route, metadata: Reader, path: string): Route
   const match = route.match;
   if (match === undefined) throw new ConfigError(`${path}.match`, 'is missing');
   onlyFields(match, ['pathSpecifier', 'headers', 'queryParameters'], `${path}.match`);
-  const headers = [...match.headers];
   let method: string | undefined;
-  const first = headers[0];
+  const [first] = match.headers;
   if (first?.name === ':method') {
     const value = headerMatch(first, `${path}.match.headers[0]`);
     if (value.kind !== 'exact')
       throw new ConfigError(`${path}.match.headers[0]`, 'a method must match exactly');
     method = value.value;
-    headers.shift();
   }
   return {
     path: decodePath(match, metadata, `${path}.match`),
     method,
-    headers: headers.map(
-      (header, index): NamedMatch => ({
-        name: fieldName(header.name, `${path}.match.headers[${index}].name`),
-        match: headerMatch(header, `${path}.match.headers[${index}]`),
-      }),
-    ),
+    headers: match.headers.flatMap((header, index): NamedMatch[] => {
+      if (index === 0 && method !== undefined) return [];
+      const at = `${path}.match.headers[${index}]`;
+      return [{ name: fieldName(header.name, `${at}.name`), match: headerMatch(header, at) }];
+    }),
     queryParams: match.queryParameters.map((param, index): NamedMatch => {
       const at = `${path}.match.query_parameters[${index}]`;
       const specifier = param.queryParameterMatchSpecifier;

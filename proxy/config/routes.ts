@@ -146,11 +146,14 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
   return {
     id,
     matches,
-    requestHeaders: headerEdit(
-      metadata.field('requestHeaders'),
-      route.requestHeadersToAdd,
-      route.requestHeadersToRemove,
-      `${path}.request_headers_to_add`,
+    requestHeaders: withHost(
+      headerEdit(
+        metadata.field('requestHeaders'),
+        route.requestHeadersToAdd,
+        route.requestHeadersToRemove,
+        `${path}.request_headers_to_add`,
+      ),
+      metadata.field('host'),
     ),
     responseHeaders: headerEdit(
       metadata.field('responseHeaders'),
@@ -221,7 +224,16 @@ function checkClusters(action: RouteAction, backends: readonly WeightedBackend[]
   }
 }
 
+/** What Envoy sets by a field of its own; metadata says where it stood among the others, and how it was written. */
+function withHost(edit: HeaderEdit | undefined, host: Reader): HeaderEdit | undefined {
+  if (host.absent || edit === undefined) return edit;
+  const [name, value] = [host.field('name').string(), host.field('value').string()];
+  checkHeader(name, value, host.path);
+  return { ...edit, set: edit.set.toSpliced(host.field('at').integer(0, edit.set.length), 0, [name, value]) };
+}
+
 const ACTION_FIELDS = [
+  'hostRewriteSpecifier',
   'clusterSpecifier',
   'clusterNotFoundResponseCode',
   'timeout',

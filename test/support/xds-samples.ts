@@ -1,0 +1,155 @@
+import { METADATA_KEY } from '../../common/contracts.ts';
+import { Cluster as ClusterProto } from '../../common/gen/envoy/config/cluster/v3/cluster.ts';
+import { ClusterLoadAssignment } from '../../common/gen/envoy/config/endpoint/v3/endpoint.ts';
+import { Listener } from '../../common/gen/envoy/config/listener/v3/listener.ts';
+import { RouteConfiguration } from '../../common/gen/envoy/config/route/v3/route.ts';
+import { Secret } from '../../common/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts';
+import { clusterResource } from '../../control-plane/translate/cluster.ts';
+import { destinationListener, destinationRoutes } from '../../control-plane/translate/destination.ts';
+import { endpointsResource } from '../../control-plane/translate/endpoints.ts';
+import { inboundListener } from '../../control-plane/translate/listener.ts';
+import { trustBundleSecret } from '../../control-plane/translate/secret.ts';
+import {
+  DEFAULT_CIRCUIT_BREAKER,
+  DEFAULT_CLUSTER_POLICY,
+  DEFAULT_REQUEST_POLICY,
+} from '../../model/policy-types.ts';
+import {
+  type Cluster,
+  DEFAULT_SIDECAR_SETTINGS,
+  type Destination,
+  type Endpoint,
+  type InboundConfig,
+  type RouteMatch,
+  type RouteRule,
+} from '../../model/snapshot.ts';
+
+/** Model objects with every part filled in, and the xDS resources that the control plane makes of them. */
+
+export const CATALOG = 'catalog.shop.svc.cluster.local:80';
+export const CATALOG_CLUSTER = 'outbound|80||catalog.shop.svc.cluster.local';
+export const WEB_ID = 'spiffe://cluster.local/ns/shop/sa/catalog';
+
+function endpoint(host: number, over: Partial<Endpoint> = {}): Endpoint {
+  const address = `10.244.0.${host}`;
+  return {
+    ...{ key: `${address}:8080`, address, port: 8080, pod: `shop/catalog-${host}`, node: 'n1', zone: 'a' },
+    ...{ weight: 1, health: 'ready', mtls: true, identities: [WEB_ID] },
+    ...over,
+  };
+}
+
+export const ENDPOINTS: readonly Endpoint[] = [
+  endpoint(1),
+  endpoint(2, { health: 'draining', zone: 'b' }),
+  endpoint(3, { mtls: false, identities: [], pod: undefined, node: undefined, zone: undefined, weight: 7 }),
+  endpoint(4, { zone: 'a' }),
+];
+
+export const CLUSTER: Cluster = {
+  ...{ name: CATALOG_CLUSTER, namespace: 'shop', service: 'catalog', port: 80, protocol: 'http' },
+  policy: {
+    ...DEFAULT_CLUSTER_POLICY,
+    circuitBreaker: DEFAULT_CIRCUIT_BREAKER,
+    loadBalancer: { policy: 'Maglev', hash: { from: 'header', name: 'x-user' } },
+  },
+  endpoints: ENDPOINTS,
+};
+
+const MATCHES: readonly RouteMatch[] = [
+  {
+    path: { kind: 'prefix', value: '/items/' },
+    method: 'GET',
+    headers: [{ name: 'x-user', match: { kind: 'regex', value: 'b.*' } }],
+    queryParams: [{ name: 'Page', match: { kind: 'exact', value: '1' } }],
+  },
+  { path: { kind: 'regex', value: '/a+' }, method: undefined, headers: [], queryParams: [] },
+];
+
+const RULE: RouteRule = {
+  ...{ id: 'HTTPRoute/shop/catalog#0', object: 'shop/catalog', ruleIndex: 0, createdAtMs: 1_000 },
+  matches: MATCHES,
+  requestHeaders: { set: [['x-rate', '5%']], add: [['x-more', 'a']], remove: ['x-less'] },
+  responseHeaders: { set: [], add: [], remove: [] },
+  backends: [
+    { cluster: CATALOG_CLUSTER, weight: 9, invalid: undefined },
+    {
+      cluster: 'outbound|80||gone.shop.svc.cluster.local',
+      weight: 1,
+      invalid: 'Service shop/gone is missing',
+    },
+  ],
+  policy: {
+    ...DEFAULT_REQUEST_POLICY,
+    retry: { ...DEFAULT_REQUEST_POLICY.retry, on: ['connect-failure', 'reset'], codes: [503] },
+  },
+};
+
+/** Leads nowhere: what Envoy answers by itself. */
+const UNSERVED: RouteRule = {
+  ...RULE,
+  ...{ id: 'HTTPRoute/shop/catalog#1', ruleIndex: 1, requestHeaders: undefined, responseHeaders: undefined },
+  matches: [{ path: { kind: 'exact', value: '/none' }, method: undefined, headers: [], queryParams: [] }],
+  backends: [],
+};
+
+export const PLAIN_DESTINATION: Destination = {
+  ...{ key: CATALOG, namespace: 'shop', service: 'catalog', port: 80, protocol: 'http' },
+  addresses: ['10.96.0.1:80', '[fd10:96::1]:80'],
+  entries: [],
+  defaultCluster: CATALOG_CLUSTER,
+  policy: DEFAULT_REQUEST_POLICY,
+};
+
+export const DESTINATION: Destination = {
+  ...PLAIN_DESTINATION,
+  entries: [RULE, UNSERVED].flatMap((rule) => rule.matches.map((match) => ({ match, rule }))),
+};
+
+export const INBOUND: InboundConfig = {
+  ports: [
+    { port: 8080, protocol: 'http', mode: 'STRICT' },
+    { port: 9000, protocol: 'tcp', mode: 'DISABLE' },
+  ],
+  defaultMode: 'PERMISSIVE',
+  settings: DEFAULT_SIDECAR_SETTINGS,
+  draining: false,
+};
+
+export function clusterProto(cluster: Cluster = CLUSTER): ClusterProto {
+  return ClusterProto.decode(clusterResource(cluster).body.value);
+}
+
+export function endpointsProto(cluster: Cluster = CLUSTER): ClusterLoadAssignment {
+  return ClusterLoadAssignment.decode(endpointsResource(cluster).body.value);
+}
+
+export function routesProto(destination: Destination = DESTINATION): RouteConfiguration {
+  return RouteConfiguration.decode(destinationRoutes(destination, () => undefined).body.value);
+}
+
+export function listenerProto(destination: Destination = DESTINATION): Listener {
+  return Listener.decode(destinationListener(destination).body.value);
+}
+
+export function inboundProto(config: InboundConfig = INBOUND): Listener {
+  return Listener.decode(inboundListener('10.244.0.9', config).body.value);
+}
+
+export function secretProto(pem: string): Secret {
+  return Secret.decode(trustBundleSecret(pem).body.value);
+}
+
+interface WithMetadata {
+  metadata?: { filterMetadata: { [key: string]: unknown } } | undefined;
+}
+
+/** Changes one member, at a path of names and indices, of what a message says under Heddle's key. */
+export function setMetadata(message: WithMetadata, path: readonly (string | number)[], value: unknown): void {
+  let at: unknown = message.metadata?.filterMetadata[METADATA_KEY];
+  for (const step of path.slice(0, -1)) at = Object.getOwnPropertyDescriptor(Object(at), step)?.value;
+  if (typeof at !== 'object' || at === null) throw new Error(`nothing at ${path.join('.')}`);
+  Object.defineProperty(at, path.at(-1) ?? '', {
+    ...{ value, enumerable: true, writable: true, configurable: true },
+  });
+}
