@@ -1,50 +1,10 @@
-import { writeAtomically } from '../common/atomic-file.ts';
-import { systemClock } from '../common/clock.ts';
-import { messageOf } from '../common/errors.ts';
-import { jsonLogger } from '../common/log.ts';
-import { parseOptions, USAGE } from './options.ts';
-import { startControlPlane } from './start.ts';
+import { isMainThread } from 'node:worker_threads';
 
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
-
-const parsed = parseOptions(process.argv.slice(2));
-if (!parsed.ok) {
-  process.stderr.write(`control-plane: ${parsed.error.message}\n\n${USAGE}`);
-  process.exit(EXIT_USAGE);
+// One module for the process and for its trace thread, so that either finds the other from source and from a bundle.
+if (isMainThread) {
+  const { runControlPlane } = await import('./program.ts');
+  await runControlPlane(process.argv[1] ?? '', process.argv.slice(2));
+} else {
+  const { runTraceThread } = await import('./traces/worker.ts');
+  await runTraceThread();
 }
-if (parsed.value === 'help') {
-  process.stdout.write(USAGE);
-  process.exit(0);
-}
-const options = parsed.value;
-const log = jsonLogger(systemClock, (line) => process.stdout.write(line), options.logLevel);
-
-/** Nothing is served in a state that nobody foresaw: whoever runs this process starts it anew. */
-const fail = (what: string) => (thrown: unknown) => {
-  log.error(what, { error: messageOf(thrown), ...(thrown instanceof Error ? { stack: thrown.stack } : {}) });
-  process.exit(EXIT_FAILED);
-};
-process.on('uncaughtException', fail('the control plane failed'));
-process.on('unhandledRejection', fail('the control plane failed'));
-
-const plane = await startControlPlane(options, systemClock, log).catch((thrown: unknown) => {
-  log.error('the control plane can not start', { error: messageOf(thrown) });
-  process.stderr.write(`control-plane: ${messageOf(thrown)}\n`);
-  process.exit(EXIT_FAILED);
-});
-const { ports, trustDomain } = plane;
-if (options.portsFile !== undefined) {
-  writeAtomically(options.portsFile, `${JSON.stringify({ ...ports, trustDomain })}\n`);
-}
-log.info('control plane ready', { ...ports, trustDomain });
-
-let ending = false;
-const end = () => {
-  if (ending) process.exit(EXIT_FAILED);
-  ending = true;
-  log.info('control plane stops');
-  void plane.close().then(() => process.exit(0));
-};
-process.on('SIGTERM', end);
-process.on('SIGINT', end);

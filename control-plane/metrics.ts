@@ -1,7 +1,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { MetricFamily } from '../common/metrics.ts';
-import type { TraceStore } from './traces/store.ts';
+import type { TraceReader } from './traces/reader.ts';
 import type { ControlPlaneView } from './view.ts';
 
 const CONNECTIONS_MAX = 64;
@@ -46,7 +46,7 @@ export class ControlPlaneMetrics {
   );
 
   /** The page, with gauges as they are now. */
-  render(view: ControlPlaneView, traces: TraceStore): string {
+  render(view: ControlPlaneView, traces: TraceReader): string {
     // Made anew: a kind whose last object went must not stand there for ever.
     const objects = new MetricFamily('heddle_mesh_objects', 'Objects in force.', 'gauge', ['kind']);
     for (const { object } of view.objects()) objects.add(1, object.kind);

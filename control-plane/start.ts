@@ -13,8 +13,7 @@ import { ControlPlaneMetrics, startMetrics } from './metrics.ts';
 import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
 import { type Pipeline, startPipeline } from './pipeline.ts';
 import { fetchProxyState } from './proxy-state.ts';
-import { startOtlpReceivers } from './traces/receivers.ts';
-import { openTraceStore, type TraceStore } from './traces/store.ts';
+import { startTraceThread, type TraceThread } from './traces/thread.ts';
 import type { ControlPlaneView } from './view.ts';
 
 /** `iss` of the tokens that the local mesh's runner signs. */
@@ -34,14 +33,15 @@ interface Parts {
   readonly authority: CertificateAuthority;
   readonly metrics: ControlPlaneMetrics;
   readonly pipeline: Pipeline;
-  readonly traces: TraceStore;
+  readonly traces: TraceThread;
   /** Run in reverse at the end. */
   readonly closers: (() => unknown)[];
 }
 
-/** Starts the control plane. Rejects where a port, the root or the state directory can't be used; nothing stays open then. */
+/** Starts the control plane; `program` is its main module, which the trace thread runs as well. Rejects where a port, the root or the state directory can't be used; nothing stays open then. */
 export async function startControlPlane(
   options: ControlPlaneOptions,
+  program: string,
   clock: Clock,
   log: Logger,
 ): Promise<ControlPlane> {
@@ -60,7 +60,13 @@ export async function startControlPlane(
       onBuilt: (tookMs) => metrics.builds.observe(tookMs / 1000),
     });
     closers.push(() => pipeline.close());
-    const traces = openTraceStore({ path: join(options.stateDir, 'traces.db'), clock, log });
+    const traces = await startTraceThread({
+      ...{ program, path: join(options.stateDir, 'traces.db'), listen: options.listen },
+      ...{ grpcPort: options.ports.otlpGrpc, httpPort: options.ports.otlpHttp, logLevel: options.logLevel },
+      onFailure: (thrown) => {
+        throw thrown;
+      },
+    });
     closers.push(() => traces.close());
     const ports = await listen({ options, clock, log, authority, metrics, pipeline, traces, closers });
     return { ports, trustDomain: pipeline.settings().trustDomain, close };
@@ -85,20 +91,16 @@ async function listen(parts: Parts): Promise<ControlPlanePorts> {
     ...{ ca: certificates(parts), xds: pipeline.xds.service },
   });
   closers.push(() => grpc.close());
-  const otlp = await startOtlpReceivers({
-    ...{ store: traces, listen: address, grpcPort: ports.otlpGrpc, httpPort: ports.otlpHttp, log },
-  });
-  closers.push(() => otlp.close());
   const dashboard = await startDashboard({
-    ...{ view, traces, listen: address, port: ports.dashboard, log, clock },
+    ...{ view, traces: traces.reader, listen: address, port: ports.dashboard, log, clock },
   });
   closers.push(() => dashboard.close());
   const scraped = await startMetrics({
-    ...{ listen: address, port: ports.metrics, render: () => metrics.render(view, traces) },
+    ...{ listen: address, port: ports.metrics, render: () => metrics.render(view, traces.reader) },
   });
   closers.push(() => scraped.close());
   return {
-    ...{ xds: grpc.port, otlpGrpc: otlp.grpcPort, otlpHttp: otlp.httpPort },
+    ...{ xds: grpc.port, otlpGrpc: traces.grpcPort, otlpHttp: traces.httpPort },
     ...{ dashboard: dashboard.port, metrics: scraped.port },
   };
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../common/clock.ts';
-import type { TraceStore } from '../traces/store.ts';
+import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { DASHBOARD_LIMITS, HttpError, SECURITY_HEADERS } from './http.ts';
 
@@ -17,7 +17,7 @@ export class EventStreams {
   readonly #stops: readonly (() => void)[];
   readonly #waiting = new Map<string, Timer>();
 
-  constructor(view: ControlPlaneView, traces: TraceStore, clock: Clock) {
+  constructor(view: ControlPlaneView, traces: TraceReader, clock: Clock) {
     this.#clock = clock;
     this.#stops = [view.onChange(() => this.#soon('mesh')), traces.onChange(() => this.#soon('traces'))];
     this.#heartbeat = clock.every(DASHBOARD_LIMITS.heartbeatMs, () => this.#write(': still here\n\n'));

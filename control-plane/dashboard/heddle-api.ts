@@ -1,5 +1,5 @@
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
-import type { TraceStore } from '../traces/store.ts';
+import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { HttpError } from './http.ts';
 import { parseGoDurationUs, traceQuery } from './query-params.ts';
@@ -8,18 +8,18 @@ import { summarize } from './trace-summary.ts';
 const WINDOW_DEFAULT_US = 5 * 60_000_000;
 
 /** Answers the reading part of Heddle's own API, or undefined where the path is none of it. Throws HttpError. */
-export function heddleApi(
+export async function heddleApi(
   view: ControlPlaneView,
-  traces: TraceStore,
+  traces: TraceReader,
   url: URL,
   nowMs: number,
-): object | undefined {
+): Promise<object | undefined> {
   const { searchParams } = url;
   switch (url.pathname) {
     case '/api/heddle/graph':
       return graph(traces, searchParams, nowMs);
     case '/api/heddle/traces':
-      return { items: traces.find({ ...traceQuery(searchParams, nowMs) }).map(summarize) };
+      return { items: (await traces.find(traceQuery(searchParams, nowMs))).map(summarize) };
     case '/api/heddle/proxies':
       return { items: view.proxies() };
     case '/api/heddle/problems':
@@ -33,16 +33,16 @@ export function heddleApi(
   }
 }
 
-function graph(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+async function graph(traces: TraceReader, params: URLSearchParams, nowMs: number): Promise<object> {
   const text = params.get('window') ?? '';
   const windowUs = text === '' ? WINDOW_DEFAULT_US : parseGoDurationUs(text);
   if (windowUs === undefined || windowUs <= 0)
     throw new HttpError(400, 'window must be a duration such as 5m');
   const endUs = nowMs * 1000;
-  return { windowSeconds: windowUs / 1e6, ...traces.graph({ startUs: endUs - windowUs, endUs }) };
+  return { windowSeconds: windowUs / 1e6, ...(await traces.graph({ startUs: endUs - windowUs, endUs })) };
 }
 
-function overview(view: ControlPlaneView, traces: TraceStore): object {
+function overview(view: ControlPlaneView, traces: TraceReader): object {
   const workloads = [...view.mesh().workloads.values()];
   return {
     workloads: workloads.length,

@@ -1,5 +1,6 @@
 import { parseTraceId, toJaegerTrace } from '../traces/jaeger.ts';
-import type { TraceStore } from '../traces/store.ts';
+import type { TraceReader } from '../traces/reader.ts';
+import type { SpanRecord } from '../traces/span.ts';
 import { HttpError } from './http.ts';
 import { traceQuery } from './query-params.ts';
 
@@ -15,27 +16,29 @@ export function jaegerError(status: number, message: string) {
 }
 
 /** Answers Jaeger's query API, or undefined where the path is none of it. Throws HttpError. */
-export function jaegerApi(traces: TraceStore, url: URL, nowMs: number): object | undefined {
+export async function jaegerApi(traces: TraceReader, url: URL, nowMs: number): Promise<object | undefined> {
   const { pathname, searchParams } = url;
   if (pathname === '/api/services') {
-    const services = traces.services();
+    const services = await traces.services();
     return found(services, services.length);
   }
   const operationsOf = /^\/api\/services\/([^/]+)\/operations$/.exec(pathname);
   if (operationsOf !== null) {
-    const names = [...new Set(traces.operations(decode(operationsOf[1])).map((each) => each.name))];
+    const operations = await traces.operations(decode(operationsOf[1]));
+    const names = [...new Set(operations.map((each) => each.name))];
     return found(names, names.length);
   }
   if (pathname === '/api/operations') {
     const service = searchParams.get('service');
     if (!service) throw new HttpError(400, 'parameter service is needed');
     const kind = searchParams.get('spanKind');
-    const operations = traces.operations(service).filter((each) => !kind || each.spanKind === kind);
+    const all = await traces.operations(service);
+    const operations = all.filter((each) => !kind || each.spanKind === kind);
     return found(operations, operations.length);
   }
   if (pathname === '/api/traces') return search(traces, searchParams, nowMs);
   const one = /^\/api\/traces\/([^/]+)$/.exec(pathname);
-  if (one !== null) return found([toJaegerTrace(wholeTrace(traces, decode(one[1])))], 0);
+  if (one !== null) return found([toJaegerTrace(await wholeTrace(traces, decode(one[1])))], 0);
   if (pathname === '/api/dependencies') return dependencies(traces, searchParams, nowMs);
   return undefined;
 }
@@ -49,31 +52,32 @@ function decode(text: string | undefined): string {
 }
 
 /** Every span of a trace; 400 for what is no id, 404 for an unknown one. */
-export function wholeTrace(traces: TraceStore, idText: string) {
+export async function wholeTrace(traces: TraceReader, idText: string): Promise<SpanRecord[]> {
   const id = parseTraceId(idText);
   if (id === undefined) throw new HttpError(400, 'a trace id is 1 to 32 hexadecimal digits');
-  const spans = traces.trace(id);
+  const spans = await traces.trace(id);
   if (spans.length === 0) throw new HttpError(404, 'trace not found');
   return spans;
 }
 
-function search(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+async function search(traces: TraceReader, params: URLSearchParams, nowMs: number): Promise<object> {
   const ids = params.getAll('traceID');
   if (ids.length > 0) {
     const wanted = ids.slice(0, 100).map((id) => {
       const parsed = parseTraceId(id);
       if (parsed === undefined) throw new HttpError(400, `"${id}" is no trace id`);
-      return traces.trace(parsed);
+      return parsed;
     });
-    return found(wanted.filter((spans) => spans.length > 0).map(toJaegerTrace), 0);
+    const read = await Promise.all(wanted.map((id) => traces.trace(id)));
+    return found(read.filter((spans) => spans.length > 0).map(toJaegerTrace), 0);
   }
-  return found(traces.find(traceQuery(params, nowMs)).map(toJaegerTrace), 0);
+  return found((await traces.find(traceQuery(params, nowMs))).map(toJaegerTrace), 0);
 }
 
-function dependencies(traces: TraceStore, params: URLSearchParams, nowMs: number): object {
+async function dependencies(traces: TraceReader, params: URLSearchParams, nowMs: number): Promise<object> {
   const endMs = milliseconds(params, 'endTs') ?? nowMs;
   const lookbackMs = milliseconds(params, 'lookback') ?? DEPENDENCIES_LOOKBACK_MS;
-  const { edges } = traces.graph({ startUs: (endMs - lookbackMs) * 1000, endUs: endMs * 1000 });
+  const { edges } = await traces.graph({ startUs: (endMs - lookbackMs) * 1000, endUs: endMs * 1000 });
   const links = edges.map((edge) => ({ parent: edge.caller, child: edge.callee, callCount: edge.requests }));
   return found(links, 0);
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import type { TraceStore } from '../traces/store.ts';
+import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { findAsset } from './assets.ts';
 import { EventStreams } from './events.ts';
@@ -14,7 +14,7 @@ import { jaegerApi, jaegerError } from './jaeger-api.ts';
 
 export interface DashboardOptions {
   readonly view: ControlPlaneView;
-  readonly traces: TraceStore;
+  readonly traces: TraceReader;
   /** IP address to bind; a loopback one unless something guards the port. */
   readonly listen: string;
   /** 0: any free one. */
@@ -62,7 +62,7 @@ async function handle(
   }
   if (url.pathname.startsWith('/api/')) {
     const { view, traces } = options;
-    const body = heddleApi(view, traces, url, nowMs) ?? jaegerApi(traces, url, nowMs);
+    const body = (await heddleApi(view, traces, url, nowMs)) ?? (await jaegerApi(traces, url, nowMs));
     if (body === undefined) throw new HttpError(404, 'no such API');
     sendJson(request, response, 200, body);
     return;

@@ -51,6 +51,7 @@ export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
       }),
       prefix: writtenPrefix(match),
       requestHeaders: rule.requestHeaders === undefined ? undefined : true,
+      host: hostMetadata(rule.requestHeaders),
       responseHeaders: rule.responseHeaders === undefined ? undefined : true,
       backends: rule.backends.map(backendMetadata),
       policy: requestPolicyMetadata(rule.policy),
@@ -58,7 +59,13 @@ export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
       ...(serves(rule.backends) ? {} : { action: unservedPolicy(rule.policy) }),
     }),
     action: serves(rule.backends)
-      ? { $case: 'route', value: routeAction(rule.backends, rule.policy, hashKeyOf) }
+      ? {
+          $case: 'route',
+          value: {
+            ...routeAction(rule.backends, rule.policy, hashKeyOf),
+            ...hostRewrite(rule.requestHeaders),
+          },
+        }
       : { $case: 'directResponse', value: { status: 500 } },
   });
 }
@@ -208,6 +215,23 @@ function headerEdits(rule: RouteRule) {
   };
 }
 
+/** Envoy leaves Host to a field of the route action, and refuses it among the headers. */
+function hostRewrite(edit: HeaderEdit | undefined) {
+  const [, value] = edit?.set.find(isHost) ?? [];
+  return value === undefined ? {} : { hostRewriteSpecifier: { $case: 'hostRewriteLiteral' as const, value } };
+}
+
+/** That field has no place for how the name was written, nor where; and a direct response has no action. */
+function hostMetadata(edit: HeaderEdit | undefined): JsonObject | undefined {
+  const at = edit?.set.findIndex(isHost) ?? -1;
+  const [name, value] = edit?.set[at] ?? [];
+  return name === undefined || value === undefined ? undefined : { name, value, at };
+}
+
+function isHost([name]: readonly [string, string]): boolean {
+  return name.toLowerCase() === 'host';
+}
+
 function additions(edit: HeaderEdit | undefined): HeaderValueOption[] {
   if (edit === undefined) return [];
   const option = (appendAction: HeaderValueOption['appendAction']) => {
@@ -218,7 +242,9 @@ function additions(edit: HeaderEdit | undefined): HeaderValueOption[] {
     });
   };
   return [
-    ...edit.set.map(option(HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD)),
+    ...edit.set
+      .filter((pair) => !isHost(pair))
+      .map(option(HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD)),
     ...edit.add.map(option(HeaderValueOption_HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD)),
   ];
 }

@@ -8,6 +8,7 @@ import { silentLogger } from '../../common/log.ts';
 import { type Dashboard, startDashboard } from '../../control-plane/dashboard/server.ts';
 import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
 import { decodeJsonExport } from '../../control-plane/traces/otlp-json.ts';
+import { readerOf } from '../../control-plane/traces/reader.ts';
 import { openTraceStore, type TraceStore } from '../../control-plane/traces/store.ts';
 import { HOSTILE, seedExport, seedView } from './seed.ts';
 
@@ -24,7 +25,7 @@ before(async () => {
   store = openTraceStore({ path: ':memory:', clock: systemClock, log: silentLogger });
   store.add(decodeJsonExport(JSON.stringify(seedExport(Date.now())), DEFAULT_TRACE_LIMITS).spans);
   dashboard = await startDashboard({
-    ...{ view: seedView(), traces: store, listen: '127.0.0.1', port: 0 },
+    ...{ view: seedView(), traces: readerOf(store), listen: '127.0.0.1', port: 0 },
     ...{ log: silentLogger, clock: systemClock },
   });
   browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });

@@ -1,0 +1,72 @@
+import { setPriority } from 'node:os';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import { jsonLogger } from '../../common/log.ts';
+import { startOtlpReceivers } from './receivers.ts';
+import { openTraceStore, type TraceStore } from './store.ts';
+import type { FromThread, Question, ToThread, TraceThreadData } from './thread-messages.ts';
+
+/** A little nicer than the rest: configuration and the apps themselves come before their traces. */
+const THREAD_NICENESS = 5;
+
+function answer(store: TraceStore, question: Question): unknown {
+  switch (question.kind) {
+    case 'services':
+      return store.services();
+    case 'operations':
+      return store.operations(question.service);
+    case 'find':
+      return store.find(question.query);
+    case 'trace':
+      return store.trace(question.traceId);
+    case 'graph':
+      return store.graph(question.window);
+    default:
+      return question satisfies never;
+  }
+}
+
+/** Runs the receivers and the store until told to close. */
+async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
+  const say = (message: FromThread) => port.postMessage(message);
+  const log = jsonLogger(systemClock, (line) => process.stdout.write(line), data.logLevel);
+  const store = openTraceStore({ path: data.path, clock: systemClock, log });
+  const receivers = await startOtlpReceivers({
+    ...{ store, listen: data.listen, grpcPort: data.grpcPort, httpPort: data.httpPort, log },
+  }).catch((thrown: unknown) => {
+    store.close();
+    throw thrown;
+  });
+  store.onChange(() => say({ kind: 'changed', counters: store.counters() }));
+  port.on('message', (message: ToThread) => {
+    if (message.kind === 'close') {
+      void receivers.close().then(() => {
+        store.close();
+        port.close();
+      });
+      return;
+    }
+    const { id, question } = message;
+    try {
+      say({ kind: 'answer', id, value: answer(store, question) });
+    } catch (thrown) {
+      say({ kind: 'error', id, message: messageOf(thrown) });
+    }
+  });
+  say({ kind: 'listening', grpcPort: receivers.grpcPort, httpPort: receivers.httpPort });
+}
+
+/** The whole program of the trace thread: `main.ts` calls it where it finds itself to be one. */
+export async function runTraceThread(): Promise<void> {
+  if (parentPort === null) throw new Error('the trace thread has no parent');
+  // On Linux a thread has a priority of its own; elsewhere this would slow the whole process.
+  if (process.platform === 'linux') setPriority(THREAD_NICENESS);
+  const port = parentPort;
+  try {
+    await serve(port, workerData as TraceThreadData);
+  } catch (thrown) {
+    port.postMessage({ kind: 'failed', message: messageOf(thrown) } satisfies FromThread);
+    port.close();
+  }
+}
