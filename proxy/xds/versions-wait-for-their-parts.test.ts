@@ -10,7 +10,7 @@ import {
 } from '../../test/support/xds-samples.ts';
 import type { ClusterWithoutEndpoints } from '../config/clusters.ts';
 import { Resources } from './resources.ts';
-import { clustersOf, SnapshotBuilder } from './snapshots.ts';
+import { SnapshotBuilder } from './snapshots.ts';
 
 const { endpoints: _endpoints, ...PARTS } = CLUSTER;
 const OTHER = 'outbound|80||cart.shop.svc.cluster.local';
@@ -115,6 +115,8 @@ test('a destination is found by the name asked for, by its own key and by its ad
 });
 
 test('backends that are invalid lead nowhere, and the default cluster serves only where no rule does', () => {
-  assert.deepEqual([...clustersOf(DESTINATION)], [CLUSTER.name]);
-  assert.deepEqual([...clustersOf(MOVED)], [OTHER]);
+  const { resources, builder } = served();
+  resources.routes.put(CATALOG, '2', { ...DESTINATION, defaultCluster: OTHER });
+  assert.equal(builder.build().destination(CATALOG)?.entries.length, DESTINATION.entries.length);
+  assert.deepEqual([...builder.clustersWanted()], [CLUSTER.name]);
 });
