@@ -53,6 +53,7 @@ export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
       requestHeaders: rule.requestHeaders === undefined ? undefined : true,
       host: hostMetadata(rule.requestHeaders),
       responseHeaders: rule.responseHeaders === undefined ? undefined : true,
+      responseHost: hostMetadata(rule.responseHeaders),
       backends: rule.backends.map(backendMetadata),
       policy: requestPolicyMetadata(rule.policy),
       // A direct response has no place for the standard fields of a route action.
@@ -221,7 +222,7 @@ function hostRewrite(edit: HeaderEdit | undefined) {
   return value === undefined ? {} : { hostRewriteSpecifier: { $case: 'hostRewriteLiteral' as const, value } };
 }
 
-/** That field has no place for how the name was written, nor where; and a direct response has no action. */
+/** Neither is there a place for how the name was written, nor for a Host that nobody looks at in a response. */
 function hostMetadata(edit: HeaderEdit | undefined): JsonObject | undefined {
   const at = edit?.set.findIndex(isHost) ?? -1;
   const [name, value] = edit?.set[at] ?? [];

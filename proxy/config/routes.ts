@@ -155,11 +155,14 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
       ),
       metadata.field('host'),
     ),
-    responseHeaders: headerEdit(
-      metadata.field('responseHeaders'),
-      route.responseHeadersToAdd,
-      route.responseHeadersToRemove,
-      `${path}.response_headers_to_add`,
+    responseHeaders: withHost(
+      headerEdit(
+        metadata.field('responseHeaders'),
+        route.responseHeadersToAdd,
+        route.responseHeadersToRemove,
+        `${path}.response_headers_to_add`,
+      ),
+      metadata.field('responseHost'),
     ),
     backends: decodeBackends(route, metadata, path),
     policy: decodePolicy(route, metadata, path),
@@ -224,7 +227,7 @@ function checkClusters(action: RouteAction, backends: readonly WeightedBackend[]
   }
 }
 
-/** What Envoy sets by a field of its own; metadata says where it stood among the others, and how it was written. */
+/** Envoy has no Host among the headers that it edits; metadata says where it stood among the others. */
 function withHost(edit: HeaderEdit | undefined, host: Reader): HeaderEdit | undefined {
   if (host.absent || edit === undefined) return edit;
   const [name, value] = [host.field('name').string(), host.field('value').string()];
