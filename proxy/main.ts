@@ -6,6 +6,7 @@ import { systemRandom } from '../common/random.ts';
 import { readBootstrap } from './bootstrap.ts';
 import { tcpListen } from './listener/tcp-listen.ts';
 import { systemResolver } from './route/dns-resolver.ts';
+import { NameCache } from './route/name-cache.ts';
 import { Sidecar } from './sidecar.ts';
 
 const EXIT_FAILED = 1;
@@ -40,7 +41,7 @@ const end = () => {
 };
 const sidecar = new Sidecar(bootstrap.value, {
   ...{ clock: turnClock(systemClock), random: systemRandom, dialer: tcpDialer, listen: tcpListen },
-  ...{ resolver: systemResolver, log, quit: end },
+  ...{ resolver: new NameCache(systemResolver, systemClock), log, quit: end },
   processStats() {
     const { rss, heapUsed } = process.memoryUsage();
     return { uptimeMs: systemClock.now(), residentBytes: rss, heapUsedBytes: heapUsed };
