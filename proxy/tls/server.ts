@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import tls from 'node:tls';
 import { ALPN } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
@@ -44,7 +45,7 @@ export class MeshTlsServer {
   /** New handshakes use these; live connections go on. */
   use(credentials: Credentials): void {
     if (this.#server === undefined) this.#server = this.#create(credentials);
-    else this.#server.setSecureContext(contextOptions(credentials));
+    else this.#server.setSecureContext(serverOptions(credentials));
   }
 
   /** Takes a stream whose ClientHello is still to be read. */
@@ -60,14 +61,14 @@ export class MeshTlsServer {
   #create(credentials: Credentials): tls.Server {
     const { handshakeMs, onPeer, onRefused } = this.#options;
     const server = tls.createServer({
-      ...contextOptions(credentials),
+      ...serverOptions(credentials),
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: handshakeMs,
       allowHalfOpen: true,
       ALPNCallback: ({ protocols }) => selectProtocol(protocols),
     } as tls.TlsOptions);
-    // No tickets: a resumed session would skip the checks of a full handshake.
+    // Without tickets a session would have to be kept here to be resumed: none is.
     server.on('newSession', (_id, _data, callback) => callback());
     server.on('tlsClientError', (error, socket) => {
       socket.destroy();
@@ -96,6 +97,11 @@ export class MeshTlsServer {
     if (peer === undefined) return undefined;
     return parseSpiffeId(peer)?.trustDomain === this.#options.trustDomain() ? peer : undefined;
   }
+}
+
+/** No tickets: a resumed session would skip the checks of a full handshake. */
+function serverOptions(credentials: Credentials): tls.SecureContextOptions {
+  return { ...contextOptions(credentials), secureOptions: constants.SSL_OP_NO_TICKET };
 }
 
 function addressesOf(stream: ByteStream): string {

@@ -2,6 +2,7 @@ import net from 'node:net';
 import { systemClock } from '../../../common/clock.ts';
 import { tcpDialer } from '../../../common/net.ts';
 import type { MtlsMode } from '../../../model/snapshot.ts';
+import type { EngineLimits } from '../../../proxy/codec/limits.ts';
 import type { OutboundMode } from '../../../proxy/listener/outbound.ts';
 import { tcpListen } from '../../../proxy/listener/tcp-listen.ts';
 import { createStack, type Stack } from '../../../proxy/stack.ts';
@@ -22,10 +23,11 @@ export async function startSidecar(
   ca: TestCa,
   identity: string,
   mode: OutboundMode = 'http-proxy',
+  limits: Partial<EngineLimits> = {},
 ): Promise<Sidecar> {
   const fakes = makeFakes();
   fakes.identity.set(ca.issue(identity));
-  const stack = createStack({ ...fakes, clock: systemClock, dialer: tcpDialer, listen: tcpListen });
+  const stack = createStack({ ...fakes, clock: systemClock, dialer: tcpDialer, listen: tcpListen, limits });
   const outbound = await stack.listenOutbound({ host: '127.0.0.1', port: 0 }, mode);
   return {
     stack,
