@@ -13,6 +13,7 @@ import {
   keepIdentity,
   RENEWAL_BACKOFF,
   renewalDelayMaxMs,
+  renewalDelayMinMs,
   type WorkloadIdentity,
 } from './workload-identity.ts';
 
@@ -114,6 +115,33 @@ test('a certificate for somebody else, or none that can be read, is not taken', 
   await clock.advance(10_000);
   assert.equal(identity.current(), undefined);
   assert.equal(answers.length, 0);
+});
+
+test('a certificate for another key than the one asked about is not taken', async () => {
+  const clock = new VirtualClock();
+  const { makeKeyAndRequest } = await import('./csr.ts');
+  const ca = meshCa(clock).requester(URI, DAY_MS);
+  const answers = [await ca(makeKeyAndRequest(URI).csrPem)];
+  const { identity, taken } = keep(clock, async (csr) => answers.shift() ?? ca(csr), 1);
+  await settle();
+  assert.equal(identity.current(), undefined);
+  await clock.advance(RENEWAL_BACKOFF.baseMs);
+  assert.equal(taken.length, 1);
+});
+
+test('however short its life, a certificate is not renewed without pause', async () => {
+  const clock = new VirtualClock();
+  const { taken } = keep(clock, meshCa(clock).requester(URI, 1_000), 0);
+  await clock.advance(10_000);
+  assert.ok(taken.length > 1 && taken.length <= 10_000 / renewalDelayMinMs + 1, `${taken.length} renewals`);
+});
+
+test('an expired certificate is not taken', async () => {
+  const clock = new VirtualClock();
+  const late = new VirtualClock(clock.wallMs() + 2 * DAY_MS);
+  const { identity } = keep(late, meshCa(clock).requester(URI, DAY_MS));
+  await late.advance(5_000);
+  assert.equal(identity.current(), undefined);
 });
 
 test('roots that the control plane streams take the place of those that came with the certificate', async () => {
