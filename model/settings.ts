@@ -44,9 +44,14 @@ export function parseMeshSettings(
 
 function read(root: Fields, errors: FieldError[], last: MeshSettings): MeshSettings {
   const base = DEFAULT_MESH_SETTINGS;
-  // A field that is absent takes its default; one that is there and bad keeps the last good value.
+  // A field that is absent takes its default; one that is there and bad, or in a block that is, keeps the last good value.
+  const isBroken = (block: Fields) =>
+    errors.some(
+      ({ path }) =>
+        path.length <= block.path.length && path.every((part, index) => part === block.path[index]),
+    );
   const pick = <T>(from: Fields, name: string, got: T | undefined, fallback: T, lastValue: T): T =>
-    got ?? (from.has(name) ? lastValue : fallback);
+    got ?? (from.has(name) || isBroken(from) ? lastValue : fallback);
   const mtls = root.object('mtls');
   const certificates = root.object('certificates');
   const outbound = root.object('outbound');

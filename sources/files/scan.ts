@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.ts';
 import type { Problem } from '../../model/objects.ts';
@@ -16,6 +16,8 @@ export interface Scan {
   readonly files: readonly FoundFile[];
   /** Every folder met, to be watched. */
   readonly folders: readonly string[];
+  /** Folders that are there and can't be read: what they held is not gone. */
+  readonly unreadable: readonly string[];
   readonly problems: readonly Problem[];
 }
 
@@ -32,6 +34,7 @@ function wanted(name: string): boolean {
 export function scanFolder(root: string, limits: FileLimits): Scan {
   const files: FoundFile[] = [];
   const folders: string[] = [];
+  const unreadable: string[] = [];
   const problems: Problem[] = [];
   const report = (source: string, message: string) =>
     problems.push({ severity: 'error', source, line: 1, message });
@@ -48,6 +51,7 @@ export function scanFolder(root: string, limits: FileLimits): Scan {
       names = readdirSync(folder).sort();
     } catch (thrown) {
       report(folder, `the folder can't be read: ${messageOf(thrown)}`);
+      if (codeOf(thrown) !== 'ENOENT') unreadable.push(folder);
       return;
     }
     folders.push(folder);
@@ -55,7 +59,14 @@ export function scanFolder(root: string, limits: FileLimits): Scan {
       if (name.startsWith('.') || SKIPPED_FOLDERS.has(name) || (depth === 0 && name === SETTINGS_FILE))
         continue;
       const path = join(folder, name);
-      const stats = statSync(path, { throwIfNoEntry: false });
+      let stats: Stats | undefined;
+      try {
+        stats = statSync(path, { throwIfNoEntry: false });
+      } catch (thrown) {
+        report(path, `can't be read: ${messageOf(thrown)}`);
+        unreadable.push(path);
+        continue;
+      }
       if (stats === undefined) continue;
       if (stats.isDirectory()) visit(path, depth + 1);
       else if (stats.isFile() && wanted(name)) {
@@ -69,7 +80,11 @@ export function scanFolder(root: string, limits: FileLimits): Scan {
     }
   };
   visit(root, 0);
-  return { files, folders, problems };
+  return { files, folders, unreadable, problems };
+}
+
+function codeOf(thrown: unknown): unknown {
+  return thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
 }
 
 /** A file's text, or why it isn't read. */

@@ -1,4 +1,4 @@
-import { type FSWatcher, statSync, watch } from 'node:fs';
+import { type FSWatcher, type Stats, statSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
@@ -37,11 +37,24 @@ export function watchSettings(options: SettingsOptions): SettingsSource {
 
 /** The settings as the file has them now; the defaults where there is none. */
 export function loadSettings(file: string, lastGood: MeshSettings = DEFAULT_MESH_SETTINGS): SettingsState {
-  const stats = statSync(file, { throwIfNoEntry: false });
+  const stats = statsOf(file);
+  if (typeof stats === 'string') {
+    const message = `can't be read: ${stats}`;
+    return { settings: lastGood, problems: [{ severity: 'error', source: file, line: 1, message }] };
+  }
   if (stats === undefined) return { settings: DEFAULT_MESH_SETTINGS, problems: [] };
   const read = readManifest({ path: file, sizeBytes: stats.size, signature: '' }, DEFAULT_FILE_LIMITS);
   if ('problem' in read) return { settings: lastGood, problems: [read.problem] };
   return readSettings(read.text, file, lastGood);
+}
+
+/** Undefined where there is no file, a message where that can't be told. */
+function statsOf(file: string): Stats | undefined | string {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
 }
 
 /** Settings of a text, field by field over `lastGood`. */
@@ -67,6 +80,8 @@ class WatchedSettings implements SettingsSource {
   #watcher: FSWatcher | undefined;
   #pending: Timer | undefined;
   #signature: string | undefined;
+  /** Editors truncate a file, or put it aside, and then write it: emptiness and absence count only once they last. */
+  #goneSinceMs: number | undefined;
   #state: SettingsState = { settings: DEFAULT_MESH_SETTINGS, problems: [] };
 
   constructor(options: SettingsOptions) {
@@ -110,17 +125,24 @@ class WatchedSettings implements SettingsSource {
 
   /** True where what the file says changed. */
   #read(): boolean {
-    const { file } = this.#options;
-    const stats = statSync(file, { throwIfNoEntry: false });
-    const signature = stats === undefined ? '' : `${stats.ino}:${stats.size}:${stats.mtimeMs}`;
-    if (signature === this.#signature) return false;
-    const known = this.#signature !== undefined && this.#signature !== '';
-    // Editors truncate a file, then write it: emptiness counts only once it lasts.
-    if (stats?.size === 0 && known && this.#signature !== `empty ${signature}`) {
-      this.#signature = `empty ${signature}`;
-      this.#soon(EMPTY_FILE_SETTLE_MS);
+    const { file, clock } = this.#options;
+    const stats = statsOf(file);
+    const signature =
+      typeof stats === 'object' ? `${stats.ino}:${stats.size}:${stats.mtimeMs}` : (stats ?? '');
+    if (signature === this.#signature) {
+      this.#goneSinceMs = undefined;
       return false;
     }
+    const gone = stats === undefined || (typeof stats === 'object' && stats.size === 0);
+    if (gone && this.#signature !== undefined) {
+      this.#goneSinceMs ??= clock.now();
+      const leftMs = this.#goneSinceMs + EMPTY_FILE_SETTLE_MS - clock.now();
+      if (leftMs > 0) {
+        this.#soon(leftMs);
+        return false;
+      }
+    }
+    this.#goneSinceMs = undefined;
     this.#signature = signature;
     this.#state = loadSettings(file, this.#state.settings);
     return true;

@@ -14,7 +14,7 @@ import {
 } from './limits.ts';
 import { overlay } from './overlay.ts';
 import { parseDocuments } from './parse.ts';
-import { type FoundFile, readManifest, scanFolder } from './scan.ts';
+import { type FoundFile, readManifest, type Scan, scanFolder } from './scan.ts';
 
 /** Everything the folders hold at one moment. Objects' order is stable: by folder, then path, then place in the file. */
 export interface FilesState {
@@ -86,7 +86,8 @@ class WatchedFolders implements FilesSource {
 
   rescan(): boolean {
     const scans = this.#options.directories.map((directory) => scanFolder(directory, this.#limits));
-    const found = new Set(scans.flatMap((scan) => scan.files.map((file) => file.path)));
+    const paths = scans.map((scan) => this.#pathsOf(scan));
+    const found = new Set(paths.flat());
     let changed = false;
     for (const path of this.#files.keys()) {
       if (found.has(path)) continue;
@@ -96,12 +97,10 @@ class WatchedFolders implements FilesSource {
     for (const file of scans.flatMap((scan) => scan.files)) if (this.#read(file)) changed = true;
     this.#follow(new Set(scans.flatMap((scan) => scan.folders)));
 
-    const merged = overlay(scans.map((scan) => scan.files.flatMap((file) => this.#objectsOf(file.path))));
+    const merged = overlay(paths.map((own) => own.flatMap((path) => this.#objectsOf(path))));
     const problems = [
       ...scans.flatMap((scan) => scan.problems),
-      ...scans.flatMap((scan) =>
-        scan.files.flatMap((file) => this.#files.get(file.path)?.content.problems ?? []),
-      ),
+      ...[...found].flatMap((path) => this.#files.get(path)?.content.problems ?? []),
       ...merged.problems,
     ];
     const print = JSON.stringify(problems.map((problem) => [problem.source, problem.line, problem.message]));
@@ -109,6 +108,14 @@ class WatchedFolders implements FilesSource {
     this.#print = print;
     this.#state = { objects: this.#generations.apply(merged.objects), problems };
     return true;
+  }
+
+  /** The files of a folder in order, those included that can't be looked at now: they keep what they held. */
+  #pathsOf(scan: Scan): string[] {
+    const hidden = [...this.#files.keys()].filter((path) =>
+      scan.unreadable.some((place) => path === place || path.startsWith(`${place}/`)),
+    );
+    return [...scan.files.map(({ path }) => path), ...hidden].sort();
   }
 
   #objectsOf(path: string): readonly SourcedObject[] {

@@ -127,3 +127,37 @@ test('a link that leads back does not trap the reader', async () => {
   );
   assert.ok(held(from).includes('a={"value":1}'));
 });
+
+test('a folder that can not be read for a while keeps what it held', async () => {
+  const [kept, other] = [join(folder, 'kept'), join(folder, 'other')];
+  for (const [place, name] of [
+    [kept, 'a'],
+    [other, 'b'],
+  ] as const) {
+    mkdirSync(place);
+    writeFileSync(join(place, `${name}.yaml`), service(name));
+  }
+  const from = await open(kept, other);
+  renameSync(kept, join(folder, 'aside'));
+  symlinkSync('kept', kept);
+  await eventually(() => from.current().problems.length > 0, {
+    deadlineMs: 5_000,
+    what: 'the folder is reported',
+  });
+  writeFileSync(join(other, 'b.yaml'), service('b', 2));
+  await holds(from, 'a={"value":1}', 'b={"value":2}');
+  rmSync(kept);
+  renameSync(join(folder, 'aside'), kept);
+  writeFileSync(join(kept, 'a.yaml'), service('a', 3));
+  await holds(from, 'a={"value":3}', 'b={"value":2}');
+  assert.deepEqual(from.current().problems, []);
+});
+
+test('a file that can not be looked at is reported, and the rest is read', async () => {
+  writeFileSync(join(folder, 'a.yaml'), service('a'));
+  const from = await open(folder);
+  symlinkSync('loop.yaml', join(folder, 'loop.yaml'));
+  writeFileSync(join(folder, 'b.yaml'), service('b'));
+  await holds(from, 'a={"value":1}', 'b={"value":1}');
+  assert.match(from.current().problems[0]?.message ?? '', /can't be read/);
+});
