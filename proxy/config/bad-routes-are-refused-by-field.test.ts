@@ -12,6 +12,7 @@ import type {
 import type { RouteRule } from '../../model/snapshot.ts';
 import { refuses, some } from '../../test/support/refusals.ts';
 import { DESTINATION, PLAIN_DESTINATION, routesProto, setMetadata } from '../../test/support/xds-samples.ts';
+import { regexBytesMax } from './regex.ts';
 import { decodeRoutes, matchesPerRuleMax } from './routes.ts';
 
 const HOST = 'virtual_hosts[0]';
@@ -87,7 +88,7 @@ refuses<RouteConfiguration>('routes', routesProto, decodeRoutes, [
   [
     `${HOST}.routes[1].match.safe_regex`,
     (it) => {
-      const regex = 'é'.repeat(2049);
+      const regex = 'é'.repeat(regexBytesMax / 2 + 1);
       match(it, 1).pathSpecifier = { $case: 'safeRegex', value: { regex, engineType: undefined } };
     },
   ],

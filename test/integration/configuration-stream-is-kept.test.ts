@@ -18,7 +18,12 @@ import { leakCheck } from '../support/leak-check.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { eventually } from '../support/wait.ts';
 import { CATALOG, CATALOG_CLUSTER, CLUSTER, INBOUND, PLAIN_DESTINATION } from '../support/xds-samples.ts';
-import { type AdsServer, type ScriptedStream, startAdsServer } from './control-plane/ads-server.ts';
+import {
+  type AdsServer,
+  type ScriptedStream,
+  serverTls,
+  startAdsServer,
+} from './control-plane/ads-server.ts';
 import { makeCa } from './engine/ca.ts';
 
 leakCheck();
@@ -73,7 +78,7 @@ class Sidecar {
 }
 
 async function serve(options: Partial<Parameters<typeof startAdsServer>[0]> = {}): Promise<AdsServer> {
-  const server = await startAdsServer({ ca, ...options });
+  const server = await startAdsServer({ tls: serverTls(ca), ...options });
   opened.push(server);
   return server;
 }
@@ -254,16 +259,16 @@ test('a new certificate opens a new stream that carries it, and loses nothing', 
   assert.equal(sidecar.store.snapshot().cluster(CATALOG_CLUSTER), undefined);
 });
 
-for (const [who, options] of [
-  ['another workload of the mesh', { identity: 'spiffe://cluster.local/ns/shop/sa/payments' }],
+for (const [who, tls] of [
+  ['another workload of the mesh', serverTls(ca, 'spiffe://cluster.local/ns/shop/sa/payments')],
   [
     'the control plane of another trust domain',
-    { identity: 'spiffe://other/ns/heddle-system/sa/heddle-control-plane' },
+    serverTls(ca, 'spiffe://other/ns/heddle-system/sa/heddle-control-plane'),
   ],
-  ['a control plane with a certificate of another CA', { ca: makeCa('Foreign root') }],
+  ['a control plane with a certificate of another CA', serverTls(makeCa('Foreign root'))],
 ] as const) {
   test(`${who} is not listened to`, async () => {
-    const server = await serve(options);
+    const server = await serve({ tls });
     const sidecar = new Sidecar(server.address);
     sidecar.ads.connect();
     await sidecar.losses(1);

@@ -1,14 +1,26 @@
-import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { controlPlaneIdentity } from '../../../common/ca/control-plane-tls.ts';
 import { AggregatedDiscoveryServiceService } from '../../../common/gen/envoy/service/discovery/v3/ads.ts';
 import {
   type DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
 } from '../../../common/gen/envoy/service/discovery/v3/discovery.ts';
+import {
+  type IstioCertificateRequest,
+  type IstioCertificateResponse,
+  IstioCertificateServiceService,
+} from '../../../common/gen/istio/v1/auth/ca.ts';
 import type { EncodedResource } from '../../../control-plane/translate/encoding.ts';
 import { eventually } from '../../support/wait.ts';
 import type { TestCa } from '../engine/ca.ts';
 
+type SignCall = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
 type Call = ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 
 /** One stream as the server has it: it says only what the test has it say. */
@@ -77,28 +89,44 @@ export interface AdsServer {
   close(): Promise<void>;
 }
 
+/** What the CA behind the same port answers to a CSR: a chain, or an error with a gRPC status. */
+export type SignCsr = (csrPem: string, token: string) => Promise<readonly string[]>;
+
 interface AdsServerOptions {
-  readonly ca: TestCa;
-  /** Whom the server says it is; the control plane unless given. */
-  readonly identity?: string;
+  readonly tls: ServerCredentials;
+  readonly signCsr?: SignCsr;
   /** 0: any free one. */
   readonly port?: number;
   /** False: streams are opened, and nothing is read from them. */
   readonly reads?: boolean;
 }
 
-/** A discovery service over TLS that asks for a client certificate, on a port of 127.0.0.1. */
-export async function startAdsServer(options: AdsServerOptions): Promise<AdsServer> {
-  const { ca, identity = controlPlaneIdentity('cluster.local'), port = 0, reads = true } = options;
+/** TLS of a server that asks for a client certificate; it says it is the control plane unless told otherwise. */
+export function serverTls(ca: TestCa, identity = controlPlaneIdentity('cluster.local')): ServerCredentials {
   const { certificateChainPem, privateKeyPem } = ca.issue(identity);
+  const pair = { cert_chain: Buffer.from(certificateChainPem), private_key: Buffer.from(privateKeyPem) };
+  return ServerCredentials.createSsl(Buffer.from(ca.rootPem), [pair], true);
+}
+
+/** A discovery service, and a CA where it is given what to sign with, on a port of 127.0.0.1. */
+export async function startAdsServer(options: AdsServerOptions): Promise<AdsServer> {
+  const { tls, signCsr, port = 0, reads = true } = options;
   const streams: ScriptedStream[] = [];
   const server = new Server();
   server.addService(AggregatedDiscoveryServiceService, {
     deltaAggregatedResources: (call: Call) => streams.push(new ScriptedStream(call, reads)),
     streamAggregatedResources: (call: { end(): void }) => call.end(),
   });
-  const pair = { cert_chain: Buffer.from(certificateChainPem), private_key: Buffer.from(privateKeyPem) };
-  const tls = ServerCredentials.createSsl(Buffer.from(ca.rootPem), [pair], true);
+  if (signCsr !== undefined) {
+    server.addService(IstioCertificateServiceService, {
+      createCertificate: (call: SignCall, callback: sendUnaryData<IstioCertificateResponse>) => {
+        signCsr(call.request.csr, String(call.metadata.get('authorization')[0])).then(
+          (certChain) => callback(null, { certChain: [...certChain] }),
+          (thrown: Error) => callback(thrown),
+        );
+      },
+    });
+  }
   const bound = await new Promise<number>((resolve, reject) => {
     server.bindAsync(`127.0.0.1:${port}`, tls, (error, found) =>
       error === null ? resolve(found) : reject(error),
