@@ -12,9 +12,11 @@ export interface EngineLimits {
   readonly headerReadMs: number;
   /** A client connection without a request. */
   readonly keepAliveIdleMs: number;
-  /** How long what nobody wants is read on: the body of an answered request, and how much of it; the rest of a response. */
+  /** How long an answered client may go on sending the body that nobody wants, and how much of it. */
   readonly lingerMs: number;
   readonly lingerBytesMax: number;
+  /** How long what nobody wants is waited for where nothing comes. */
+  readonly lingerQuietMs: number;
   /** How long the rest of an answer is kept for a client that reads nothing of it. */
   readonly unreadAnswerMs: number;
   /** How long an attempt goes on for a client that closed its sending side. */
@@ -58,8 +60,9 @@ export const DEFAULT_LIMITS: EngineLimits = {
   chunkLineBytesMax: 1_024,
   headerReadMs: 10_000,
   keepAliveIdleMs: 300_000,
-  lingerMs: 1_000,
-  lingerBytesMax: 67_108_864,
+  lingerMs: 30_000,
+  lingerBytesMax: 1_073_741_824,
+  lingerQuietMs: 1_000,
   unreadAnswerMs: 300_000,
   halfClosedMs: 1_000,
   interimResponsesMax: 16,

@@ -14,7 +14,7 @@ export class DiscardedResponse implements ResponseSink {
 
   constructor(upstream: ClientConnection, limits: EngineLimits, deadlines: Deadlines) {
     this.#upstream = upstream;
-    deadlines.arm(this.#deadline, limits.lingerMs);
+    deadlines.arm(this.#deadline, limits.lingerQuietMs);
   }
 
   onHead(): void {

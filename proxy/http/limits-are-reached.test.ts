@@ -82,6 +82,25 @@ test('lingerBytesMax: a refused client that goes on sending is cut', async () =>
   await harness.close();
 });
 
+test('lingerMs and lingerQuietMs: an answered client may send on for a while, if it does send', async () => {
+  const harness = await harnessWith({ lingerMs: 10_000, lingerQuietMs: 1_000 });
+  const sending = harness.dial();
+  const quiet = harness.dial();
+  for (const client of [sending, quiet]) client.say('broken\r\n\r\n');
+  await harness.run();
+  for (let second = 0; second < 9; second++) {
+    sending.say('x'.repeat(1_000));
+    await harness.clock.advance(1_000);
+    assert.equal(harness.stack.stats().connections, second === 0 ? 2 : 1);
+  }
+  for (let second = 0; second < 3; second++) {
+    sending.say('x'.repeat(1_000));
+    await harness.clock.advance(1_000);
+  }
+  assert.equal(harness.stack.stats().connections, 0);
+  await harness.close();
+});
+
 test('plainConnectionsMax and plainPendingMax: the own app is not drowned', async () => {
   const harness = await harnessWith({ plainConnectionsMax: 1, plainPendingMax: 1 });
   const apps = harness.app();
