@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { PORTS } from '../common/contracts.ts';
 import { HeddleError, messageOf, type Result } from '../common/errors.ts';
@@ -72,8 +73,12 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   const manifests = values.manifests ?? [];
   const [first] = manifests;
   if (first === undefined) return wrong('--manifests is required');
+  if (manifests.includes('')) return wrong('--manifests must not be empty');
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrong('--state-dir is required');
+  if (stateDir === '') return wrong('--state-dir must not be empty');
+  const listen = values.listen ?? '127.0.0.1';
+  if (isIP(listen) === 0) return wrong('--listen must be an IP address');
   const logLevel = values['log-level'] ?? 'info';
   if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
   const bad: string[] = [];
@@ -98,7 +103,7 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       manifests,
       settingsFile: values.settings ?? `${first}/mesh.yaml`,
       stateDir,
-      listen: values.listen ?? '127.0.0.1',
+      listen,
       ports,
       tokenIssuerKeyFile: values['token-issuer-key'],
       portsFile: values['ports-file'],

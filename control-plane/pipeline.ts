@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../common/clock.ts';
+import type { Clock } from '../common/clock.ts';
 import { messageOf } from '../common/errors.ts';
 import type { JsonObject } from '../common/json.ts';
 import type { Logger } from '../common/log.ts';
@@ -9,6 +9,7 @@ import { watchSettings } from '../sources/files/settings.ts';
 import { watchFiles } from '../sources/files/watch.ts';
 import { StatusBook } from './status/book.ts';
 import { Programming } from './status/programmed.ts';
+import { statusRounds } from './status/rounds.ts';
 import { type Translation, translate, translationCache } from './translate/translator.ts';
 import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
 import { type XdsServer, xdsServer } from './xds/server.ts';
@@ -37,9 +38,6 @@ export interface Pipeline {
   close(): void;
 }
 
-/** Acknowledgements come in bursts: statuses are told anew once a burst is over. */
-const STATUS_GATHER_MS = 50;
-
 /**
  * A config change's way, from top to bottom: sources → model → translate → xds, and acknowledgements back into status.
  * Whatever fails on the way, the last mesh that went through stays in force.
@@ -49,7 +47,6 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   const cache = translationCache();
   const book = new StatusBook(clock);
   const listeners = new Set<() => void>();
-  let statusTimer: Timer | undefined;
 
   // 1. sources: directories of manifests, and the settings beside them.
   const settingsSource = watchSettings({
@@ -74,7 +71,7 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   // 4. xds: every stream gets what changed of what it asked for.
   const xds = xdsServer({
     ...{ translation: () => translation, limits: DEFAULT_XDS_LIMITS, clock, log },
-    onProxies: () => tellStatusSoon(),
+    onProxies: () => rounds.soon(),
   });
 
   const changed = () => {
@@ -89,20 +86,19 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
     }
     options.onBuilt(clock.now() - startedMs);
     xds.changed();
-    tellStatus();
+    // Proxies get the change first, in their streams' next turn; then what became of it is told.
+    setImmediate(rounds.now);
   };
 
   // 5. status: what the model thinks of each object, and whether the proxies concerned have taken it.
-  const tellStatus = () => {
-    statusTimer?.cancel();
-    statusTimer = undefined;
-    book.update(translation.mesh.statuses, new Programming(translation, xds.trackers()));
-    for (const listener of [...listeners]) listener();
-  };
-  const tellStatusSoon = () => {
-    statusTimer ??= clock.after(STATUS_GATHER_MS, tellStatus, { background: true });
-  };
-  tellStatus();
+  const rounds = statusRounds({
+    ...{ clock, log },
+    round: () => {
+      book.update(translation.mesh.statuses, new Programming(translation, xds.trackers()));
+      for (const listener of [...listeners]) listener();
+    },
+  });
+  rounds.now();
 
   return {
     mesh: () => translation.mesh,
@@ -124,7 +120,7 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
       return () => listeners.delete(listener);
     },
     close() {
-      statusTimer?.cancel();
+      rounds.close();
       settingsSource.close();
       files.close();
       xds.close();

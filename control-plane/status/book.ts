@@ -91,8 +91,8 @@ function referenceOf(ref: string): JsonObject {
     group: kind.endsWith('Route') ? GATEWAY_GROUP : '',
     kind,
     ...(namespace === undefined ? {} : { namespace }),
-    // Policies that select pods have no single target: their labels stand for one.
-    name: rest === undefined ? name : `${name} ${rest}`,
+    // Policies that select pods have no single target: their labels stand for one. The mesh is the only one of its kind.
+    name: rest === undefined ? name || kind.toLowerCase() : `${name} ${rest}`,
     ...(port === undefined ? {} : { port: Number(port) }),
     ...(sectionName === undefined ? {} : { sectionName }),
   };

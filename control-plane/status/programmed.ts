@@ -12,6 +12,8 @@ interface Shaped {
 /** Which resources, of which proxies, carry what an object says to one of its parents. */
 interface Reach {
   readonly resources: readonly Shaped[];
+  /** The namespace whose Services' endpoints carry it; `*`: every one. */
+  readonly endpoints: string | undefined;
   /** Namespaces whose own pods carry it as well in what they serve; `*`: every one. */
   readonly inbound: ReadonlySet<string>;
 }
@@ -61,26 +63,19 @@ export class Programming {
     const named = (type: ResourceType, names: readonly string[]): Shaped[] =>
       names.map((name) => ({ type, name }));
     if (status.kind === 'MTLSPolicy') {
-      const mine = kind === 'Mesh' ? undefined : status.namespace;
-      const clusters = [...this.#translation.mesh.clusters.values()].filter(
-        (cluster) => mine === undefined || cluster.namespace === mine,
-      );
-      return {
-        resources: named(
-          TYPE.endpoints,
-          clusters.map(({ name }) => name),
-        ),
-        inbound: new Set([mine ?? '*']),
-      };
+      const namespace = kind === 'Mesh' ? '*' : status.namespace;
+      return { resources: [], endpoints: namespace, inbound: new Set([namespace]) };
     }
     const routeKey =
       status.kind === 'HTTPRoute' ? `${status.namespace}/${status.name}` : (target.split('#')[0] ?? '');
     if (status.kind === 'HTTPRoute' || kind === 'HTTPRoute') {
-      return { resources: named(TYPE.route, this.#destinationsOf.get(routeKey) ?? []), inbound: none };
+      const resources = named(TYPE.route, this.#destinationsOf.get(routeKey) ?? []);
+      return { resources, endpoints: undefined, inbound: none };
     }
     const clusters = this.#clustersOf.get(service) ?? [];
     const routes = this.#destinationsOf.get(`Service ${service}`) ?? [];
-    return { resources: [...named(TYPE.cluster, clusters), ...named(TYPE.route, routes)], inbound: none };
+    const resources = [...named(TYPE.cluster, clusters), ...named(TYPE.route, routes)];
+    return { resources, endpoints: undefined, inbound: none };
   }
 
   /** The worst that is known of one proxy; undefined where nothing of the object concerns it. */
@@ -94,6 +89,12 @@ export class Programming {
     // A stock Envoy holds all destinations in one route configuration.
     if (reach.resources.some(({ type }) => type === TYPE.route)) {
       shaped.push({ type: TYPE.route, name: RESOURCE.outbound });
+    }
+    if (reach.endpoints !== undefined) {
+      for (const name of tracker.deliveries(TYPE.endpoints).keys()) {
+        const mine = this.#translation.mesh.clusters.get(name)?.namespace;
+        if (reach.endpoints === '*' || reach.endpoints === mine) shaped.push({ type: TYPE.endpoints, name });
+      }
     }
     let state: { kind: 'acked' | 'pending' | 'nacked'; pod: string; message: string } | undefined;
     const pod = `${client.namespace}/${client.pod}`;

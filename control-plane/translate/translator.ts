@@ -62,20 +62,17 @@ export function translate(mesh: Mesh, trustBundlePem: string, cache: Translation
   const hashKeyOf: HashKeyOf = (name) => mesh.clusters.get(name)?.policy.loadBalancer.hash;
   const secret = trustBundleSecret(trustBundlePem);
   const outboundRoutes = new Map<string, EncodedResource>();
+  const routesMade = new Map<Destination, EncodedResource>();
+  const inboundMade = new Map<string, EncodedResource | undefined>();
   const aliases = new Map<string, ReadonlyMap<string, Destination>>();
   let allClusters: readonly EncodedResource[] | undefined;
 
   const cluster = (found: Cluster) => remember(cache.clusters, found, () => clusterResource(found));
   const endpoints = (found: Cluster) => remember(cache.endpoints, found, () => endpointsResource(found));
   const routes = (destination: Destination) => {
-    const hashes = JSON.stringify(
-      destination.entries.map(({ rule }) => rule.backends.map((backend) => hashKeyOf(backend.cluster))),
-    );
-    const known = cache.routes.get(destination);
-    if (known !== undefined && known.hashes === hashes) return known.resource;
-    const resource = destinationRoutes(destination, hashKeyOf);
-    cache.routes.set(destination, { hashes, resource });
-    return resource;
+    const made = routesMade.get(destination) ?? routesOf(destination, hashKeyOf, cache);
+    routesMade.set(destination, made);
+    return made;
   };
   const wildcard = (namespace: string) => {
     let made = outboundRoutes.get(namespace);
@@ -96,7 +93,11 @@ export function translate(mesh: Mesh, trustBundlePem: string, cache: Translation
 
   const listenerFor = (client: Client, name: string): EncodedResource | undefined => {
     if (name === RESOURCE.outbound) return outboundListener(bindOf(mesh, client));
-    if (name === RESOURCE.inbound) return inboundOf(mesh, client);
+    if (name === RESOURCE.inbound) {
+      const workload = `${client.namespace}/${client.pod}`;
+      if (!inboundMade.has(workload)) inboundMade.set(workload, inboundOf(mesh, workload));
+      return inboundMade.get(workload);
+    }
     const { namespace } = client;
     const destination = mesh.destinationsFor(namespace).get(name) ?? byAlias(namespace).get(name);
     return destination === undefined
@@ -158,9 +159,20 @@ function bindOf(mesh: Mesh, client: Client): BindAddress {
   };
 }
 
-function inboundOf(mesh: Mesh, client: Client): EncodedResource | undefined {
-  const workload = `${client.namespace}/${client.pod}`;
+function inboundOf(mesh: Mesh, workload: string): EncodedResource | undefined {
   const config = mesh.inboundFor(workload);
   const podIp = mesh.workloads.get(workload)?.ips[0];
   return config === undefined || podIp === undefined ? undefined : inboundListener(podIp, config);
+}
+
+/** Envoy's routes carry the hash keys of their backends' balancers: those may change under a destination that doesn't. */
+function routesOf(destination: Destination, hashKeyOf: HashKeyOf, cache: TranslationCache): EncodedResource {
+  const hashes = JSON.stringify(
+    destination.entries.map(({ rule }) => rule.backends.map((backend) => hashKeyOf(backend.cluster))),
+  );
+  const known = cache.routes.get(destination);
+  if (known !== undefined && known.hashes === hashes) return known.resource;
+  const resource = destinationRoutes(destination, hashKeyOf);
+  cache.routes.set(destination, { hashes, resource });
+  return resource;
 }

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseOptions, USAGE } from './options.ts';
+
+const NEEDED = ['--manifests', 'demo', '--state-dir', 'state'];
+
+test('two flags are enough: the contract has the rest', () => {
+  const parsed = parseOptions(NEEDED);
+  assert.deepEqual(parsed, {
+    ok: true,
+    value: {
+      manifests: ['demo'],
+      settingsFile: 'demo/mesh.yaml',
+      stateDir: 'state',
+      listen: '127.0.0.1',
+      ports: { xds: 15012, otlpGrpc: 4317, otlpHttp: 4318, dashboard: 15080, metrics: 15014 },
+      tokenIssuerKeyFile: undefined,
+      portsFile: undefined,
+      logLevel: 'info',
+    },
+  });
+});
+
+test('every flag is heard', () => {
+  const parsed = parseOptions([
+    ...[
+      '--manifests',
+      'a',
+      '--manifests',
+      'b',
+      '--settings',
+      's.yaml',
+      '--state-dir',
+      'd',
+      '--listen',
+      '::1',
+    ],
+    ...['--xds-port', '1', '--otlp-grpc-port', '2', '--otlp-http-port', '3', '--dashboard-port', '4'],
+    ...[
+      '--metrics-port',
+      '0',
+      '--token-issuer-key',
+      'k.pem',
+      '--ports-file',
+      'p.json',
+      '--log-level',
+      'debug',
+    ],
+  ]);
+  assert.deepEqual(parsed, {
+    ok: true,
+    value: {
+      manifests: ['a', 'b'],
+      settingsFile: 's.yaml',
+      stateDir: 'd',
+      listen: '::1',
+      ports: { xds: 1, otlpGrpc: 2, otlpHttp: 3, dashboard: 4, metrics: 0 },
+      tokenIssuerKeyFile: 'k.pem',
+      portsFile: 'p.json',
+      logLevel: 'debug',
+    },
+  });
+});
+
+const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
+  ['no manifests', ['--state-dir', 'd'], /--manifests is required/],
+  ['an empty folder name', ['--manifests', '', '--state-dir', 'd'], /--manifests must not be empty/],
+  ['no state directory', ['--manifests', 'a'], /--state-dir is required/],
+  ['an empty state directory', ['--manifests', 'a', '--state-dir', ''], /--state-dir must not be empty/],
+  ['a port in words', [...NEEDED, '--xds-port', 'http'], /--xds-port must be a port number/],
+  ['a port beyond all', [...NEEDED, '--metrics-port', '65536'], /--metrics-port must be a port number/],
+  ['a negative port', [...NEEDED, '--dashboard-port=-1'], /--dashboard-port must be a port number/],
+  ['an empty port', [...NEEDED, '--xds-port', ''], /--xds-port must be a port number/],
+  [
+    'two bad ports',
+    [...NEEDED, '--xds-port', 'x', '--otlp-http-port', 'y'],
+    /xds-port .*; --otlp-http-port /,
+  ],
+  ['a host name to listen on', [...NEEDED, '--listen', 'localhost'], /--listen must be an IP address/],
+  ['an unknown log level', [...NEEDED, '--log-level', 'loud'], /--log-level must be debug, info/],
+  ['an unknown flag', [...NEEDED, '--state', 'd'], /--state/],
+  ['a word that belongs to no flag', [...NEEDED, 'demo'], /demo/],
+  ['a flag without its value', [...NEEDED, '--settings'], /--settings/],
+];
+
+for (const [what, args, message] of WRONG) {
+  test(`wrong usage: ${what}`, () => {
+    const parsed = parseOptions(args);
+    assert.ok(!parsed.ok);
+    assert.equal(parsed.error.code, 'usage');
+    assert.match(parsed.error.message, message);
+  });
+}
+
+test('help wins over everything, and names every flag', () => {
+  assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });
+  const flags = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag);
+  assert.equal(flags.length, 12);
+  for (const flag of flags) {
+    const parsed = parseOptions([flag ?? '']);
+    assert.ok(!parsed.ok && !/[Uu]nknown/.test(parsed.error.message), `${flag} is known`);
+  }
+});
