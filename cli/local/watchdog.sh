@@ -10,7 +10,8 @@ while read -r pid start _name; do
   case "$pid" in '' | *[!0-9]* | "$$") continue ;; esac
   now=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d ' ' -f 20)
   # The group outlives its leader: then no process may have taken the leader's pid, and the group is still ours.
-  if [ "$now" = "$start" ] || [ -z "$now" ]; then kill -9 -- "-$pid" 2>/dev/null; fi
+  # Not `kill -9 --`, whose dashes dash takes for a number.
+  if [ "$now" = "$start" ] || [ -z "$now" ]; then kill -s KILL -- "-$pid" 2>/dev/null; fi
 done <"$state/children"
 rm -rf "$state/pods" "$state/runtime"
 rm -f "$state/mesh.json" "$state/children"

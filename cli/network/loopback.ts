@@ -19,6 +19,15 @@ export const LOOPBACK_LIMITS: readonly string[] = [
   "NetworkPolicy is not enforced; users, CPU and memory limits of containers aren't either",
 ];
 
+/** What a sidecar listens on at its pod's address. */
+const SIDECAR_PORTS: readonly number[] = [
+  PORTS.proxyOutbound,
+  PORTS.proxyInbound,
+  PORTS.proxyAdminForControlPlane,
+  PORTS.proxyMetrics,
+  PORTS.proxyHealth,
+];
+
 interface Lease {
   readonly ip: string;
   /** Holds the address against other meshes of this machine for as long as this process lives. */
@@ -114,7 +123,11 @@ export class LoopbackNetwork implements PodNetwork {
       this.#nextHost[node] = host + 1;
       const ip = `127.244.${node}.${host + 1}`;
       const hold = await holdAddress(ip);
-      if (hold !== undefined) return { ip, hold };
+      if (hold === undefined) continue;
+      // A sidecar of a crashed mesh, or of a test, may still stand at an address that nobody holds.
+      const free = await Promise.all(SIDECAR_PORTS.map((port) => isFree(port, ip)));
+      if (!free.includes(false)) return { ip, hold };
+      await new Promise<void>((resolve) => hold.close(() => resolve()));
     }
     throw new HeddleError('addresses', `all ${addressesPerNodeMax} pod addresses of node ${node} are taken`);
   }
