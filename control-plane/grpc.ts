@@ -13,7 +13,6 @@ import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
 
 /** Streams that one connection may hold: a proxy needs two, a gRPC client with several channels a few more. */
 const STREAMS_PER_CONNECTION_MAX = 64;
-const HEAD_BYTES_MAX = 32 * 1024;
 
 export interface GrpcOptions {
   /** IP address to bind. */
@@ -35,7 +34,6 @@ export async function startGrpc(options: GrpcOptions): Promise<GrpcServer> {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': DEFAULT_XDS_LIMITS.requestBytesMax,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
-    'grpc.max_metadata_size': HEAD_BYTES_MAX,
     // Proxies behind a silent network are noticed, and their streams freed.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,

@@ -2,10 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { caClient } from '../../../common/ca/client.ts';
-import { makeKeyAndRequest } from '../../../common/ca/csr.ts';
-import { spiffeId } from '../../../common/spiffe.ts';
 import { eventually } from '../../support/wait.ts';
+import { certify } from '../control-plane/credentials.ts';
 import type { TestMesh } from '../mesh/harness.ts';
 import { type PodRecord, podObject } from '../mesh/manifests.ts';
 import { askPage, type Page, type PageOptions } from '../mesh/pages.ts';
@@ -39,7 +37,10 @@ export async function startEnvoy(mesh: TestMesh, options: EnvoyOptions): Promise
   mkdirSync(directory);
   const file = (name: string) => join(directory, name);
   const files = { chain: file('chain.pem'), key: file('key.pem'), root: file('root.pem') };
-  await writeCredentials(mesh, pod, file('token'), files);
+  const credentials = await certify(mesh, pod);
+  writeFileSync(files.key, credentials.privateKeyPem, { mode: 0o600 });
+  writeFileSync(files.chain, credentials.certificateChainPem);
+  writeFileSync(files.root, credentials.rootsPem);
   const outbound = options.outbound ?? { outboundAddress: '127.0.0.1', outboundPort: 0 };
   const bootstrap = envoyBootstrap({ api, pod, xdsPort: mesh.ports().xds, outbound, files });
   writeFileSync(file('bootstrap.json'), JSON.stringify(bootstrap));
@@ -80,27 +81,6 @@ export async function startEnvoy(mesh: TestMesh, options: EnvoyOptions): Promise
       await closed;
     },
   };
-}
-
-async function writeCredentials(
-  mesh: TestMesh,
-  pod: PodRecord,
-  tokenFile: string,
-  files: { readonly chain: string; readonly key: string; readonly root: string },
-): Promise<void> {
-  const { namespace, serviceAccount, name } = pod;
-  writeFileSync(tokenFile, mesh.issuer.issue({ namespace, serviceAccount, pod: name }));
-  const request = makeKeyAndRequest(spiffeId({ trustDomain: 'cluster.local', namespace, serviceAccount }));
-  const signed = await caClient({
-    controlPlane: `127.0.0.1:${mesh.ports().xds}`,
-    trustDomain: 'cluster.local',
-    tokenFile,
-    rootFile: join(mesh.directory, 'state', 'root.pem'),
-    wallMs: () => Date.now(),
-  })(request.csrPem);
-  writeFileSync(files.key, request.privateKeyPem, { mode: 0o600 });
-  writeFileSync(files.chain, signed.certificateChainPem);
-  writeFileSync(files.root, signed.rootsPem);
 }
 
 interface ListenersPage {
