@@ -52,9 +52,18 @@ const NAMES: readonly (readonly [string, number])[] = [
   ['http2-settings', FIELD.HTTP2_SETTINGS],
 ];
 
+interface KnownName {
+  readonly lower: string;
+  readonly first: number;
+  readonly id: number;
+}
+
 /** By length of the name, so that most fields are told apart by one look. */
-const BY_LENGTH: (readonly (readonly [string, number])[] | undefined)[] = [];
-for (const entry of NAMES) BY_LENGTH[entry[0].length] = [...(BY_LENGTH[entry[0].length] ?? []), entry];
+const BY_LENGTH: (KnownName[] | undefined)[] = [];
+for (const [lower, id] of NAMES) {
+  const known = { lower, first: lower.charCodeAt(0), id };
+  BY_LENGTH[lower.length] = [...(BY_LENGTH[lower.length] ?? []), known];
+}
 
 /** RFC 9110, section 5.6.2: `tchar`. */
 export const TOKEN = new Uint8Array(256);
@@ -78,7 +87,10 @@ function sameName(text: string, at: number, lower: string): boolean {
 export function fieldId(text: string, start: number, end: number): number {
   const candidates = BY_LENGTH[end - start];
   if (candidates === undefined) return FIELD.OTHER;
-  for (const [name, id] of candidates) if (sameName(text, start, name)) return id;
+  const first = text.charCodeAt(start) | 0x20;
+  for (const known of candidates) {
+    if (known.first === first && sameName(text, start, known.lower)) return known.id;
+  }
   return FIELD.OTHER;
 }
 
@@ -94,10 +106,13 @@ export function badHead(message: string): HeadFault {
   return { fault: 'bad-request', message };
 }
 
+/** Where positions are gathered while fields are read: copying them out once is cheaper than growing an array. */
+const gathered: number[] = [];
+
 export class Fields {
   readonly text: string;
   /** Per field: start of line, end of name, start and end of value, id, 1 where dropped on forwarding. */
-  readonly #at: number[] = [];
+  #at: number[] = [];
   count = 0;
 
   constructor(text: string) {
@@ -112,6 +127,7 @@ export class Fields {
     const { text } = this;
     const end = text.length;
     let at = offset;
+    let used = 0;
     while (at < end) {
       const start = at;
       let code = text.charCodeAt(at);
@@ -128,12 +144,19 @@ export class Fields {
       let valueEnd = at;
       while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
       at += 2;
-      if (this.count >= countMax) {
+      if (used >= countMax * WIDTH) {
         return { fault: 'headers-too-large', message: `more than ${countMax} fields` };
       }
-      this.#at.push(start, nameEnd, valueStart, valueEnd, fieldId(text, start, nameEnd), 0);
-      this.count++;
+      gathered[used] = start;
+      gathered[used + 1] = nameEnd;
+      gathered[used + 2] = valueStart;
+      gathered[used + 3] = valueEnd;
+      gathered[used + 4] = fieldId(text, start, nameEnd);
+      gathered[used + 5] = 0;
+      used += WIDTH;
     }
+    this.#at = gathered.slice(0, used);
+    this.count = used / WIDTH;
     return undefined;
   }
 

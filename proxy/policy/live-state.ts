@@ -6,8 +6,9 @@ import type { RetryBudget } from '../../model/policy-types.ts';
 import type { Cluster, Endpoint, Snapshot } from '../../model/snapshot.ts';
 import type { ClusterStateDump, DecisionStateDump } from '../../model/state.ts';
 import type { AttemptHandle, PolicyStage } from '../stage.ts';
-import { BucketClock } from './breaker.ts';
+import { type BreakerTicket, BucketClock } from './breaker.ts';
 import { ClusterState } from './cluster-state.ts';
+import type { EndpointState } from './endpoint-state.ts';
 import { breakerVerdict, endpointVerdict } from './outcomes.ts';
 
 /** What happened, for metrics and the log. */
@@ -89,36 +90,11 @@ export class LiveState implements PolicyStage {
     const now = this.#clock.now();
     if (isRetry) state.retries.countRetry(now);
     else state.retries.countRequest(now);
-    return { ok: true, value: this.#open(cluster, endpoint, state, isRetry, now, ticket) };
+    return { ok: true, value: new Admitted(this, cluster, endpoint, state, isRetry, now, ticket) };
   }
 
-  #open(
-    cluster: Cluster,
-    endpoint: Endpoint,
-    state: ClusterState,
-    isRetry: boolean,
-    startedMs: number,
-    ticket: ReturnType<NonNullable<ClusterState['breaker']>['fire']>,
-  ): AttemptHandle {
-    const target = state.endpointOf(endpoint.key);
-    state.requestsInFlight++;
-    if (isRetry) state.retriesInFlight++;
-    target.inFlight++;
-    return {
-      settle: (outcome) => {
-        const { circuitBreaker } = cluster.policy;
-        if (circuitBreaker !== undefined) ticket?.settle(breakerVerdict(outcome, circuitBreaker));
-        this.#learn(cluster, endpoint, state, outcome, startedMs);
-      },
-      finish: () => {
-        state.requestsInFlight--;
-        if (isRetry) state.retriesInFlight--;
-        target.inFlight--;
-      },
-    };
-  }
-
-  #learn(
+  /** What ejection and latency learn from an attempt. */
+  learn(
     cluster: Cluster,
     endpoint: Endpoint,
     state: ClusterState,
@@ -173,6 +149,52 @@ export class LiveState implements PolicyStage {
   close(): void {
     for (const state of this.#clusters.values()) state.close();
     this.#clusters.clear();
+  }
+}
+
+/** An attempt that limits and breaker let through. */
+class Admitted implements AttemptHandle {
+  readonly #live: LiveState;
+  readonly #cluster: Cluster;
+  readonly #endpoint: Endpoint;
+  readonly #state: ClusterState;
+  readonly #target: EndpointState;
+  readonly #isRetry: boolean;
+  readonly #startedMs: number;
+  readonly #ticket: BreakerTicket | undefined;
+
+  constructor(
+    live: LiveState,
+    cluster: Cluster,
+    endpoint: Endpoint,
+    state: ClusterState,
+    isRetry: boolean,
+    startedMs: number,
+    ticket: BreakerTicket | undefined,
+  ) {
+    this.#live = live;
+    this.#cluster = cluster;
+    this.#endpoint = endpoint;
+    this.#state = state;
+    this.#target = state.endpointOf(endpoint.key);
+    this.#isRetry = isRetry;
+    this.#startedMs = startedMs;
+    this.#ticket = ticket;
+    state.requestsInFlight++;
+    if (isRetry) state.retriesInFlight++;
+    this.#target.inFlight++;
+  }
+
+  settle(outcome: AttemptOutcome): void {
+    const { circuitBreaker } = this.#cluster.policy;
+    if (circuitBreaker !== undefined) this.#ticket?.settle(breakerVerdict(outcome, circuitBreaker));
+    this.#live.learn(this.#cluster, this.#endpoint, this.#state, outcome, this.#startedMs);
+  }
+
+  finish(): void {
+    this.#state.requestsInFlight--;
+    if (this.#isRetry) this.#state.retriesInFlight--;
+    this.#target.inFlight--;
   }
 }
 

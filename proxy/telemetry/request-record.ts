@@ -17,14 +17,42 @@ export interface RecordOwner {
   finished(record: RequestRecord, result: RequestResult): void;
 }
 
-interface AttemptRecord extends AttemptScope {
+/** One attempt of the story. */
+class AttemptRecord implements AttemptScope {
   readonly number: number;
   readonly endpoint: Endpoint | undefined;
   readonly spanId: string;
   readonly startedAtMs: number;
-  endedAtMs: number | undefined;
-  outcome: AttemptOutcome | undefined;
-  breaker: string;
+  readonly traceparent: string;
+  readonly tracestate: string | undefined;
+  readonly b3: AttemptScope['b3'];
+  endedAtMs: number | undefined = undefined;
+  outcome: AttemptOutcome | undefined = undefined;
+  breaker = '';
+
+  constructor(
+    number: number,
+    endpoint: Endpoint | undefined,
+    startedAtMs: number,
+    spanId: string,
+    traceId: string,
+    sampled: boolean,
+    context: TraceContext | undefined,
+  ) {
+    this.number = number;
+    this.endpoint = endpoint;
+    this.spanId = spanId;
+    this.startedAtMs = startedAtMs;
+    this.traceparent = formatTraceparent(traceId, spanId, sampled);
+    this.tracestate = context?.state;
+    this.b3 = context?.b3 === undefined ? undefined : formatB3(context.b3, traceId, spanId, sampled);
+  }
+
+  end(outcome: AttemptOutcome, endedAtMs: number, breaker: string): void {
+    this.outcome = outcome;
+    this.endedAtMs = endedAtMs;
+    this.breaker = breaker;
+  }
 }
 
 /**
@@ -71,30 +99,17 @@ export class RequestRecord implements RequestScope, ReasonSink {
     this.attempts = number;
     // The app behind an inbound request is its only attempt: it continues the server span itself.
     const spanId = this.info.direction === 'inbound' ? this.#spanId : this.#owner.random.hex(8);
-    const attempt: AttemptRecord = {
+    const attempt = new AttemptRecord(
       number,
       endpoint,
-      spanId,
       startedAtMs,
-      endedAtMs: undefined,
-      outcome: undefined,
-      breaker: '',
-      traceparent: formatTraceparent(this.#traceId, spanId, this.sampled),
-      tracestate: this.#context?.state,
-      b3: this.#b3(spanId),
-      end(outcome, endedAtMs, breaker) {
-        attempt.outcome = outcome;
-        attempt.endedAtMs = endedAtMs;
-        attempt.breaker = breaker;
-      },
-    };
+      spanId,
+      this.#traceId,
+      this.sampled,
+      this.#context,
+    );
     this.#attempts.push(attempt);
     return attempt;
-  }
-
-  #b3(spanId: string): AttemptScope['b3'] {
-    const form = this.#context?.b3;
-    return form === undefined ? undefined : formatB3(form, this.#traceId, spanId, this.sampled);
   }
 
   end(result: RequestResult): void {
