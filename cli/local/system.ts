@@ -9,6 +9,7 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { Random } from '../../common/random.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
+import { bundlesAreFresh, type Program, programFile } from './bundles.ts';
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
 import { choosePort, freePort } from './free-port.ts';
@@ -56,6 +57,7 @@ export class System {
   #tokenTimer: Timer | undefined;
   #stopped = false;
   #trustDomain = DEFAULT_TRUST_DOMAIN;
+  #bundlesFresh: boolean | undefined;
 
   constructor(settings: SystemSettings) {
     this.#settings = settings;
@@ -139,7 +141,7 @@ export class System {
     const { node, environment } = this.#settings;
     return {
       command: node,
-      args: [entryFile('proxy')],
+      args: [this.#program('proxy')],
       env: {
         ...environment,
         HEDDLE_CONTROL_PLANE: `127.0.0.1:${this.#ports?.xds ?? 0}`,
@@ -157,10 +159,16 @@ export class System {
     await this.#controlPlane?.stop();
   }
 
+  /** Decided once: a build in the middle of a run must not mix old programs with new ones. */
+  #program(program: Program): string {
+    this.#bundlesFresh ??= bundlesAreFresh(ROOT);
+    return programFile(ROOT, program, this.#bundlesFresh);
+  }
+
   #component(name: 'control-plane' | 'injector', args: readonly string[]): Component {
     const { clock, children, paths, node, environment, say } = this.#settings;
     if (this.#stopped) throw new HeddleError('stopped', 'the mesh was stopped while it started');
-    const entry = entryFile(name);
+    const entry = this.#program(name);
     if (!existsSync(entry)) throw new HeddleError('component', `${name}: ${entry} is missing`);
     const spec = { name, command: node, args: [entry, ...args], cwd: ROOT, env: environment };
     const component = new Component(clock, children, paths.logs, spec, say);
@@ -196,8 +204,4 @@ export class System {
       await sleep(clock, pollMs);
     }
   }
-}
-
-function entryFile(room: 'control-plane' | 'injector' | 'proxy'): string {
-  return join(ROOT, room, 'main.ts');
 }

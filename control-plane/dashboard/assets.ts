@@ -16,6 +16,8 @@ const VENDOR: Readonly<Record<string, string>> = {
   '/vendor/htm-preact.js': 'htm/preact',
 };
 
+export const PAGE_LIBRARIES: readonly string[] = Object.keys(VENDOR);
+
 const TYPES: Readonly<Record<string, string>> = {
   js: 'text/javascript; charset=utf-8',
   css: 'text/css; charset=utf-8',
