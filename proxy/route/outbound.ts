@@ -59,7 +59,7 @@ function routeFound(
         `the control plane has not said yet what ${meant.host}:${meant.port} is; try again, and check it with "heddle check"`,
       );
     case 'external':
-      return routeExternal(context, meant);
+      return routeExternal(context, meant, decide);
   }
 }
 
@@ -78,7 +78,8 @@ function routingOf(decision: Decision): Routing {
   };
 }
 
-function routeExternal(context: StackContext, meant: Meant): Routing | Promise<Routing> {
+/** A name may stand for an address of the mesh, so that what it resolves to is asked about like any other address. */
+function routeExternal(context: StackContext, meant: Meant, decide: Decide): Routing | Promise<Routing> {
   const { config, resolver } = context.deps;
   if (config.inbound()?.settings.outboundUnknown === 'DENY') {
     return answer(
@@ -88,10 +89,7 @@ function routeExternal(context: StackContext, meant: Meant): Routing | Promise<R
   }
   if (net.isIP(meant.host) !== 0) return plainForwarding(meant.host, meant.port, context.limits);
   return resolver.resolve(meant.host).then(
-    (address): Routing =>
-      context.isOwnAddress(address, meant.port)
-        ? answer('unknown-destination', `${meant.host}:${meant.port} is this sidecar itself`)
-        : plainForwarding(address, meant.port, context.limits),
+    (address) => routeOutbound(context, { host: address, port: meant.port }, decide),
     (thrown: unknown) =>
       answer('unknown-destination', `${meant.host} can't be resolved: ${messageOf(thrown)}`),
   );
