@@ -5,7 +5,7 @@ export type MetricKind = 'counter' | 'gauge' | 'histogram';
 export const seriesMax = 2_000;
 
 /** Seconds; from half a millisecond to a minute. */
-export const DURATION_BUCKETS: readonly number[] = [
+const DURATION_BUCKETS: readonly number[] = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 

@@ -28,13 +28,13 @@ import {
 
 export const CATALOG = 'catalog.shop.svc.cluster.local:80';
 export const CATALOG_CLUSTER = 'outbound|80||catalog.shop.svc.cluster.local';
-export const WEB_ID = 'spiffe://cluster.local/ns/shop/sa/catalog';
+const CATALOG_ID = 'spiffe://cluster.local/ns/shop/sa/catalog';
 
 function endpoint(host: number, over: Partial<Endpoint> = {}): Endpoint {
   const address = `10.244.0.${host}`;
   return {
     ...{ key: `${address}:8080`, address, port: 8080, pod: `shop/catalog-${host}`, node: 'n1', zone: 'a' },
-    ...{ weight: 1, health: 'ready', mtls: true, identities: [WEB_ID] },
+    ...{ weight: 1, health: 'ready', mtls: true, identities: [CATALOG_ID] },
     ...over,
   };
 }
