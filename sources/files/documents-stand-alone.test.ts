@@ -59,7 +59,7 @@ test('what is not a Kubernetes object is refused with the field to blame', () =>
     ['apiVersion: v1\nkind: Pod\nmetadata: {name: A_b}', /DNS subdomain/],
     ['apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: a.b}', /DNS label/],
     ['apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {x: true}}', /quote numbers and booleans/],
-    ['apiVersion: v1\nkind: Pod\nkind: Pod\nmetadata: {name: a}', /unique/],
+    ['apiVersion: v1\nkind: Pod\nkind: Pod\nmetadata: {name: a}', /key kind stands here twice/],
     ['a: &a [1]\nb: *missing', /alias/i],
     [`apiVersion: ${'['.repeat(5000)}`, /./],
   ];

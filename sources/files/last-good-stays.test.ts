@@ -42,6 +42,50 @@ test('a document that is removed takes its object with it', () => {
   assert.deepEqual(held(read(read(NO_CONTENT, service('a'), service('b')), service('b'))), ['b']);
 });
 
+test('a file that breaks off keeps what followed, and lets go of what stood before', () => {
+  const before = read(NO_CONTENT, service('a'), service('b'), service('c'), service('d'));
+  assert.deepEqual(held(read(before, service('a'), BROKEN)), ['a', 'b', 'c', 'd']);
+  assert.deepEqual(held(read(before, service('b'), BROKEN)), ['b', 'c', 'd']);
+  assert.deepEqual(held(read(before, service('new'), service('a'), service('b'), BROKEN)), [
+    'new',
+    'a',
+    'b',
+    'c',
+    'd',
+  ]);
+  assert.deepEqual(held(read(before, BROKEN)), ['a', 'b', 'c', 'd']);
+});
+
+test('a document broken in the middle keeps what stood between its neighbours only', () => {
+  const before = read(NO_CONTENT, service('a'), service('b'), service('c'), service('d'));
+  assert.deepEqual(held(read(before, service('a'), BROKEN, service('c'))), ['a', 'b', 'c']);
+  assert.deepEqual(held(read(before, service('a'), BROKEN, service('d'))), ['a', 'b', 'c', 'd']);
+  assert.deepEqual(held(read(before, service('a'), BROKEN, BROKEN, service('d'))), ['a', 'b', 'c', 'd']);
+});
+
+test('documents that changed places do not come twice', () => {
+  const before = read(NO_CONTENT, service('a'), service('b'), service('c'));
+  assert.deepEqual(held(read(before, service('c'), BROKEN, service('a'))), ['c', 'b', 'a']);
+});
+
+test('a list that is bad in one item keeps that item as it was', () => {
+  const list = (...names: string[]) =>
+    `apiVersion: v1\nkind: List\nitems:\n${names.map((name) => `- {apiVersion: v1, kind: Pod, metadata: {name: ${name}}}\n`).join('')}`;
+  const before = read(NO_CONTENT, list('a', 'b'), list('c'));
+  const after = read(before, list('a', 'B'), list('c'));
+  assert.deepEqual(held(after), ['a', 'b', 'c']);
+  assert.equal(after.problems.length, 1);
+});
+
+test('what broke keeps its last good version through further breaks', () => {
+  const twice = read(
+    read(read(NO_CONTENT, service('a'), service('b')), service('a'), BROKEN),
+    BROKEN,
+    BROKEN,
+  );
+  assert.deepEqual(held(twice), ['a', 'b']);
+});
+
 const objectsOf = (...documents: string[]) => parseManifests(documents.join('---\n'), 'f.yaml').objects;
 
 test('a later folder overrides an earlier one, and can hide an object', () => {

@@ -1,9 +1,11 @@
 import { namespacedName, type Problem, type SourcedObject } from '../../model/objects.ts';
 import type { DocumentResult } from './parse.ts';
 
+type Objects = readonly SourcedObject[];
+
 /** What a file contributes: its documents by position, each at its newest version that parsed. */
 export interface FileContent {
-  readonly documents: readonly (readonly SourcedObject[])[];
+  readonly documents: readonly Objects[];
   readonly problems: readonly Problem[];
 }
 
@@ -17,24 +19,37 @@ export function objectKey({ object }: SourcedObject): string {
 }
 
 /**
- * Puts a newly read file over what it held: documents that parse are taken; one that doesn't keeps the last good version
- * of the document that stood at its place, unless that object has moved to another document.
+ * Puts a newly read file over what it held: documents that parse are taken. One that doesn't keeps the last good versions
+ * of those that stood between the neighbours it has now, unless they are in another document. So a file that breaks off
+ * half-way keeps what followed, and one whose other documents were moved, added or removed is followed in that.
  */
 export function mergeContent(previous: FileContent, results: readonly DocumentResult[]): FileContent {
   const present = new Set(results.flatMap((result) => result.objects.map(objectKey)));
-  const offset = previous.documents.length - results.length;
-  const problems: Problem[] = [];
-  const documents = results.map((result, index) => {
-    problems.push(...result.problems);
+  const before = positions(previous.documents);
+  const placeOf = (result: DocumentResult) =>
+    result.objects.map((one) => before.get(objectKey(one))).filter((place) => place !== undefined);
+  const documents = results.map((result, index): Objects => {
     if (result.problems.length === 0) return result.objects;
-    const kept = (at: number) => (previous.documents[at] ?? []).filter((one) => !present.has(objectKey(one)));
-    let rest = kept(index);
-    // Documents were added or removed before it: counted from the end, it may still stand at its place.
-    if (rest.length === 0 && offset !== 0) rest = kept(index + offset);
-    for (const one of rest) present.add(objectKey(one));
-    return [...result.objects, ...rest];
+    const first = Math.max(-1, ...results.slice(0, index).flatMap(placeOf)) + 1;
+    const end = Math.min(previous.documents.length, ...results.slice(index + 1).flatMap(placeOf));
+    // Where documents changed places there is no between; then what stood at this place is all there is to go by.
+    const places = first < end ? previous.documents.slice(first, end) : [previous.documents[index] ?? []];
+    // A document that is good in parts may have kept its own place.
+    const kept = [...placeOf(result).map((place) => previous.documents[place] ?? []), ...places]
+      .flat()
+      .filter((one) => !present.has(objectKey(one)));
+    const unique = new Map(kept.map((one) => [objectKey(one), one]));
+    for (const key of unique.keys()) present.add(key);
+    return [...result.objects, ...unique.values()];
   });
-  return { documents, problems };
+  return { documents, problems: results.flatMap((result) => result.problems) };
+}
+
+/** In which document each object stands. */
+function positions(documents: readonly Objects[]): ReadonlyMap<string, number> {
+  return new Map(
+    documents.flatMap((objects, place) => objects.map((one) => [objectKey(one), place] as const)),
+  );
 }
 
 /** The whole file can't be read: all it held stays. */

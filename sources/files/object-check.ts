@@ -38,9 +38,30 @@ export function isClusterScoped(kind: string): boolean {
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const NAME_CHARS_MAX = 253;
-const NAMESPACE_CHARS_MAX = 63;
+const LABEL_CHARS_MAX = 63;
 /** RBAC names may hold colons and capitals. */
 const FREE_NAMES: ReadonlySet<string> = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
+
+/** Kinds whose names become parts of host names: labels of DNS, without dots. */
+const LABEL_NAMES: ReadonlySet<string> = new Set(['Service', 'Namespace']);
+/** meta/v1, ObjectMeta. */
+const METADATA_FIELDS: ReadonlySet<string> = new Set([
+  'annotations',
+  'creationTimestamp',
+  'deletionGracePeriodSeconds',
+  'deletionTimestamp',
+  'finalizers',
+  'generateName',
+  'generation',
+  'labels',
+  'managedFields',
+  'name',
+  'namespace',
+  'ownerReferences',
+  'resourceVersion',
+  'selfLink',
+  'uid',
+]);
 
 /** Checks what every Kubernetes object has, and fills in the namespace. */
 export function checkObject(value: unknown): Result<KubeObject, ObjectFault> {
@@ -64,13 +85,21 @@ export function checkObject(value: unknown): Result<KubeObject, ObjectFault> {
       `${kind}: metadata.name "${name}" is not a DNS subdomain (a-z, 0-9, "-", "."; RFC 1123)`,
     );
   }
+  if (LABEL_NAMES.has(kind) && (name.length > LABEL_CHARS_MAX || !LABEL.test(name))) {
+    const what = `a DNS label (a-z, 0-9, "-", ${LABEL_CHARS_MAX} characters at most; RFC 1123)`;
+    return fault(['metadata', 'name'], `${kind}: metadata.name "${name}" is not ${what}`);
+  }
   const namespace = isClusterScoped(kind) ? '' : (metadata.namespace ?? 'default');
   const subject = `${kind} ${typeof namespace === 'string' && namespace !== '' ? `${namespace}/` : ''}${name}`;
   if (
     typeof namespace !== 'string' ||
-    (namespace !== '' && (namespace.length > NAMESPACE_CHARS_MAX || !LABEL.test(namespace)))
+    (namespace !== '' && (namespace.length > LABEL_CHARS_MAX || !LABEL.test(namespace)))
   ) {
     return fault(['metadata', 'namespace'], 'metadata.namespace is not a DNS label', subject);
+  }
+  const stray = Object.keys(metadata).find((field) => !METADATA_FIELDS.has(field));
+  if (stray !== undefined) {
+    return fault(['metadata', stray], `metadata.${stray} is not a known field`, subject);
   }
   for (const field of ['labels', 'annotations']) {
     const wrong = notTexts(metadata[field]);

@@ -1,20 +1,20 @@
 import { type FSWatcher, watch } from 'node:fs';
+import { sep } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { Generations } from './generations.ts';
-import { type FileContent, keepContent, mergeContent, NO_CONTENT } from './last-good.ts';
+import { KnownFile } from './known-file.ts';
 import {
   DEFAULT_FILE_LIMITS,
-  EMPTY_FILE_SETTLE_MS,
   EVENT_DEBOUNCE_MS,
   type FileLimits,
+  GONE_FILE_SETTLE_MS,
   RESCAN_MS,
 } from './limits.ts';
 import { overlay } from './overlay.ts';
-import { parseDocuments } from './parse.ts';
-import { type FoundFile, readManifest, type Scan, scanFolder } from './scan.ts';
+import { type Scan, type ScannedFile, scanFolder } from './scan.ts';
 
 /** Everything the folders hold at one moment. Objects' order is stable: by folder, then path, then place in the file. */
 export interface FilesState {
@@ -37,20 +37,14 @@ export interface WatchOptions {
   onChange(state: FilesState): void;
 }
 
-interface KnownFile {
-  readonly signature: string;
-  readonly content: FileContent;
-  /** Since when the file has been empty while its last content is kept. */
-  readonly emptySinceMs: number | undefined;
-}
-
 /**
  * Reads folders of manifests and follows them. A document that is broken or half-written leaves its last good version
- * and everything else in force, and is reported with file and line. The first load is complete on return.
+ * and everything else in force, and is reported with file and line; so does a folder that can't be read. The first load
+ * is complete on return.
  */
 export async function watchFiles(options: WatchOptions): Promise<FilesSource> {
   const source = new WatchedFolders(options);
-  source.rescan();
+  source.rescan(true);
   return source;
 }
 
@@ -58,10 +52,12 @@ class WatchedFolders implements FilesSource {
   readonly #options: WatchOptions;
   readonly #limits: FileLimits;
   readonly #files = new Map<string, KnownFile>();
-  readonly #watchers = new Map<string, FSWatcher>();
+  /** Files that are in force and weren't there at the last look, with the time since when. */
+  readonly #goneSinceMs = new Map<string, number>();
+  readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly identity: string }>();
   readonly #generations = new Generations();
   readonly #ticker: Timer;
-  #pending: Timer | undefined;
+  #pending: { readonly timer: Timer; readonly dueMs: number } | undefined;
   #state: FilesState = { objects: [], problems: [] };
   #print = '';
   #closed = false;
@@ -79,28 +75,27 @@ class WatchedFolders implements FilesSource {
   close(): void {
     this.#closed = true;
     this.#ticker.cancel();
-    this.#pending?.cancel();
-    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#pending?.timer.cancel();
+    for (const { watcher } of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }
 
-  rescan(): boolean {
+  /** True where what the folders hold, or what is wrong with it, changed. */
+  rescan(atOnce = false): boolean {
     const scans = this.#options.directories.map((directory) => scanFolder(directory, this.#limits));
-    const paths = scans.map((scan) => this.#pathsOf(scan));
-    const found = new Set(paths.flat());
-    let changed = false;
-    for (const path of this.#files.keys()) {
-      if (found.has(path)) continue;
-      this.#files.delete(path);
-      changed = true;
+    let changed = this.#forget(scans);
+    for (const file of scans.flatMap((scan) => scan.files)) {
+      if (this.#look(file, atOnce)) changed = true;
     }
-    for (const file of scans.flatMap((scan) => scan.files)) if (this.#read(file)) changed = true;
-    this.#follow(new Set(scans.flatMap((scan) => scan.folders)));
+    this.#follow(new Map(scans.flatMap((scan) => [...scan.folders])));
 
-    const merged = overlay(paths.map((own) => own.flatMap((path) => this.#objectsOf(path))));
+    const contents = scans.map((scan, index) =>
+      this.#contentsOf(scan, this.#options.directories[index] ?? ''),
+    );
+    const merged = overlay(contents.map((files) => files.flatMap((file) => file.content.documents.flat())));
     const problems = [
       ...scans.flatMap((scan) => scan.problems),
-      ...[...found].flatMap((path) => this.#files.get(path)?.content.problems ?? []),
+      ...contents.flatMap((files) => files.flatMap((file) => file.content.problems)),
       ...merged.problems,
     ];
     const print = JSON.stringify(problems.map((problem) => [problem.source, problem.line, problem.message]));
@@ -110,72 +105,103 @@ class WatchedFolders implements FilesSource {
     return true;
   }
 
-  /** The files of a folder in order, those included that can't be looked at now: they keep what they held. */
-  #pathsOf(scan: Scan): string[] {
-    const hidden = [...this.#files.keys()].filter((path) =>
-      scan.unreadable.some((place) => path === place || path.startsWith(`${place}/`)),
-    );
-    return [...scan.files.map(({ path }) => path), ...hidden].sort();
-  }
-
-  #objectsOf(path: string): readonly SourcedObject[] {
-    return this.#files.get(path)?.content.documents.flat() ?? [];
-  }
-
-  /** True where what the file contributes changed. */
-  #read(file: FoundFile): boolean {
-    const known = this.#files.get(file.path);
-    const now = this.#options.clock.now();
-    const waiting = known?.emptySinceMs;
-    if (known?.signature === file.signature) {
-      if (waiting === undefined || now - waiting < EMPTY_FILE_SETTLE_MS) return false;
-    } else if (file.sizeBytes === 0 && known !== undefined && known.content.documents.length > 0) {
-      this.#files.set(file.path, { ...known, signature: file.signature, emptySinceMs: waiting ?? now });
-      this.#options.clock.after(EMPTY_FILE_SETTLE_MS + 1, () => this.#changed(), { background: true });
-      return false;
+  /**
+   * Drops files that have been gone for long enough. Of what can't be looked into nobody knows: what it held stays in
+   * force.
+   */
+  #forget(scans: readonly Scan[]): boolean {
+    const found = new Set(scans.flatMap((scan) => scan.files.map((file) => file.path)));
+    const unread = scans.flatMap((scan) => scan.unread);
+    const nowMs = this.#options.clock.now();
+    let changed = false;
+    for (const path of this.#files.keys()) {
+      if (found.has(path) || unread.some((folder) => isUnder(path, folder))) {
+        this.#goneSinceMs.delete(path);
+        continue;
+      }
+      const sinceMs = this.#goneSinceMs.get(path) ?? nowMs;
+      const leftMs = sinceMs + GONE_FILE_SETTLE_MS - nowMs;
+      if (leftMs > 0) {
+        this.#goneSinceMs.set(path, sinceMs);
+        this.#soon(leftMs);
+        continue;
+      }
+      this.#goneSinceMs.delete(path);
+      this.#files.delete(path);
+      changed = true;
     }
-    const previous = known?.content ?? NO_CONTENT;
-    const read = readManifest(file, this.#limits);
-    const content =
-      'problem' in read
-        ? keepContent(previous, read.problem)
-        : mergeContent(previous, parseDocuments(read.text, file.path, this.#limits));
-    this.#files.set(file.path, { signature: file.signature, content, emptySinceMs: undefined });
-    return true;
+    return changed;
   }
 
-  #follow(folders: ReadonlySet<string>): void {
-    for (const [folder, watcher] of this.#watchers) {
-      if (folders.has(folder)) continue;
+  #look(file: ScannedFile, atOnce: boolean): boolean {
+    let known = this.#files.get(file.path);
+    if (known === undefined) {
+      known = new KnownFile(file.path, this.#options.clock, this.#limits);
+      this.#files.set(file.path, known);
+    }
+    const { changed, againMs } = known.look(file, atOnce);
+    if (againMs !== undefined) this.#soon(againMs);
+    return changed;
+  }
+
+  /** The files of one folder, by path: those that were found, and those that are kept though they weren't. */
+  #contentsOf({ files, unread }: Scan, directory: string): readonly KnownFile[] {
+    const paths = files.map((file) => file.path);
+    if (unread.length > 0 || this.#goneSinceMs.size > 0) {
+      const isKept = (path: string) =>
+        this.#goneSinceMs.has(path) || unread.some((folder) => isUnder(path, folder));
+      for (const path of this.#files.keys()) if (isUnder(path, directory) && isKept(path)) paths.push(path);
+      paths.sort();
+    }
+    return paths.map((path) => this.#files.get(path)).filter((file) => file !== undefined);
+  }
+
+  #follow(folders: ReadonlyMap<string, string>): void {
+    for (const [folder, { watcher, identity }] of this.#watchers) {
+      // A folder that another one took the place of has to be watched anew.
+      if (folders.get(folder) === identity) continue;
       watcher.close();
       this.#watchers.delete(folder);
     }
-    for (const folder of folders) {
-      if (this.#watchers.has(folder) || this.#closed) continue;
+    for (const [folder, identity] of folders) {
+      if (identity === '' || this.#watchers.has(folder) || this.#closed) continue;
       try {
-        const watcher = watch(folder, { persistent: true }, () => this.#soon());
+        const watcher = watch(folder, { persistent: true }, () => this.#soon(EVENT_DEBOUNCE_MS));
         watcher.on('error', () => {
           // The folder went away; the next rescan reports it.
           watcher.close();
-          this.#watchers.delete(folder);
+          if (this.#watchers.get(folder)?.watcher === watcher) this.#watchers.delete(folder);
         });
-        this.#watchers.set(folder, watcher);
+        this.#watchers.set(folder, { watcher, identity });
       } catch (thrown) {
         this.#options.log.warn('a folder is followed by rescans only', { folder, error: messageOf(thrown) });
       }
     }
   }
 
-  #soon(): void {
-    if (this.#closed || this.#pending !== undefined) return;
-    this.#pending = this.#options.clock.after(EVENT_DEBOUNCE_MS, () => {
-      this.#pending = undefined;
-      this.#changed();
-    });
+  /** Looks again after this long, or sooner where that was asked for already. */
+  #soon(delayMs: number): void {
+    const { clock } = this.#options;
+    const dueMs = clock.now() + delayMs;
+    if (this.#closed || (this.#pending !== undefined && this.#pending.dueMs <= dueMs)) return;
+    this.#pending?.timer.cancel();
+    const timer = clock.after(
+      Math.ceil(delayMs),
+      () => {
+        this.#pending = undefined;
+        this.#changed();
+      },
+      { background: true },
+    );
+    this.#pending = { timer, dueMs };
   }
 
   #changed(): void {
     if (this.#closed) return;
     if (this.rescan()) this.#options.onChange(this.#state);
   }
+}
+
+function isUnder(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
 }
