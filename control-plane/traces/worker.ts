@@ -43,7 +43,8 @@ async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
     if (message.kind === 'close') {
       void receivers.close().then(() => {
         store.close();
-        port.close();
+        // Ends the thread, not the process: a client that has connected and said nothing would keep it.
+        process.exit();
       });
       return;
     }
