@@ -1,14 +1,14 @@
-// npm run build: release bundles of every program in dist/, and the stamp that says which sources they were made of.
+// npm run build [-- DIR]: release bundles of every program in dist/ (or DIR), and the stamp that says of which sources.
 import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
-import { PROGRAMS, type Program, STAMP, sourcesFingerprint } from '../cli/local/bundles.ts';
+import { PROGRAMS, type Program, STAMP_NAME, sourcesFingerprint } from '../cli/local/bundles.ts';
 import { findAsset, PAGE_LIBRARIES } from '../control-plane/dashboard/assets.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const DIST = join(ROOT, 'dist');
+const DIST = resolve(ROOT, process.argv[2] ?? 'dist');
 
 /** CommonJS packages inside an ES module still ask for `require` and for where they stand. */
 const BANNER = [
@@ -68,9 +68,9 @@ function copyPage(): void {
 rmSync(DIST, { recursive: true, force: true });
 for (const program of PROGRAMS) {
   const bytes = await bundle(program);
-  console.log(`dist/${program}  ${(bytes / 1024).toFixed(0)} KiB`);
+  console.log(`${join(DIST, program)}  ${(bytes / 1024).toFixed(0)} KiB`);
 }
 copyPage();
 copyFileSync(join(ROOT, 'cli/local/watchdog.sh'), join(DIST, 'cli/watchdog.sh'));
 copyFileSync(join(ROOT, 'LICENSE'), join(DIST, 'LICENSE'));
-writeFileSync(join(ROOT, STAMP), sourcesFingerprint(ROOT));
+writeFileSync(join(DIST, STAMP_NAME), sourcesFingerprint(ROOT));

@@ -22,7 +22,7 @@ interface Webhook {
 }
 
 /** What the API server would read from the MutatingWebhookConfiguration: a pod label wins over its namespace's. */
-export const WEBHOOKS: readonly Webhook[] = [
+const WEBHOOKS: readonly Webhook[] = [
   {
     name: 'namespace.inject.heddle.dev',
     namespaceSelector: { matchLabels: { [LABELS.inject]: 'enabled' } },

@@ -11,8 +11,8 @@ export type Program = (typeof PROGRAMS)[number];
 const SOURCES = ['common', 'model', 'sources', ...PROGRAMS, 'package-lock.json', 'scripts/build.ts'];
 const NOT_BUNDLED = /\.(test\.ts|md)$|\/golden\//;
 
-/** Written last by `npm run build`: the fingerprint of the sources that the bundles were made of. */
-export const STAMP = 'dist/stamp';
+/** In `dist/`, written last by `npm run build`: the fingerprint of the sources that the bundles were made of. */
+export const STAMP_NAME = 'stamp';
 
 /** A fingerprint of all sources: equal where a build would give the same bundles. */
 export function sourcesFingerprint(root: string): string {
@@ -38,7 +38,7 @@ export function programFile(root: string, program: Program, bundlesFresh: boolea
 
 /** Whether `npm run build` has run since the sources changed last. Reads all of them where there are bundles at all. */
 export function bundlesAreFresh(root: string): boolean {
-  const stamp = readIfThere(join(root, STAMP));
+  const stamp = readIfThere(join(root, 'dist', STAMP_NAME));
   if (stamp === undefined) return false;
   // Installed without sources, bundles are all there is.
   if (!existsSync(join(root, 'cli', 'main.ts'))) return true;

@@ -37,6 +37,8 @@ export interface Child {
   stop(graceMs: number): Promise<ExitStatus>;
 }
 
+/** The watchdog's name in the children file. */
+export const WATCHDOG = 'watchdog';
 /** Output after the process ended that a grandchild keeps open is read no longer than this. */
 const outputDrainMs = 500;
 
@@ -70,7 +72,7 @@ export class Children {
     watchdog.stdin?.on('error', () => watchdog.kill('SIGKILL'));
     const { pid } = watchdog;
     if (pid === undefined) return;
-    this.#record(pid, 'watchdog');
+    this.#record(pid, WATCHDOG);
     watchdog.on('exit', () => this.#forget(pid));
   }
 

@@ -1,6 +1,7 @@
 import { rmSync, statSync } from 'node:fs';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { type Clock, sleep } from '../../common/clock.ts';
+import { WATCHDOG } from './children.ts';
 import { bootTimeMs, processStartTime, signalGroup } from './process-identity.ts';
 import type { StatePaths } from './state-dir.ts';
 
@@ -25,7 +26,7 @@ export async function endLeftovers(paths: StatePaths, clock: Clock): Promise<rea
   while (alive() && clock.now() < endMs) await sleep(clock, pollMs);
   for (const stale of [paths.pods, paths.runtime, paths.childrenFile, paths.meshFile, `${paths.logs}/pods`])
     rmSync(stale, { recursive: true, force: true });
-  return ended.map(({ name }) => name);
+  return ended.map(({ name }) => name).filter((name) => name !== WATCHDOG);
 }
 
 /** What the children file says; nothing where it is older than this boot, whose pids mean other processes. */

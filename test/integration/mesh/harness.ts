@@ -77,7 +77,15 @@ function freshPodIp(): string {
   return `127.244.${process.pid % 250}.${nextAddress}`;
 }
 
-export async function startMesh(options: { readonly settings?: string } = {}): Promise<TestMesh> {
+export interface MeshOptions {
+  /** `mesh.yaml`. */
+  readonly settings?: string;
+  /** The main module of a room; its source unless a test runs bundles. */
+  readonly program?: (room: 'control-plane' | 'proxy') => string;
+}
+
+export async function startMesh(options: MeshOptions = {}): Promise<TestMesh> {
+  const program = options.program ?? ((room) => `${room}/main.ts`);
   const directory = mkdtempSync(join(tmpdir(), 'heddle-test-'));
   const manifests = join(directory, 'manifests');
   const runtime = join(directory, 'runtime');
@@ -116,7 +124,7 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
       rmSync(portsFile, { force: true });
       const wanted = (key: keyof ControlPlanePorts) => String(ports?.[key] ?? 0);
       controlPlane = startProcess(
-        'control-plane/main.ts',
+        program('control-plane'),
         [
           ...['--manifests', manifests, '--manifests', runtime, '--settings', join(directory, 'mesh.yaml')],
           ...['--state-dir', join(directory, 'state'), '--listen', '127.0.0.1', '--xds-port', wanted('xds')],
@@ -167,7 +175,7 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
         meshed: true,
         port: APP_PORT,
       };
-      const sidecar = startSidecar(mesh, record, app.port, wanted.env ?? {});
+      const sidecar = startSidecar(program('proxy'), mesh, record, app.port, wanted.env ?? {});
       let current = record;
       const pod: TestPod = {
         get record() {
@@ -205,6 +213,7 @@ export async function startMesh(options: { readonly settings?: string } = {}): P
 }
 
 function startSidecar(
+  program: string,
   mesh: TestMesh,
   record: PodRecord,
   appPort: number,
@@ -220,7 +229,7 @@ function startSidecar(
     }),
   );
   const ports = mesh.ports();
-  return startProcess('proxy/main.ts', [], {
+  return startProcess(program, [], {
     HEDDLE_CONTROL_PLANE: `127.0.0.1:${ports.xds}`,
     HEDDLE_POD_NAME: record.name,
     HEDDLE_POD_NAMESPACE: record.namespace,

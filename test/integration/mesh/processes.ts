@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const OUTPUT_BYTES_MAX = 256 * 1024;
 
-/** One of Heddle's own processes, run from source by the Node that runs the tests. */
+/** One of Heddle's own processes, run by the Node that runs the tests. */
 export interface HeddleProcess {
   readonly child: ChildProcess;
   /** What it printed so far, the newest part. */
@@ -15,12 +16,13 @@ export interface HeddleProcess {
   stop(signal?: NodeJS.Signals, graceMs?: number): Promise<void>;
 }
 
+/** `entry` is a path from the checkout's root, or an absolute one. */
 export function startProcess(
   entry: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): HeddleProcess {
-  const child = spawn(process.execPath, [`${ROOT}${entry}`, ...args], {
+  const child = spawn(process.execPath, [resolve(ROOT, entry), ...args], {
     cwd: ROOT,
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
