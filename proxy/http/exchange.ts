@@ -13,7 +13,7 @@ import { BodyBuffer, writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
 import type { ExchangeStages, Forwarding, Routing } from './exchange-stages.ts';
 import { APP_REFUSED, CLIENT_GONE, mayRetry, timedOut } from './failures.ts';
 import { interimHeadText, responseHeadText } from './heads.ts';
-import { RequestTimers } from './request-timers.ts';
+import { RequestTimers, type TimersOwner } from './request-timers.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { ServerExchange } from './server-types.ts';
 
@@ -26,7 +26,7 @@ const STATUS_CLIENT_GONE = 499;
  *   routing ─► waiting (a fault's delay, a back-off) ─► attempting ─► responding ─► over
  *      └────────────────────┴───────────────┴─► answered by the mesh ───────────────► over
  */
-export class Exchange implements ServerExchange, AttemptOwner {
+export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
   readonly connection: ServerConnection;
   readonly head: RequestHead;
   readonly stages: ExchangeStages;
@@ -36,7 +36,7 @@ export class Exchange implements ServerExchange, AttemptOwner {
   #forwarding: Forwarding | undefined;
   #attempt: Attempt | undefined;
   #attempts = 0;
-  readonly #tried: string[] = [];
+  #tried: readonly string[] = [];
   #responseStarted = false;
   #responseFraming = 0;
   #keepAlive = true;
@@ -124,17 +124,16 @@ export class Exchange implements ServerExchange, AttemptOwner {
     }
     this.#forwarding = routing;
     this.body.replayBytesMax = routing.bodyBufferBytesMax;
-    this.#timers.begin(routing.timeouts, (what, limitMs) =>
-      this.#timedOut(what === 'request' ? 'request-timeout' : 'backend-timeout', limitMs),
-    );
-    this.#timers.wait(routing.delayMs, () => this.#startAttempt(routing.endpoint, false));
+    this.#timers.begin(routing.timeouts, this);
+    if (routing.delayMs <= 0) this.#startAttempt(routing.endpoint, false);
+    else this.#timers.wait(routing.delayMs, () => this.#startAttempt(routing.endpoint, false));
   }
 
   #startAttempt(endpoint: Endpoint | undefined, isRetry: boolean): void {
     const forwarding = this.#forwarding;
     if (forwarding === undefined || this.#over) return;
     this.#attempts++;
-    if (endpoint !== undefined) this.#tried.push(endpoint.key);
+    if (endpoint !== undefined) this.#tried = isRetry ? [...this.#tried, endpoint.key] : [endpoint.key];
     const admitted = this.stages.admit(forwarding, endpoint, isRetry);
     if (!admitted.ok) {
       this.#answer(admitted.error, statusOfReason(admitted.error.code));
@@ -195,7 +194,8 @@ export class Exchange implements ServerExchange, AttemptOwner {
     attempt?.abort(outcome);
   }
 
-  #timedOut(code: 'request-timeout' | 'backend-timeout', limitMs: number): void {
+  onExpired(what: 'request' | 'idle', limitMs: number): void {
+    const code = what === 'request' ? 'request-timeout' : 'backend-timeout';
     const failure = timedOut(code, limitMs);
     this.#endAttempt({ kind: 'failure', failure, condition: 'timeout' });
     this.#answer(failure, statusOfReason(code));

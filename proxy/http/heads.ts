@@ -67,15 +67,29 @@ export function requestHeadText(
   else if (head.framing !== ABSENT) text += `content-length: ${head.framing}\r\n`;
   if (head.upgrade !== undefined) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
   else if (head.acceptsTrailers) text += 'connection: te\r\nte: trailers\r\n';
-  text += `traceparent: ${marks.traceparent}\r\n`;
-  if (marks.tracestate !== undefined) text += `tracestate: ${marks.tracestate}\r\n`;
-  if (marks.b3 !== undefined) for (const [name, value] of marks.b3) text += `${name}: ${value}\r\n`;
-  text += `${HEADERS.requestId}: ${marks.requestId}\r\n`;
-  if (marks.attempt !== undefined) text += `${HEADERS.attempt}: ${marks.attempt}\r\n`;
-  if (marks.forwardedFor !== undefined) text += `${HEADERS.forwardedFor}: ${marks.forwardedFor}\r\n`;
-  if (marks.forwardedProto !== undefined) text += `${HEADERS.forwardedProto}: ${marks.forwardedProto}\r\n`;
-  if (marks.clientCert !== undefined) text += `${HEADERS.forwardedClientCert}: ${marks.clientCert}\r\n`;
-  return `${text}\r\n`;
+  return `${text}${marksText(marks)}\r\n\r\n`;
+}
+
+/** Ends the line before and begins one: a piece of text less for each line, of which every request has many. */
+const nextLine = (name: string) => `\r\n${name}: `;
+const TRACESTATE = nextLine('tracestate');
+const REQUEST_ID = nextLine(HEADERS.requestId);
+const ATTEMPT = nextLine(HEADERS.attempt);
+const FORWARDED_FOR = nextLine(HEADERS.forwardedFor);
+const FORWARDED_PROTO = nextLine(HEADERS.forwardedProto);
+const CLIENT_CERT = nextLine(HEADERS.forwardedClientCert);
+
+/** The mesh's own fields, without the end of the last line. */
+function marksText(marks: RequestMarks): string {
+  let text = `traceparent: ${marks.traceparent}`;
+  if (marks.tracestate !== undefined) text += TRACESTATE + marks.tracestate;
+  if (marks.b3 !== undefined) for (const [name, value] of marks.b3) text += nextLine(name) + value;
+  text += REQUEST_ID + marks.requestId;
+  if (marks.attempt !== undefined) text += ATTEMPT + marks.attempt;
+  if (marks.forwardedFor !== undefined) text += FORWARDED_FOR + marks.forwardedFor;
+  if (marks.forwardedProto !== undefined) text += FORWARDED_PROTO + marks.forwardedProto;
+  if (marks.clientCert !== undefined) text += CLIENT_CERT + marks.clientCert;
+  return text;
 }
 
 export interface ResponseShape {

@@ -1,13 +1,23 @@
 import type { TimeoutPolicy } from '../../model/policy-types.ts';
 import { Deadline, type Deadlines } from './deadlines.ts';
 
+/** Who is told that a request, or its silence, took too long. */
+export interface TimersOwner {
+  onExpired(what: 'request' | 'idle', limitMs: number): void;
+}
+
 /** The deadlines of one request: the whole of it, silence on its streams, and its own waits. */
 export class RequestTimers {
   readonly #deadlines: Deadlines;
   readonly startedMs: number;
   #lastByteMs: number;
-  #request: Deadline | undefined;
-  #idle: Deadline | undefined;
+  #owner: TimersOwner | undefined;
+  #requestMs = 0;
+  #idleMs = 0;
+  /** Of the whole request; `Infinity` for none. */
+  #endsAtMs = Number.POSITIVE_INFINITY;
+  /** Due when the first of the two limits may be reached. */
+  #limit: Deadline | undefined;
   #wait: Deadline | undefined;
 
   constructor(deadlines: Deadlines) {
@@ -16,17 +26,15 @@ export class RequestTimers {
     this.#lastByteMs = this.startedMs;
   }
 
-  /** Begins the timeouts of a policy; 0 is none. `onExpire` learns whether the whole request or its silence took too long. */
-  begin(timeouts: TimeoutPolicy, onExpire: (what: 'request' | 'idle', limitMs: number) => void): void {
-    const { requestMs, idleMs } = timeouts;
-    if (requestMs > 0) this.#request = this.#arm(requestMs, () => onExpire('request', requestMs));
-    if (idleMs > 0) {
-      this.#idle = this.#arm(idleMs, () => {
-        const quietMs = this.#deadlines.now() - this.#lastByteMs;
-        if (quietMs >= idleMs) onExpire('idle', idleMs);
-        else if (this.#idle !== undefined) this.#deadlines.arm(this.#idle, idleMs - quietMs);
-      });
-    }
+  /** Begins the timeouts of a policy; 0 is none. */
+  begin({ requestMs, idleMs }: TimeoutPolicy, owner: TimersOwner): void {
+    if (requestMs <= 0 && idleMs <= 0) return;
+    this.#owner = owner;
+    this.#requestMs = requestMs;
+    this.#idleMs = idleMs;
+    if (requestMs > 0) this.#endsAtMs = this.#deadlines.now() + requestMs;
+    this.#limit = new Deadline(() => this.#expired());
+    this.#armLimit();
   }
 
   /** A byte went by. */
@@ -36,8 +44,12 @@ export class RequestTimers {
 
   /** Runs `then` after a delay, at once where there is none. */
   wait(delayMs: number, then: () => void): void {
-    if (delayMs <= 0) then();
-    else this.#wait = this.#arm(delayMs, then);
+    if (delayMs <= 0) {
+      then();
+      return;
+    }
+    this.#wait = new Deadline(then);
+    this.#deadlines.arm(this.#wait, delayMs);
   }
 
   elapsedMs(): number {
@@ -45,14 +57,22 @@ export class RequestTimers {
   }
 
   cancel(): void {
-    this.#request?.cancel();
-    this.#idle?.cancel();
+    this.#limit?.cancel();
     this.#wait?.cancel();
   }
 
-  #arm(delayMs: number, onExpire: () => void): Deadline {
-    const deadline = new Deadline(onExpire);
-    this.#deadlines.arm(deadline, delayMs);
-    return deadline;
+  #armLimit(): void {
+    if (this.#limit === undefined) return;
+    const quietAtMs = this.#idleMs > 0 ? this.#lastByteMs + this.#idleMs : Number.POSITIVE_INFINITY;
+    const dueMs = Math.min(this.#endsAtMs, quietAtMs);
+    this.#deadlines.arm(this.#limit, Math.max(0, dueMs - this.#deadlines.now()));
+  }
+
+  #expired(): void {
+    const now = this.#deadlines.now();
+    if (now >= this.#endsAtMs) this.#owner?.onExpired('request', this.#requestMs);
+    else if (this.#idleMs > 0 && now - this.#lastByteMs >= this.#idleMs) {
+      this.#owner?.onExpired('idle', this.#idleMs);
+    } else this.#armLimit();
   }
 }

@@ -1,5 +1,7 @@
 import type { ByteStream } from '../../common/net.ts';
 
+/** Up to here bytes join the text around them: one string in one write is cheaper than a buffer made of both. */
+const JOINED_BYTES_MAX = 1_024;
 /** Up to here pieces are copied into one buffer: one write is dearer than copying this much. */
 const GATHER_BYTES_MAX = 65_536;
 
@@ -24,6 +26,10 @@ export class Writer {
   }
 
   bytes(chunk: Buffer): void {
+    if (chunk.length <= JOINED_BYTES_MAX && this.#pieces.length === 0) {
+      this.text(chunk.toString('latin1'));
+      return;
+    }
     if (this.#text !== '') {
       this.#pieces.push(this.#text);
       this.#text = '';

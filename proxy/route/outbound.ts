@@ -4,14 +4,15 @@ import type { MeshFailure } from '../../common/errors.ts';
 import { messageOf } from '../../common/errors.ts';
 import { statusOfReason } from '../../common/reasons.ts';
 import type { Answer, Decision } from '../../model/decision-types.ts';
-import type { Endpoint } from '../../model/snapshot.ts';
+import type { Cluster, Endpoint } from '../../model/snapshot.ts';
+import type { EngineLimits } from '../codec/limits.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { Forwarding, Routing } from '../http/exchange-stages.ts';
 import type { RequestMarks } from '../http/heads.ts';
 import type { ClientInfo } from '../http/server-types.ts';
 import type { PoolTarget } from '../pool/pool.ts';
 import type { StackContext } from '../stack-context.ts';
-import type { AttemptScope, FoundDestination, RequestScope } from '../stage.ts';
+import type { AttemptScope, Credentials, FoundDestination, RequestScope } from '../stage.ts';
 import type { FailedAttempt } from '../upstream/connect.ts';
 import { plainForwarding, plainTarget } from './plain.ts';
 
@@ -111,29 +112,70 @@ function answer(code: MeshFailure['code'], message: string): Answer {
   };
 }
 
+/** What a target was made of. */
+interface MadeTarget {
+  readonly cluster: Cluster;
+  readonly credentials: Credentials | undefined;
+  readonly protocol: MeshProtocol;
+  readonly connectMs: number;
+  readonly limits: EngineLimits;
+  readonly target: PoolTarget;
+}
+
+type MeshProtocol = typeof ALPN.http1 | typeof ALPN.opaque;
+
+/** Made at the first request to an endpoint, and again where anything that it is made of has changed. */
+const made = new WeakMap<Endpoint, MadeTarget>();
+
 /** The connection that an endpoint takes: mesh mTLS where it speaks it, with the credentials of this moment. */
 export function outboundTarget(
   context: StackContext,
   forwarding: Forwarding,
   endpoint: Endpoint | undefined,
-  protocol: typeof ALPN.http1 | typeof ALPN.opaque,
+  protocol: MeshProtocol,
 ): PoolTarget | FailedAttempt {
   const { decision } = forwarding;
   if (decision === undefined || endpoint === undefined) return plainTarget(forwarding, context.limits);
-  const { cluster } = decision;
-  const { limits } = cluster.policy;
+  const { cluster, timeouts } = decision;
+  const { limits } = context;
   const credentials = endpoint.mtls ? context.deps.identity.current() : undefined;
   if (endpoint.mtls && credentials === undefined) return noCredentials();
+  const connectMs = timeouts.connectMs > 0 ? timeouts.connectMs : cluster.policy.connectMs;
+  const known = made.get(endpoint);
+  if (
+    known !== undefined &&
+    known.cluster === cluster &&
+    known.credentials === credentials &&
+    known.protocol === protocol &&
+    known.connectMs === connectMs &&
+    known.limits === limits
+  ) {
+    return known.target;
+  }
+  const target = makeTarget(cluster, endpoint, credentials, protocol, connectMs, limits);
+  made.set(endpoint, { cluster, credentials, protocol, connectMs, limits, target });
+  return target;
+}
+
+function makeTarget(
+  cluster: Cluster,
+  endpoint: Endpoint,
+  credentials: Credentials | undefined,
+  protocol: MeshProtocol,
+  connectMs: number,
+  limits: EngineLimits,
+): PoolTarget {
+  const { policy } = cluster;
   return {
     group: cluster.name,
     key: poolKey(endpoint, credentials?.version),
     host: endpoint.address,
     port: endpoint.port,
     tls: credentials === undefined ? undefined : { credentials, identities: endpoint.identities, protocol },
-    connectMs: decision.timeouts.connectMs > 0 ? decision.timeouts.connectMs : cluster.policy.connectMs,
-    connectionsMax: limits.maxConnections,
-    pendingMax: limits.maxPendingRequests,
-    idleMs: cluster.policy.idleMs > 0 ? cluster.policy.idleMs : context.limits.keepAliveIdleMs,
+    connectMs,
+    connectionsMax: policy.limits.maxConnections,
+    pendingMax: policy.limits.maxPendingRequests,
+    idleMs: policy.idleMs > 0 ? policy.idleMs : limits.keepAliveIdleMs,
   };
 }
 

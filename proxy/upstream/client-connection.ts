@@ -191,7 +191,7 @@ export class ClientConnection implements BodySink {
         if ('fault' in head) return head.message;
         input = found.bytes;
         at = found.next;
-        const fault = this.#takeHead(head, input.subarray(at));
+        const fault = this.#takeHead(head, input, at);
         if (fault !== undefined) return fault;
         if (this.#tunnelling) return undefined;
       } else if (!this.#body.done) {
@@ -211,7 +211,8 @@ export class ClientConnection implements BodySink {
 
   #tunnelling = false;
 
-  #takeHead(head: ResponseHead, rest: Buffer): string | undefined {
+  /** What stands in `input` from `at` on follows the head. */
+  #takeHead(head: ResponseHead, input: Buffer, at: number): string | undefined {
     if (head.interim) {
       if (++this.#interim > this.#limits.interimResponsesMax) return 'too many interim responses';
       this.#sink?.onHead(head);
@@ -220,7 +221,7 @@ export class ClientConnection implements BodySink {
     if (head.idleHintMs !== undefined) this.idleHintMs = head.idleHintMs;
     if (head.status === 101 || (this.#method === 'CONNECT' && head.status < 300)) {
       this.#tunnelling = true;
-      if (rest.length > 0) this.#rest = rest;
+      if (at < input.length) this.#rest = input.subarray(at);
       head.keepAlive = false;
     }
     this.#head = head;
