@@ -97,7 +97,7 @@ export interface ClusterPolicy {
 }
 
 /** The defaults of CONTRACTS, `TrafficPolicy`. */
-export const DEFAULT_TIMEOUTS: TimeoutPolicy = {
+const DEFAULT_TIMEOUTS: TimeoutPolicy = {
   requestMs: 0,
   backendRequestMs: 0,
   idleMs: 300_000,
@@ -127,21 +127,21 @@ export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
 
 export const NO_FAULTS: FaultPolicy = { abortPercent: 0, abortStatus: 503, delayPercent: 0, delayMs: 0 };
 
-export const DEFAULT_OUTLIER_EJECTION: OutlierEjectionPolicy = {
+const DEFAULT_OUTLIER_EJECTION: OutlierEjectionPolicy = {
   consecutiveErrors: 5,
   baseEjectionMs: 30_000,
   maxEjectionMs: 300_000,
   maxEjectionPercent: 50,
 };
 
-export const DEFAULT_LIMITS: ConnectionLimits = {
+const DEFAULT_LIMITS: ConnectionLimits = {
   maxConnections: 1024,
   maxPendingRequests: 1024,
   maxRequests: 1024,
   maxRetries: 100,
 };
 
-export const DEFAULT_LOAD_BALANCER: LoadBalancerPolicy = { policy: 'PeakEwma', hash: undefined };
+const DEFAULT_LOAD_BALANCER: LoadBalancerPolicy = { policy: 'PeakEwma', hash: undefined };
 
 export const DEFAULT_REQUEST_POLICY: RequestPolicy = {
   timeouts: DEFAULT_TIMEOUTS,

@@ -64,7 +64,7 @@ function positiveInteger(bytes: Buffer): string {
 }
 
 /** SHA-1 of the key bits, as RFC 5280 names it in section 4.2.1.2 (method 1). It identifies, it doesn't protect. */
-export function keyIdentifier(key: KeyObject): Buffer {
+function keyIdentifier(key: KeyObject): Buffer {
   return createHash('sha1').update(spki(key).subarray(SPKI_HEADER_BYTES)).digest();
 }
 

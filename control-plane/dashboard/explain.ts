@@ -118,7 +118,7 @@ function livePod(view: ControlPlaneView, namespace: string, name: string): strin
 }
 
 /** The reasons a span recorded, or an empty list. */
-export function recordedReasons(span: SpanRecord): JsonValue[] {
+function recordedReasons(span: SpanRecord): JsonValue[] {
   const text = tagText(span, 'heddle.reasons');
   if (text === undefined) return [];
   try {

@@ -20,7 +20,7 @@ export interface TraceSummary {
   readonly services: readonly { readonly name: string; readonly spans: number }[];
 }
 
-export function httpStatus(span: SpanRecord): string | undefined {
+function httpStatus(span: SpanRecord): string | undefined {
   return tagText(span, 'http.response.status_code') ?? tagText(span, 'http.status_code');
 }
 

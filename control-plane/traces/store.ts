@@ -47,7 +47,7 @@ const SWEEP_MS = 5_000;
 /** Of one sweep, so that a sweep never holds the event loop for long. */
 const SWEEP_SPANS_MAX = 5_000;
 
-export function kindName(kind: number): string {
+function kindName(kind: number): string {
   return KIND_NAMES[kind] ?? '';
 }
 

@@ -22,7 +22,7 @@ const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
 const TLS_CONTEXT = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext';
 
 /** The static secret of a stock Envoy's bootstrap that holds its own certificate and key, as files. */
-export const ENVOY_IDENTITY_SECRET = 'default';
+const ENVOY_IDENTITY_SECRET = 'default';
 
 /** How often Envoy looks at ejections. Heddle's own sidecar counts without an interval. */
 const EJECTION_SWEEP_MS = 1_000;

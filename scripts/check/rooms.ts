@@ -8,7 +8,7 @@ interface RoomRule {
 }
 
 /** Who may import whom; a room may always import itself. */
-export const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
+const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
   common: { mayImport: [], because: 'everything stands on it, so it stands on nothing' },
   model: { mayImport: ['common'], because: 'decisions are pure: no sockets, no gRPC, no Kubernetes client' },
   proxy: {
@@ -40,7 +40,7 @@ interface Found {
 }
 
 /** Every module a file names: static imports, re-exports and `import()` of a literal. */
-export function importsOf(file: SourceFile): Found[] {
+function importsOf(file: SourceFile): Found[] {
   const { module } = parseSync(file.path, file.text);
   const found: Found[] = [];
   for (const one of module.staticImports) found.push({ target: one.moduleRequest.value, offset: one.start });

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
 /** Programs that tests and benchmarks use beside npm packages: the command, and Debian's name for its package. */
-export const PROGRAMS = {
+const PROGRAMS = {
   chromium: { command: 'chromium', debian: 'chromium' },
   python3: { command: 'python3', debian: 'python3' },
   pip: { command: 'pip3', debian: 'python3-pip' },
@@ -14,7 +14,7 @@ export const PROGRAMS = {
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 
-export function hasCommand(command) {
+function hasCommand(command) {
   const path = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
   return path.split(':').some((directory) => directory !== '' && existsSync(`${directory}/${command}`));
 }

@@ -142,7 +142,7 @@ function destinationOf(service: FakeService): Destination {
 }
 
 /** First endpoint first; the next untried one on a retry that the policy's words allow. */
-export function fakeDecisions(config: FakeConfig): DecisionFunctions {
+function fakeDecisions(config: FakeConfig): DecisionFunctions {
   const decideFor = (key: string): Decision => {
     const service = config.services.get(key);
     const cluster = config.clusters.get(key);

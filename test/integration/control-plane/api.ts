@@ -37,7 +37,7 @@ export function isInStep(proxy: ProxyInfo | undefined): boolean {
 }
 
 /** The conditions of an object's first parent, as the API shows them. */
-export async function conditionsOf(
+async function conditionsOf(
   dashboardPort: number,
   kind: string,
   name: string,
