@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 
 /** Programs that tests and benchmarks use beside npm packages: the command, and Debian's name for its package. */
 const PROGRAMS = {
-  chromium: { command: 'chromium', debian: 'chromium' },
+  chromium: { command: 'chromium', debian: 'chromium fonts-dejavu-core' },
   python3: { command: 'python3', debian: 'python3' },
   pip: { command: 'pip3', debian: 'python3-pip' },
   openssl: { command: 'openssl', debian: 'openssl' },
@@ -36,7 +36,9 @@ export function ensurePrograms(names) {
   process.stderr.write(`Installing system packages: ${packages.join(', ')} …\n`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const run = (line) => spawnSync('sh', ['-c', line], { stdio: ['ignore', 'ignore', 'inherit'], env });
-  run('apt-get update -qq');
-  run(`apt-get install -y -qq --no-install-recommends ${packages.join(' ')} >/dev/null`);
+  // Another package manager may be at work on a machine that has just started.
+  const patient = '-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3';
+  run(`apt-get update -qq ${patient}`);
+  run(`apt-get install -y -qq ${patient} --no-install-recommends ${packages.join(' ')} >/dev/null`);
   return missing.filter((name) => !hasCommand(PROGRAMS[name].command));
 }
