@@ -78,7 +78,7 @@ function ruleNames(routes: readonly ParsedRoute[]): ReadonlyMap<string, Readonly
   return new Map(
     routes.map((route) => [
       route.key,
-      new Set(route.rules.flatMap(({ name }) => (name === undefined ? [] : [name]))),
+      new Set((route.lastGood ?? route).rules.flatMap(({ name }) => (name === undefined ? [] : [name]))),
     ]),
   );
 }

@@ -37,6 +37,11 @@ export interface KubeObject extends JsonObject {
 export interface SourcedObject {
   readonly object: KubeObject;
   readonly origin: ObjectOrigin;
+  /**
+   * Where `object` has fields that can't be used: its last version that had none, which stays in force. A source that
+   * remembers nothing leaves it out, and then nothing of the object is.
+   */
+  readonly lastGood?: KubeObject;
 }
 
 /** Something wrong with a file or an object that a person should mend. */

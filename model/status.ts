@@ -67,7 +67,12 @@ export function lineOf(sourced: SourcedObject, path: FieldPath): number {
   return sourced.origin.lineOf?.(path) ?? sourced.origin.line;
 }
 
-/** One message for all errors of an object, each with field and line. */
+/** An object as it was when it was last sound, in the place of one that isn't; undefined where nobody remembers. */
+export function lastGoodOf({ lastGood, origin }: SourcedObject): SourcedObject | undefined {
+  return lastGood === undefined ? undefined : { object: lastGood, origin };
+}
+
+/** One message for all errors of an object, each with field and line, and on what holds in its stead. */
 export function errorText(sourced: SourcedObject, errors: readonly FieldError[]): string {
   const shownMax = 8;
   const texts = errors
@@ -77,5 +82,6 @@ export function errorText(sourced: SourcedObject, errors: readonly FieldError[])
         `${fieldName(path)} ${message} (${sourced.origin.source}:${lineOf(sourced, path)})`,
     );
   if (errors.length > shownMax) texts.push(`and ${errors.length - shownMax} more`);
+  if (sourced.lastGood !== undefined) texts.push('its last good version stays in force');
   return texts.join('; ');
 }

@@ -5,7 +5,7 @@ import { type FieldError, Fields } from '../read/fields.ts';
 import { keyOf, labelOf, namespaceOf, strayFields } from '../read/meta.ts';
 import type { Services } from '../services.ts';
 import type { AppProtocol } from '../snapshot.ts';
-import { accepted, errorText, type Findings } from '../status.ts';
+import { accepted, errorText, Findings, lastGoodOf } from '../status.ts';
 import { type PolicyPatch, patchedFields } from './patch.ts';
 import { readTrafficPatch } from './traffic.ts';
 
@@ -52,12 +52,14 @@ export function readTrafficPolicies(
   const attached = new Map<string, PolicyPatch[]>();
   const taken = new Map<string, string>();
   for (const sourced of policies) {
-    const errors: FieldError[] = [...strayFields(sourced.object)];
-    const spec = new Fields(sourced.object.spec, ['spec'], errors);
-    const refs = readTargets(spec, namespaceOf(sourced.object));
-    const patch = readTrafficPatch(spec);
-    spec.finish();
+    const { refs, patch, errors } = readTrafficPolicy(sourced);
     findings.errors(sourced, errors);
+    const lastGood = errors.length > 0 ? lastGoodOf(sourced) : undefined;
+    if (lastGood !== undefined) {
+      const good = readTrafficPolicy(lastGood);
+      const quiet = { targets, attached, taken, findings: new Findings() };
+      for (const target of good.refs) attach(target, good.patch, lastGood, quiet);
+    }
     const invalid = errors.length > 0 ? accepted('UnsupportedValue', errorText(sourced, errors)) : undefined;
     const parents = refs.map((target): ObjectStatus['parents'][number] => ({
       ref: target.ref,
@@ -75,6 +77,21 @@ export function readTrafficPolicies(
     route: (key) => of(`HTTPRoute ${key}`),
     rule: (key, name) => of(`HTTPRoute ${key}#${name}`),
   };
+}
+
+interface ReadPolicy {
+  readonly refs: readonly TargetRef[];
+  readonly patch: PolicyPatch;
+  readonly errors: readonly FieldError[];
+}
+
+export function readTrafficPolicy(sourced: SourcedObject): ReadPolicy {
+  const errors: FieldError[] = [...strayFields(sourced.object)];
+  const spec = new Fields(sourced.object.spec, ['spec'], errors);
+  const refs = readTargets(spec, namespaceOf(sourced.object));
+  const patch = readTrafficPatch(spec);
+  spec.finish();
+  return { refs, patch, errors };
 }
 
 interface AttachContext {

@@ -4,7 +4,7 @@ import type { SourcedObject } from '../objects.ts';
 import { type FieldError, Fields } from '../read/fields.ts';
 import { namespaceOf, strayFields } from '../read/meta.ts';
 import type { MtlsMode } from '../snapshot.ts';
-import { accepted, errorText, type Findings } from '../status.ts';
+import { accepted, errorText, type Findings, lastGoodOf } from '../status.ts';
 
 interface MtlsPolicy {
   readonly mode: MtlsMode;
@@ -38,14 +38,15 @@ export function readMtlsPolicies(
   const taken = new Set<string>();
   for (const sourced of policies) {
     const namespace = namespaceOf(sourced.object);
-    const errors: FieldError[] = [...strayFields(sourced.object)];
-    const policy = readPolicy(new Fields(sourced.object.spec, ['spec'], errors));
+    const { policy: written, errors } = readMtlsPolicy(sourced);
+    const lastGood = errors.length > 0 ? lastGoodOf(sourced) : undefined;
+    const policy = lastGood === undefined ? written : readMtlsPolicy(lastGood).policy;
     const scope = scopeOf(namespace, policy.labels);
     if (errors.length > 0) {
       findings.errors(sourced, errors);
       const message = errorText(sourced, errors);
       findings.status(sourced, [{ ref: scope, conditions: [accepted('UnsupportedValue', message)] }]);
-      continue;
+      if (lastGood === undefined || taken.has(scope)) continue;
     }
     if (taken.has(scope)) {
       const message = `an older MTLSPolicy applies to ${scope} already`;
@@ -56,6 +57,7 @@ export function readMtlsPolicies(
     taken.add(scope);
     if (policy.labels.length === 0) byNamespace.set(namespace, policy);
     else selecting.set(namespace, [...(selecting.get(namespace) ?? []), policy]);
+    if (errors.length > 0) continue;
     findings.status(sourced, [{ ref: scope, conditions: [accepted('Accepted', `mode ${policy.mode}`)] }]);
   }
   return {
@@ -70,6 +72,14 @@ export function readMtlsPolicies(
       return (port === undefined ? undefined : policy.ports.get(port)) ?? policy.mode;
     },
   };
+}
+
+export function readMtlsPolicy({ object }: SourcedObject): {
+  readonly policy: SelectingPolicy;
+  readonly errors: readonly FieldError[];
+} {
+  const errors: FieldError[] = [...strayFields(object)];
+  return { policy: readPolicy(new Fields(object.spec, ['spec'], errors)), errors };
 }
 
 function readPolicy(spec: Fields): SelectingPolicy {

@@ -4,7 +4,7 @@ import { patchRequest } from '../policies/patch.ts';
 import { DEFAULT_REQUEST_POLICY, type RequestPolicy } from '../policy-types.ts';
 import type { ServicePort } from '../services.ts';
 import type { AppProtocol, RouteRule } from '../snapshot.ts';
-import { accepted, errorText, type Findings, resolved } from '../status.ts';
+import { accepted, errorText, Findings, resolved } from '../status.ts';
 import type { AttachedRoutes } from './attached.ts';
 import { type BackendContext, type ResolvedBackend, resolveBackend } from './backends.ts';
 import type { ParsedRoute, ParsedRule } from './http-route.ts';
@@ -18,7 +18,10 @@ export interface RouteContext extends BackendContext {
 /** Protocols whose requests a sidecar reads; of the others it passes on bytes. */
 const ROUTED: readonly AppProtocol[] = ['http', 'auto'];
 
-/** Attaches one route to every parent that takes it, and says of each parent what became of it. */
+/**
+ * Attaches one route to every parent that takes it, and says of each parent what became of it. In the place of one with
+ * errors its last good version is attached, where there is one.
+ */
 export function attachRoute(route: ParsedRoute, context: RouteContext, attached: AttachedRoutes): void {
   const { findings } = context;
   const mine = route.parents.filter((parent) => parent.kind !== 'Gateway');
@@ -30,6 +33,9 @@ export function attachRoute(route: ParsedRoute, context: RouteContext, attached:
   // A route of Gateways only may hold what the mesh doesn't know; parents that can't be read are no Gateways.
   const readable = !route.errors.some(({ path }) => path[1] === 'parentRefs');
   if (mine.length === 0 && route.parents.length > 0 && readable) return;
+  if (route.lastGood !== undefined) {
+    attachRoute(route.lastGood, { ...context, findings: new Findings() }, attached);
+  }
   findings.errors(route.sourced, route.errors);
   if (mine.length === 0) {
     const invalid = route.errors.length > 0;

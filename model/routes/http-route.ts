@@ -4,6 +4,7 @@ import { DEFAULT_RETRY } from '../policy-types.ts';
 import { type FieldError, type FieldPath, Fields, shown } from '../read/fields.ts';
 import { createdAtMs, keyOf, namespaceOf, strayFields } from '../read/meta.ts';
 import type { RouteMatch } from '../snapshot.ts';
+import { lastGoodOf } from '../status.ts';
 import { type Filters, readFilters } from './filters.ts';
 import { EVERYTHING, readMatch } from './match.ts';
 import { type ParentRef, readParents } from './parents.ts';
@@ -49,6 +50,8 @@ export interface ParsedRoute {
   readonly rules: readonly ParsedRule[];
   readonly errors: readonly FieldError[];
   readonly hasHostnames: boolean;
+  /** Where there are errors: what is in force instead. */
+  readonly lastGood: ParsedRoute | undefined;
 }
 
 /** Reads an HTTPRoute. Never throws: what is wrong or not supported is in `errors`, with the path of its field. */
@@ -66,6 +69,7 @@ export function parseHttpRoute(sourced: SourcedObject): ParsedRoute {
   else if (rules.length === 0) spec.error(['rules'], 'must have at least one rule, or be left out');
   checkTogether(rules, spec);
   spec.finish();
+  const lastGood = errors.length === 0 ? undefined : lastGoodOf(sourced);
   return {
     sourced,
     key: keyOf(sourced.object),
@@ -75,6 +79,7 @@ export function parseHttpRoute(sourced: SourcedObject): ParsedRoute {
     rules,
     errors,
     hasHostnames: hostnames.length > 0,
+    lastGood: lastGood === undefined ? undefined : parseHttpRoute(lastGood),
   };
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Generations } from './generations.ts';
 import { type FileContent, mergeContent, NO_CONTENT } from './last-good.ts';
+import { LastSound } from './last-sound.ts';
 import { overlay } from './overlay.ts';
 import { parseDocuments, parseManifests } from './parse.ts';
 
@@ -117,4 +118,19 @@ test('the generation counts changes of the spec only', () => {
   assert.equal(next(service('a', 'spec: {v: 1}\n')), 1);
   assert.equal(next('apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {x: y}}\nspec: {v: 1}\n'), 1);
   assert.equal(next(service('a', 'spec: {v: 2}\n')), 2);
+});
+
+test('an object whose fields can not all be used carries its last version that could, until it is gone', () => {
+  const memory = new LastSound();
+  const policy = (mode: string) =>
+    `apiVersion: heddle.dev/v1alpha1\nkind: MTLSPolicy\nmetadata: {name: m}\nspec: {mode: ${mode}}\n`;
+  const after = (...documents: string[]) => memory.apply(objectsOf(...documents))[0];
+  assert.equal(after(policy('STRIKT'))?.lastGood, undefined);
+  assert.equal(after(policy('STRICT'))?.lastGood, undefined);
+  for (let time = 0; time < 2; time++)
+    assert.deepEqual(after(policy('STRIKT'))?.lastGood?.spec, { mode: 'STRICT' });
+  assert.equal(after(policy('DISABLE'))?.lastGood, undefined);
+  assert.deepEqual(after(policy('5'))?.lastGood?.spec, { mode: 'DISABLE' });
+  after(service('a'));
+  assert.equal(after(policy('5'))?.lastGood, undefined);
 });

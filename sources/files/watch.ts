@@ -6,6 +6,7 @@ import type { Logger } from '../../common/log.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { Generations } from './generations.ts';
 import { KnownFile } from './known-file.ts';
+import { LastSound } from './last-sound.ts';
 import {
   DEFAULT_FILE_LIMITS,
   EVENT_DEBOUNCE_MS,
@@ -56,6 +57,7 @@ class WatchedFolders implements FilesSource {
   readonly #goneSinceMs = new Map<string, number>();
   readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly identity: string }>();
   readonly #generations = new Generations();
+  readonly #lastSound = new LastSound();
   readonly #ticker: Timer;
   #pending: { readonly timer: Timer; readonly dueMs: number } | undefined;
   #state: FilesState = { objects: [], problems: [] };
@@ -101,7 +103,7 @@ class WatchedFolders implements FilesSource {
     const print = JSON.stringify(problems.map((problem) => [problem.source, problem.line, problem.message]));
     if (!changed && print === this.#print) return false;
     this.#print = print;
-    this.#state = { objects: this.#generations.apply(merged.objects), problems };
+    this.#state = { objects: this.#lastSound.apply(this.#generations.apply(merged.objects)), problems };
     return true;
   }
 

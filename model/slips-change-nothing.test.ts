@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JsonObject } from '../common/json.ts';
+import {
+  build,
+  conditions,
+  KEY,
+  messages,
+  mtlsPolicy,
+  PARENT,
+  pod,
+  policy,
+  route,
+} from '../test/support/model-objects.ts';
+import type { SourcedObject } from './objects.ts';
+import { isSound } from './soundness.ts';
+
+/** `now`, with what it was before, as a source that remembers gives it. */
+const after = (before: SourcedObject, now: SourcedObject): SourcedObject => ({
+  ...now,
+  lastGood: before.object,
+});
+const TO_V2 = [{ name: 'v2', port: 80 }];
+const spec = (rule: JsonObject = {}) => ({
+  parentRefs: [PARENT],
+  rules: [{ name: 'one', backendRefs: TO_V2, ...rule }],
+});
+
+test('a route with a slip is refused, and what it was before stays in force', () => {
+  for (const slip of [
+    { backendRefs: [{ name: 'v2', port: 80, weight: 'fifty' }] },
+    { matchs: [] },
+    { filters: [{ type: 'CORS' }] },
+  ]) {
+    const mesh = build(after(route(spec()), route(spec(slip))));
+    assert.equal(conditions(mesh)[0], 'Accepted False UnsupportedValue');
+    assert.match(messages(mesh), /its last good version stays in force/);
+    assert.deepEqual(
+      mesh
+        .destinationsFor('x')
+        .get(KEY)
+        ?.entries.map(({ rule: { id, backends } }) => [id, backends[0]?.cluster]),
+      [['HTTPRoute/shop/r#one', 'outbound|80||v2.shop.svc.cluster.local']],
+    );
+    assert.equal(mesh.statuses.length, 1);
+  }
+});
+
+test('a policy finds the rules that are in force', () => {
+  const target = { group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'r', sectionName: 'one' };
+  const mesh = build(
+    after(route(spec()), route(spec({ name: 'One' }))),
+    policy({ targetRefs: [target], retry: { attempts: 7 } }),
+  );
+  assert.equal(mesh.destinationsFor('x').get(KEY)?.entries[0]?.rule.policy.retry.attempts, 7);
+});
+
+test('a route that was given to a Gateway is gone from its Service, whatever it holds', () => {
+  const moved = {
+    parentRefs: [{ name: 'front' }],
+    rules: [{ filters: [{ type: 'URLRewrite', urlRewrite: {} }] }],
+  };
+  assert.equal(
+    build(after(route(spec()), route(moved)))
+      .destinationsFor('x')
+      .get(KEY)?.entries.length,
+    0,
+  );
+});
+
+test('a policy with a slip is refused, and what it was before stays in force', () => {
+  const before = policy({ targetRefs: [PARENT], circuitBreaker: {}, timeouts: { request: '3s' } });
+  const now = policy({ targetRefs: [{ ...PARENT, name: 'v2' }], circuitBreaker: { volume: 1 } });
+  const mesh = build(after(before, now));
+  assert.deepEqual(conditions(mesh), ['Accepted False UnsupportedValue']);
+  assert.equal(mesh.destinationsFor('x').get(KEY)?.policy.timeouts.requestMs, 3_000);
+  assert.ok(mesh.clusters.get('outbound|80||catalog.shop.svc.cluster.local')?.policy.circuitBreaker);
+  assert.equal(mesh.clusters.get('outbound|80||v2.shop.svc.cluster.local')?.policy.circuitBreaker, undefined);
+});
+
+test('a STRICT namespace stays STRICT through a slip', () => {
+  const mode = (...policies: readonly SourcedObject[]) => {
+    const mesh = build(pod('db-1', '10.244.0.9'), ...policies);
+    return [mesh.inboundFor('shop/db-1')?.defaultMode, ...conditions(mesh)];
+  };
+  const before = mtlsPolicy({ mode: 'STRICT' });
+  const slip = mtlsPolicy({ mode: 'STRIKT' });
+  assert.deepEqual(mode(after(before, slip)), ['STRICT', 'Accepted False UnsupportedValue']);
+  assert.deepEqual(mode(slip), ['PERMISSIVE', 'Accepted False UnsupportedValue']);
+  const younger = mtlsPolicy({ mode: 'DISABLE' }, 'z');
+  assert.deepEqual(mode(after(before, slip), younger), [
+    ...['STRICT', 'Accepted False UnsupportedValue', 'Accepted False Conflicted'],
+  ]);
+});
+
+test('what is sound needs no memory', () => {
+  const mesh = build(after(route(spec({ name: 'old' })), route(spec({ name: 'new' }))));
+  assert.equal(mesh.destinationsFor('x').get(KEY)?.entries[0]?.rule.id, 'HTTPRoute/shop/r#new');
+  assert.equal(conditions(mesh)[0], 'Accepted True Accepted');
+});
+
+test('soundness is what the mesh accepts', () => {
+  const table: readonly (readonly [SourcedObject, boolean])[] = [
+    [route(spec()), true],
+    [route(spec({ matchs: [] })), false],
+    [policy({ targetRefs: [PARENT] }), true],
+    [policy({ targetRefs: [PARENT], retries: {} }), false],
+    [mtlsPolicy({}), true],
+    [mtlsPolicy({ mode: 1 }), false],
+    [pod('a', '10.0.0.1'), true],
+  ];
+  for (const [sourced, sound] of table) assert.equal(isSound(sourced), sound);
+});
