@@ -4,6 +4,7 @@ import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/log.ts';
 import { loadSettings } from '../sources/files/settings.ts';
 import { type CertificateAuthority, createAuthority, loadOrMakeRoot } from './ca/authority.ts';
+import { Pace } from './ca/pace.ts';
 import { serverIdentity } from './ca/server-credentials.ts';
 import { caService } from './ca/service.ts';
 import { localTokenAuthenticator, noTokens } from './ca/token.ts';
@@ -112,7 +113,7 @@ function certificates({ options, clock, log, authority, metrics, pipeline }: Par
       ? noTokens
       : localTokenAuthenticator(readFileSync(tokenIssuerKeyFile, 'utf8'), LOCAL_ISSUER, clock);
   return caService({
-    ...{ authority, tokens, log },
+    ...{ authority, tokens, log, pace: new Pace(clock) },
     trustDomain: () => pipeline.settings().trustDomain,
     leafTtlMs: () => pipeline.settings().leafTtlMs,
     count: (outcome) => metrics.certificates.add(1, outcome),

@@ -8,6 +8,7 @@ import type { IstioCertificateRequest, IstioCertificateResponse } from '../../co
 import { jsonLogger } from '../../common/log.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
 import { type CertificateAuthority, createAuthority, makeRoot } from './authority.ts';
+import { Pace } from './pace.ts';
 import { caService } from './service.ts';
 import type { TokenAuthenticator } from './token.ts';
 
@@ -37,6 +38,7 @@ interface Asking {
   readonly csr?: string;
   readonly seconds?: number;
   readonly authority?: CertificateAuthority;
+  readonly pace?: Pace;
 }
 
 const clock = new VirtualClock();
@@ -50,6 +52,7 @@ function ask(asking: Asking = {}): Promise<Asked> {
     tokens,
     trustDomain: () => 'cluster.local',
     leafTtlMs: () => DAY_MS,
+    pace: asking.pace ?? new Pace(clock),
     log: jsonLogger(clock, (line) => {
       logged += line;
     }),
@@ -115,6 +118,15 @@ for (const [what, asking, code, outcome, details] of REFUSED) {
     assert.deepEqual(asked.chain, []);
   });
 }
+
+test('a pod that asks without end is told to come back later', async () => {
+  const pace = new Pace(clock, { requestsPerMinuteMax: 1, workloadsMax: 10 });
+  assert.equal((await ask({ pace })).code, status.OK);
+  const refused = await ask({ pace });
+  assert.equal(refused.code, status.RESOURCE_EXHAUSTED);
+  assert.equal(refused.details, 'too many requests of shop/web-1: ask again later');
+  assert.deepEqual(refused.outcomes, ['refused-pace']);
+});
 
 test('neither tokens nor requests are logged', async () => {
   const { csrPem } = makeKeyAndRequest(URI);

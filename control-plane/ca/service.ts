@@ -11,16 +11,20 @@ import type { Logger } from '../../common/log.ts';
 import { spiffeId } from '../../common/spiffe.ts';
 import type { CertificateAuthority } from './authority.ts';
 import { checkCsr } from './csr.ts';
+import type { Pace } from './pace.ts';
 import type { TokenAuthenticator, TokenIdentity } from './token.ts';
+
+type Outcome = 'issued' | 'refused-token' | 'refused-csr' | 'refused-pace' | 'failed';
 
 export interface CaServiceOptions {
   readonly authority: CertificateAuthority;
   readonly tokens: TokenAuthenticator;
   readonly trustDomain: () => string;
   readonly leafTtlMs: () => number;
+  readonly pace: Pace;
   readonly log: Logger;
   /** Counts outcomes for the metrics page. */
-  readonly count: (outcome: 'issued' | 'refused-token' | 'refused-csr' | 'failed') => void;
+  readonly count: (outcome: Outcome) => void;
 }
 
 const INJECTOR = { namespace: SYSTEM_NAMESPACE, serviceAccount: 'heddle-injector' };
@@ -49,6 +53,12 @@ async function create(call: Call, options: CaServiceOptions): Promise<IstioCerti
   const identity = await options.tokens.authenticate(token);
   if (!identity.ok) throw identity.error;
   const { namespace, serviceAccount, pod } = identity.value;
+  if (!options.pace.take(`${namespace}/${pod ?? serviceAccount}`)) {
+    throw new HeddleError(
+      'bad-pace',
+      `too many requests of ${namespace}/${pod ?? serviceAccount}: ask again later`,
+    );
+  }
   const uri = spiffeId({ trustDomain: options.trustDomain(), namespace, serviceAccount });
   if (uri === controlPlaneIdentity(options.trustDomain())) {
     // Whoever had it could hand every sidecar its configuration.
@@ -82,21 +92,22 @@ function dnsNames(identity: TokenIdentity): string[] {
   return injector ? [`${INJECTOR.serviceAccount}.${INJECTOR.namespace}.svc`] : [];
 }
 
+const REFUSALS: Readonly<Record<string, { readonly outcome: Outcome; readonly grpcCode: status }>> = {
+  'bad-token': { outcome: 'refused-token', grpcCode: status.UNAUTHENTICATED },
+  'bad-csr': { outcome: 'refused-csr', grpcCode: status.INVALID_ARGUMENT },
+  'bad-pace': { outcome: 'refused-pace', grpcCode: status.RESOURCE_EXHAUSTED },
+};
+const FAILED = { outcome: 'failed', grpcCode: status.INTERNAL } as const;
+
 function refuse(
   thrown: unknown,
   answer: sendUnaryData<IstioCertificateResponse>,
   options: CaServiceOptions,
 ): void {
   const code = thrown instanceof HeddleError ? thrown.code : 'failed';
-  const outcome = code === 'bad-token' ? 'refused-token' : code === 'bad-csr' ? 'refused-csr' : 'failed';
+  const { outcome, grpcCode } = REFUSALS[code] ?? FAILED;
   options.count(outcome);
   options.log.warn('certificate refused', { outcome, reason: messageOf(thrown) });
-  const grpcCode =
-    outcome === 'refused-token'
-      ? status.UNAUTHENTICATED
-      : outcome === 'refused-csr'
-        ? status.INVALID_ARGUMENT
-        : status.INTERNAL;
   // What went wrong inside is for the log, not for the caller.
   answer({
     code: grpcCode,
