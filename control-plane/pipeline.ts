@@ -60,8 +60,9 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   });
 
   // 2. model: all objects become one mesh; a pure function, so that a rebuild always gives the same.
-  const build = (): Mesh =>
-    buildMesh(files.current().objects, { ...settingsSource.current().settings, trustDomain });
+  // What says the same in the mesh before is the same object in the next one, and isn't encoded again.
+  const build = (before?: Mesh): Mesh =>
+    buildMesh(files.current().objects, { ...settingsSource.current().settings, trustDomain }, before);
 
   // 3. translate: the mesh as xDS resources, made for each client on demand.
   const translated = (mesh: Mesh): Translation => translate(mesh, options.trustBundlePem(), cache);
@@ -77,7 +78,7 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   const changed = () => {
     const startedMs = clock.now();
     try {
-      translation = translated(build());
+      translation = translated(build(translation.mesh));
     } catch (thrown) {
       log.error('the objects could not be taken in; the mesh before them stays in force', {
         error: messageOf(thrown),
