@@ -1,6 +1,5 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { PORTS } from '../../common/contracts.ts';
-import { destinationKey } from '../../common/names.ts';
 
 /**
  * Ports of a sidecar that no request is carried to: its own listeners, where it would come back, and its admin port,
@@ -19,7 +18,8 @@ const ANY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 export class OwnAddresses {
   readonly #hosts = new BlockList();
   readonly #ports = new Set(CONTROL_PORTS);
-  readonly #listeners = new Set<string>();
+  /** By port, since hardly any request goes to one of these. */
+  readonly #listeners = new Map<number, Set<string>>();
 
   constructor(podAddresses: readonly string[]) {
     // All of 127.0.0.0/8: where pods share one loopback, the admin ports of the others are there as well.
@@ -32,12 +32,12 @@ export class OwnAddresses {
   /** Remembers a listener whose connections would be carried back to itself. */
   listensOn(host: string, port: number): void {
     if (ANY_ADDRESS.includes(host)) this.#ports.add(port);
-    else this.#listeners.add(destinationKey(host, port));
+    else this.#listeners.set(port, new Set([...(this.#listeners.get(port) ?? []), host]));
   }
 
   /** Whether an IP address, in whatever form, and a port are the sidecar's own. A name never is: ask for its address. */
   has(host: string, port: number): boolean {
-    if (this.#listeners.has(destinationKey(host, port))) return true;
+    if (this.#listeners.get(port)?.has(host) === true) return true;
     return this.#ports.has(port) && isIP(host) !== 0 && this.#hosts.check(host, familyOf(host));
   }
 }

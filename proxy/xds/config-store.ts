@@ -10,10 +10,11 @@ import {
 import type { InboundConfig, Snapshot } from '../../model/snapshot.ts';
 import type { ConfigStage, FoundDestination } from '../stage.ts';
 import type { ConfigLimits } from './limits.ts';
+import { NamesLately } from './names-lately.ts';
 import { askInParts, type HeldFor, inParts } from './requests.ts';
 import { Resources } from './resources.ts';
 import { SnapshotBuilder, type SnapshotContents } from './snapshots.ts';
-import { namesFor, Subscriptions } from './subscriptions.ts';
+import { Subscriptions } from './subscriptions.ts';
 
 /** A request about the names to be subscribed to: what changed, or on a new stream all of it. */
 export interface Wish {
@@ -45,6 +46,7 @@ export class ConfigStore implements ConfigStage {
   readonly #resources = new Resources((type, name) => this.#askedOf(type).has(name));
   readonly #builder = new SnapshotBuilder(this.#resources);
   readonly #subscriptions: Subscriptions;
+  readonly #names: NamesLately;
   /** Requests that wait for an answer: each looks again, or is told that there won't be one. */
   readonly #waiters = new Set<(closing: boolean) => void>();
   /** Names asked for on the stream of now. */
@@ -57,6 +59,7 @@ export class ConfigStore implements ConfigStage {
   constructor(options: ConfigStoreOptions) {
     this.#options = options;
     this.#subscriptions = new Subscriptions(options.limits, options.clock);
+    this.#names = new NamesLately(options.namespace);
     this.#snapshot = this.#builder.build();
   }
 
@@ -74,7 +77,7 @@ export class ConfigStore implements ConfigStage {
 
   find(host: string, port: number): FoundDestination | Promise<FoundDestination> {
     if (this.#closed) return { kind: 'unavailable' };
-    const names = namesFor(host, port, this.#options.namespace);
+    const names = this.#names.for(host, port);
     if (names.length === 0) return { kind: 'external' };
     const found = this.#look(names);
     if (found !== undefined) return found;

@@ -20,11 +20,14 @@ function canonicalIpv6(address: string): string {
 
 const MAPPED = '::ffff:';
 
+/** A use this soon after the one before is not noted: moving a name to the end of its map costs more than it tells. */
+const USE_NOTED_MS = 1_000;
+
 /** Destinations asked for, and when each was last used. */
 export class Subscriptions {
   readonly #limits: ConfigLimits;
   readonly #clock: Clock;
-  /** By name asked for; in order of last use, the longest unused first. */
+  /** By name asked for; in order of the last use noted, the longest unused first. */
   readonly #lastUsedMs = new Map<string, number>();
   /** Names that came or went since `takeChanged`. */
   #changed = new Set<string>();
@@ -56,7 +59,10 @@ export class Subscriptions {
   /** Notes a use. `full` where the name is new and there is room only if one in `spare` makes way, and none does. */
   use(name: string, spare: (name: string) => boolean): 'known' | 'added' | 'full' {
     const now = this.#clock.now();
-    if (this.#lastUsedMs.delete(name)) {
+    const usedMs = this.#lastUsedMs.get(name);
+    if (usedMs !== undefined) {
+      if (now - usedMs < USE_NOTED_MS) return 'known';
+      this.#lastUsedMs.delete(name);
       this.#lastUsedMs.set(name, now);
       return 'known';
     }
