@@ -7,7 +7,7 @@ export interface PaceLimits {
 }
 
 /** A sidecar asks once at its start and at half-life; one that crashes in a loop stays below this, too. */
-export const DEFAULT_PACE_LIMITS: PaceLimits = { requestsPerMinuteMax: 60, workloadsMax: 100_000 };
+const DEFAULT_PACE_LIMITS: PaceLimits = { requestsPerMinuteMax: 60, workloadsMax: 100_000 };
 
 const WINDOW_MS = 60_000;
 
