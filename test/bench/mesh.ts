@@ -15,7 +15,7 @@ import { eventually } from '../support/wait.ts';
 import { accepts, type Program, startProgram } from './processes.ts';
 import type { Seats } from './seats.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const NAMESPACE = 'bench';
 export const OUTBOUND_PORT = 15001;
 const HEALTH_PORT = 15021;
@@ -196,9 +196,4 @@ function statusOf(url: string): Promise<number | undefined> {
     });
     request.on('error', () => resolve(undefined));
   });
-}
-
-/** Sources, run as they are. */
-export function sourceProgram(room: string): string {
-  return join(ROOT, room, 'main.ts');
 }
