@@ -21,8 +21,8 @@ export const TIERS = [
   {
     name: 'integration',
     files: ['test/integration/**/*.test.ts'],
-    needs: ['python3', 'pip', 'openssl', 'curl'],
-    optional: ['curl'],
+    needs: ['python3', 'pip', 'openssl', 'curl', 'nginx'],
+    optional: ['curl', 'nginx'],
     concurrency: 1,
     testTimeoutMs: 3 * MINUTE_MS,
     timeoutMs: 18 * MINUTE_MS,
