@@ -149,12 +149,17 @@ function announcer(
   };
 }
 
+/** The ports that Services have for themselves come before those that had to move. */
+function isMoved(entry: { readonly port: number; readonly publishedPort: number }): boolean {
+  return entry.port !== entry.publishedPort;
+}
+
 /** Where published Services and the dashboard are, one a line. */
 function addressLines(runner: MeshRunner): readonly string[] {
   const services = Map.groupBy(runner.cluster().published(), (entry) => entry.key.replace(/:\d+$/, ''));
   const rows = [...services].map(([name, entries]) => {
     const places = entries
-      .toSorted((a, b) => b.publishedPort - a.publishedPort)
+      .toSorted((a, b) => Number(isMoved(a)) - Number(isMoved(b)) || b.publishedPort - a.publishedPort)
       .map((entry) => `http://127.0.0.1:${entry.publishedPort}${movedText(entry)}`);
     return [name, places.join(', ')] as const;
   });
