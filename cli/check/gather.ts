@@ -24,16 +24,26 @@ const asksMax = 16;
 export async function gatherFacts(mesh: RunningMesh, context: CliContext): Promise<Facts> {
   const objects = await objectsInForce(mesh);
   const proxies = listAt(await ask(mesh, '/api/heddle/proxies'), 'items');
+  return {
+    nowMs: context.clock.wallMs(),
+    objects,
+    ...(await gatherProblems(mesh, context)),
+    sidecars: proxies.map(sidecarOf),
+    answers: await askSidecars(objects),
+  };
+}
+
+/** What is wrong with files and objects, and where each object is written. */
+export async function gatherProblems(
+  mesh: RunningMesh,
+  context: CliContext,
+): Promise<Pick<Facts, 'problems' | 'origins'>> {
   const told = listAt(await ask(mesh, '/api/heddle/problems'), 'items');
   const files = await readFolders([mesh.file.manifests, mesh.paths.applied], context.clock);
   const shown = (path: string) => shownPath(path, context.cwd);
   const problems = [...told.map(problemOf), ...manifestProblems(files.objects)];
   return {
-    nowMs: context.clock.wallMs(),
-    objects,
     problems: distinct(problems.map((problem) => ({ ...problem, source: shown(problem.source) }))),
-    sidecars: proxies.map(sidecarOf),
-    answers: await askSidecars(objects),
     origins: new Map(
       files.objects.map(({ object, origin }) => [
         objectKey(object),

@@ -1,8 +1,8 @@
 import { ANNOTATIONS, LABELS } from '../../common/contracts.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { at, listAt, numberAt, textAt } from '../kube/fields.ts';
+import { listAt, numberAt, textAt } from '../kube/fields.ts';
 import { webhookSelects } from '../local/admission.ts';
-import { podStatus } from '../output/columns.ts';
+import { isReady, podStatus } from '../output/columns.ts';
 import { type Facts, type Finding, ofKind, podName } from './findings.ts';
 
 /** A pod may take this long to become ready before that is worth a word. */
@@ -104,10 +104,4 @@ export function checkInjection(facts: Facts): readonly Finding[] {
       ];
     return [];
   });
-}
-
-export function isReady(pod: KubeObject): boolean {
-  return listAt(pod.status, 'conditions').some(
-    (entry) => textAt(entry, 'type') === 'Ready' && at(entry, 'status') === 'True',
-  );
 }

@@ -5,8 +5,8 @@ import { objectKey } from '../kube/kinds.ts';
 import { matchesLabels, selects } from '../kube/selector.ts';
 import { podSpecOf } from '../local/pod-spec.ts';
 import { portOf } from '../local/probes.ts';
+import { isReady } from '../output/columns.ts';
 import { type Facts, type Finding, ofKind, podName } from './findings.ts';
-import { isReady } from './pods.ts';
 
 /** Services that lead nowhere, selectors that select nothing, ports that nobody has. */
 export function checkServices(facts: Facts): readonly Finding[] {

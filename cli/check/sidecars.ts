@@ -2,8 +2,8 @@ import { ANNOTATIONS, SIDECAR } from '../../common/contracts.ts';
 import { formatDuration } from '../../common/duration.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { textAt } from '../kube/fields.ts';
+import { isReady } from '../output/columns.ts';
 import { type Facts, type Finding, ofKind, podName } from './findings.ts';
-import { isReady } from './pods.ts';
 
 /** A leaf with less left than this was not renewed when it should have been. */
 const leafSecondsMin = 600;

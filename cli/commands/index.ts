@@ -6,6 +6,7 @@ import { apply } from './apply.ts';
 import { check } from './check.ts';
 import { dashboard } from './dashboard.ts';
 import { remove } from './delete.ts';
+import { describe } from './describe.ts';
 import { down } from './down.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
@@ -37,6 +38,7 @@ const ALL: readonly CommandSpec[] = [
   down,
   apply,
   get,
+  describe,
   remove,
   logs,
   explain,

@@ -147,6 +147,12 @@ function podReady(pod: KubeObject): string {
   return `${statuses.filter((status) => at(status, 'ready') === true).length}/${statuses.length}`;
 }
 
+export function isReady(pod: KubeObject): boolean {
+  return listAt(pod.status, 'conditions').some(
+    (entry) => textAt(entry, 'type') === 'Ready' && textAt(entry, 'status') === 'True',
+  );
+}
+
 export function podStatus(pod: KubeObject): string {
   if (at(pod, 'metadata', 'deletionTimestamp') !== undefined) return 'Terminating';
   const phase = textAt(pod.status, 'phase') ?? 'Unknown';

@@ -75,6 +75,11 @@ test('objects are shown as tables, names, YAML and JSON', async () => {
   assert.match((await mesh.heddle('get', 'pods', '-A')).out, /^plain +tool-\S+ +1\/1 +Running/m);
   assert.match((await mesh.heddle('get', 'svc/web', '-n', 'lab', '-o', 'name')).out, /^service\/web\n$/);
   assert.match((await mesh.heddle('get', 'deploy', 'web', '-n=lab', '-o', 'yaml')).out, /readyReplicas: 1/);
+  const described = await mesh.heddle('describe', 'svc', 'web', '-n', 'lab');
+  assert.match(
+    described.out,
+    /Manifest: +manifests\/web\.yaml:2\n[\s\S]*Endpoints: +127\.244\.\d+\.\d+:8080 \(web-/,
+  );
   const one = JSON.parse((await mesh.heddle('get', 'deploy', 'web', '-n', 'lab', '-o', 'json')).out);
   assert.equal(one.kind, 'Deployment');
 });
