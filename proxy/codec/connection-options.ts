@@ -11,7 +11,8 @@ export interface ConnectionOptions {
 const UNNAMEABLE = (1 << FIELD.HOST) | (1 << FIELD.EXPECT);
 
 /**
- * Reads the value of Connection, and drops the fields that it names (RFC 9110, section 7.6.1). More options than
+ * Reads the value of Connection, and takes out the fields that it names (RFC 9110, section 7.6.1), so that no route is
+ * chosen by what the next hop will not see. More options than
  * `optionsMax` are a fault: each is looked for among all the fields, so a long list costs more than its bytes.
  */
 export function readConnectionOptions(
@@ -28,7 +29,7 @@ export function readConnectionOptions(
     if (option === 'close') close = true;
     else if (option === 'keep-alive') keepAlive = true;
     else if (option === 'upgrade') upgrade = true;
-    else if (((UNNAMEABLE >> fieldId(option, 0, option.length)) & 1) === 0) fields.dropName(option);
+    else if (((UNNAMEABLE >> fieldId(option, 0, option.length)) & 1) === 0) fields.hideName(option);
   });
   if (count > optionsMax) return badHead(`Connection has more than ${optionsMax} options`);
   return { close, keepAlive, upgrade };

@@ -52,16 +52,23 @@ const NAMES: readonly (readonly [string, number])[] = [
   ['http2-settings', FIELD.HTTP2_SETTINGS],
 ];
 
+/** What the mesh alone tells apps: a name that CGI, WSGI and the like can't tell from one of these is no other name. */
+const TOLD_BY_THE_MESH: ReadonlySet<number> = new Set([
+  ...[FIELD.FORWARDED_FOR, FIELD.FORWARDED_PROTO, FIELD.CLIENT_CERT, FIELD.ATTEMPT, FIELD.REASON],
+]);
+
 interface KnownName {
   readonly lower: string;
   readonly first: number;
   readonly id: number;
+  /** Whether `_` passes for `-`. */
+  readonly loose: boolean;
 }
 
 /** By length of the name, so that most fields are told apart by one look. */
 const BY_LENGTH: (KnownName[] | undefined)[] = [];
 for (const [lower, id] of NAMES) {
-  const known = { lower, first: lower.charCodeAt(0), id };
+  const known = { lower, first: lower.charCodeAt(0), id, loose: TOLD_BY_THE_MESH.has(id) };
   BY_LENGTH[lower.length] = [...(BY_LENGTH[lower.length] ?? []), known];
 }
 
@@ -83,18 +90,34 @@ function sameName(text: string, at: number, lower: string): boolean {
   return true;
 }
 
+function sameLoosely(text: string, at: number, lower: string): boolean {
+  return (
+    text
+      .slice(at, at + lower.length)
+      .toLowerCase()
+      .replaceAll('_', '-') === lower
+  );
+}
+
 /** The `FIELD` of the name that fills `text` from `start` to `end`. */
 export function fieldId(text: string, start: number, end: number): number {
   const candidates = BY_LENGTH[end - start];
   if (candidates === undefined) return FIELD.OTHER;
   const first = text.charCodeAt(start) | 0x20;
   for (const known of candidates) {
-    if (known.first === first && sameName(text, start, known.lower)) return known.id;
+    if (known.first !== first) continue;
+    if (sameName(text, start, known.lower) || (known.loose && sameLoosely(text, start, known.lower))) {
+      return known.id;
+    }
   }
   return FIELD.OTHER;
 }
 
 const WIDTH = 6;
+/** Not forwarded. */
+const DROPPED = 1;
+/** Not forwarded, and not there for whoever asks: it was meant for the connection. */
+const HIDDEN = 2;
 
 /** What is wrong with a message head. */
 export interface HeadFault {
@@ -111,7 +134,7 @@ const gathered: number[] = [];
 
 export class Fields {
   readonly text: string;
-  /** Per field: start of line, end of name, start and end of value, id, 1 where dropped on forwarding. */
+  /** Per field: start of line, end of name, start and end of value, id, and `DROPPED` or `HIDDEN`. */
   #at: number[] = [];
   count = 0;
 
@@ -173,7 +196,14 @@ export class Fields {
   }
 
   drop(index: number): void {
-    this.#at[index * WIDTH + 5] = 1;
+    this.#mark(index, DROPPED);
+  }
+
+  /** Takes every field whose name is `lower` out of the message. */
+  hideName(lower: string): void {
+    for (let index = 0; index < this.count; index++) {
+      if (this.#named(index, lower)) this.#mark(index, HIDDEN);
+    }
   }
 
   /** Drops every field whose name is `lower`. */
@@ -187,7 +217,7 @@ export class Fields {
   dropMask(mask: number): void {
     const at = this.#at;
     for (let base = 0; base < at.length; base += WIDTH) {
-      if (((mask >> (at[base + 4] ?? 0)) & 1) === 1) at[base + 5] = 1;
+      if (((mask >> (at[base + 4] ?? 0)) & 1) === 1) at[base + 5] = (at[base + 5] ?? 0) | DROPPED;
     }
   }
 
@@ -195,7 +225,7 @@ export class Fields {
   get(lower: string): string | undefined {
     let found: string | undefined;
     for (let index = 0; index < this.count; index++) {
-      if (!this.#named(index, lower)) continue;
+      if (!this.#named(index, lower) || this.#hidden(index)) continue;
       found = found === undefined ? this.value(index) : `${found}, ${this.value(index)}`;
     }
     return found;
@@ -207,7 +237,7 @@ export class Fields {
     let out = '';
     let runStart = -1;
     for (let base = 0; base < at.length; base += WIDTH) {
-      if (at[base + 5] === 1) {
+      if (at[base + 5] !== 0) {
         if (runStart >= 0) out += this.text.slice(runStart, at[base]);
         runStart = -1;
       } else if (runStart < 0) {
@@ -215,6 +245,15 @@ export class Fields {
       }
     }
     return runStart >= 0 ? out + this.text.slice(runStart) : out;
+  }
+
+  #mark(index: number, how: number): void {
+    const at = index * WIDTH + 5;
+    this.#at[at] = (this.#at[at] ?? 0) | how;
+  }
+
+  #hidden(index: number): boolean {
+    return ((this.#at[index * WIDTH + 5] ?? 0) & HIDDEN) !== 0;
   }
 
   #named(index: number, lower: string): boolean {
