@@ -106,7 +106,7 @@ async function supervise(
   deadline.cancel();
   alive();
   quiet();
-  progress.line('mesh stopped');
+  progress.end('mesh stopped');
   return code;
 }
 

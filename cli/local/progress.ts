@@ -27,6 +27,7 @@ export class Progress {
   }
 
   done(what: string): void {
+    this.#setLive('');
     this.#line(`${palette(this.#context.colours).green('✓')} ${what}`);
   }
 
@@ -35,6 +36,12 @@ export class Progress {
   }
 
   line(text: string): void {
+    this.#line(text);
+  }
+
+  /** The last line: nothing is under way any more. */
+  end(text: string): void {
+    this.#setLive('');
     this.#line(text);
   }
 
@@ -77,9 +84,12 @@ export class Progress {
     this.#setLive(live);
   }
 
+  /** A line that would wrap could not be taken back: it is cut at the terminal's width. */
   #setLive(text: string): void {
-    if (!this.#context.terminal || text === this.#live) return;
-    this.#context.out(`\r\u001b[K${text}`);
-    this.#live = text;
+    const { terminal, columns } = this.#context;
+    const shown = text.length < columns ? text : `${text.slice(0, Math.max(1, columns - 2))}…`;
+    if (!terminal || shown === this.#live) return;
+    this.#context.out(`\r\u001b[K${shown}`);
+    this.#live = shown;
   }
 }
