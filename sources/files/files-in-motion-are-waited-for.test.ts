@@ -113,6 +113,14 @@ for (const [name, rest] of [
   });
 }
 
+test('a file that was moved in is whole, however much shorter it is', () => {
+  save(WHOLE, 1_000);
+  look(true);
+  save(service('a'));
+  assert.deepEqual(look(true), { changed: true });
+  assert.deepEqual(held(), ['a={"value":1}']);
+});
+
 test('a file that is whole again before that was never another', async () => {
   save(WHOLE, 1_000);
   look(true);

@@ -43,7 +43,7 @@ export class KnownFile {
     return this.#content;
   }
 
-  /** `atOnce` for the first of all looks: what is there is taken without waiting. */
+  /** `atOnce` where the file is known to be whole, and at the first of all looks: what is there is taken. */
   look(file: ScannedFile, atOnce: boolean): Look {
     const nowMs = this.#clock.now();
     const same = file.signature === this.#signature;
@@ -60,20 +60,22 @@ export class KnownFile {
       this.#content = keepContent(this.#content, read.problem);
       return { changed: true };
     }
-    return this.#take(read.text, nowMs);
+    return this.#take(read.text, nowMs, atOnce);
   }
 
   /** How long to wait until nobody writes to the file; 0 where it is quiet, or has been waited for long enough. */
   #restlessFor(file: ScannedFile, nowMs: number): number {
     const ageMs = this.#clock.wallMs() - file.writtenAtMs;
-    if (ageMs < 0 || ageMs >= QUIET_MS) return 0;
+    // The file system's clock ticks coarsely, and may be a little ahead.
+    if (Math.abs(ageMs) >= QUIET_MS) return 0;
     this.#restlessSinceMs ??= nowMs;
-    return nowMs - this.#restlessSinceMs >= QUIET_WAIT_MAX_MS ? 0 : QUIET_MS - ageMs;
+    return nowMs - this.#restlessSinceMs >= QUIET_WAIT_MAX_MS ? 0 : QUIET_MS - Math.max(0, ageMs);
   }
 
-  #take(text: string, nowMs: number): Look {
+  #take(text: string, nowMs: number, whole: boolean): Look {
     const before = this.#text ?? '';
-    if (text.length < before.length && before.startsWith(text) && this.#content.documents.length > 0) {
+    const isCut = text.length < before.length && before.startsWith(text);
+    if (isCut && !whole && this.#content.documents.length > 0) {
       this.#doubtedSinceMs ??= nowMs;
       const leftMs = EMPTY_FILE_SETTLE_MS - (nowMs - this.#doubtedSinceMs);
       if (leftMs > 0) return { changed: false, againMs: leftMs };

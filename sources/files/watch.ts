@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { sep } from 'node:path';
+import { join, sep } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
@@ -55,6 +55,8 @@ class WatchedFolders implements FilesSource {
   readonly #files = new Map<string, KnownFile>();
   /** Files that are in force and weren't there at the last look, with the time since when. */
   readonly #goneSinceMs = new Map<string, number>();
+  /** Files that were moved in since the last look, and not written to after that: they are whole. */
+  readonly #movedIn = new Set<string>();
   readonly #watchers = new Map<string, { readonly watcher: FSWatcher; readonly identity: string }>();
   readonly #generations = new Generations();
   readonly #lastSound = new LastSound();
@@ -87,8 +89,9 @@ class WatchedFolders implements FilesSource {
     const scans = this.#options.directories.map((directory) => scanFolder(directory, this.#limits));
     let changed = this.#forget(scans);
     for (const file of scans.flatMap((scan) => scan.files)) {
-      if (this.#look(file, atOnce)) changed = true;
+      if (this.#look(file, atOnce || this.#movedIn.has(file.path))) changed = true;
     }
+    this.#movedIn.clear();
     this.#follow(new Map(scans.flatMap((scan) => [...scan.folders])));
 
     const contents = scans.map((scan, index) =>
@@ -168,7 +171,12 @@ class WatchedFolders implements FilesSource {
     for (const [folder, identity] of folders) {
       if (identity === '' || this.#watchers.has(folder) || this.#closed) continue;
       try {
-        const watcher = watch(folder, { persistent: true }, () => this.#soon(EVENT_DEBOUNCE_MS));
+        const watcher = watch(folder, { persistent: true }, (event, name) => {
+          // What is made anew and written is `rename` and `change`, what is moved in is `rename` alone.
+          if (name !== null && event === 'rename') this.#movedIn.add(join(folder, name));
+          else if (name !== null) this.#movedIn.delete(join(folder, name));
+          this.#soon(EVENT_DEBOUNCE_MS);
+        });
         watcher.on('error', () => {
           // The folder went away; the next rescan reports it.
           watcher.close();
