@@ -63,7 +63,7 @@ export class Findings {
   }
 }
 
-export function lineOf(sourced: SourcedObject, path: FieldPath): number {
+function lineOf(sourced: SourcedObject, path: FieldPath): number {
   return sourced.origin.lineOf?.(path) ?? sourced.origin.line;
 }
 
