@@ -80,7 +80,8 @@ process.exitCode = await run(process.argv.slice(2), {
   nodeVersion: process.versions.node,
   terminal,
   colours: terminal && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',
-  columns: process.stdout.columns ?? FILE_COLUMNS,
+  // A terminal that does not know its width says 0.
+  columns: process.stdout.columns || FILE_COLUMNS,
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   readStdin,

@@ -23,7 +23,8 @@ export class AppliedObjects {
 
   /**
    * `inForce` is the object of that name as the mesh has it now, if any. A new object is stamped with its time of
-   * creation, as the API server would: between equal routes the older one wins.
+   * creation, as the API server would, because between equal routes the older one wins; a changed one stays as old as
+   * it is.
    */
   put(object: KubeObject, inForce: KubeObject | undefined, nowMs: number): Applied {
     const file = this.fileOf(object);
@@ -31,8 +32,9 @@ export class AppliedObjects {
     const hidden = before !== undefined && isHiding(before.object);
     const known = before !== undefined && !hidden ? before.object : inForce;
     if (known !== undefined && !hidden && sameIntent(known, object)) return 'unchanged';
-    const creationTimestamp = known?.metadata.creationTimestamp ?? new Date(nowMs).toISOString();
-    const stamped = { ...object, metadata: { creationTimestamp, ...object.metadata } };
+    const created = known === undefined ? new Date(nowMs).toISOString() : known.metadata.creationTimestamp;
+    const age = created === undefined ? {} : { creationTimestamp: created };
+    const stamped = { ...object, metadata: { ...age, ...object.metadata } };
     writeAtomically(file, stringify(stamped, { lineWidth: 0 }));
     return known === undefined || hidden ? 'created' : 'configured';
   }

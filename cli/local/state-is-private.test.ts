@@ -142,6 +142,11 @@ test('an object of the manifests is configured over them and hidden when deleted
   assert.equal(applied.put(route(1), { ...route(1), status: { seen: true } }, NOW_MS), 'unchanged');
   assert.equal(applied.has(route(1)), false, 'nothing is written for what is there already');
   assert.equal(applied.put(route(2), route(1), NOW_MS), 'configured');
+  assert.doesNotMatch(
+    readFileSync(applied.fileOf(route(2)), 'utf8'),
+    /creationTimestamp/,
+    'it is as old as it was',
+  );
   applied.remove(route(2), true);
   assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /heddle\.dev\/deleted: "true"/);
   assert.equal(applied.put(route(1), undefined, NOW_MS), 'created');
