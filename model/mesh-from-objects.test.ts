@@ -3,211 +3,61 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { JsonValue } from '../common/json.ts';
 import { seededRandom } from '../common/random.ts';
-import { buildMesh } from './build.ts';
-import type { RequestView } from './decision-types.ts';
+import {
+  build,
+  KEY,
+  mtlsPolicy,
+  object,
+  PARENT,
+  policy,
+  request,
+  route,
+} from '../test/support/model-objects.ts';
 import { explain } from './explain.ts';
-import type { SourcedObject } from './objects.ts';
 import { DEFAULT_MESH_SETTINGS, parseMeshSettings } from './settings.ts';
 import { idleState } from './state.ts';
 
-const origin = { source: 'test.yaml', line: 1 };
-function object(
-  apiVersion: string,
-  kind: string,
-  name: string,
-  spec: JsonValue,
-  more: Record<string, JsonValue> = {},
-): SourcedObject {
-  const { namespace = 'shop', annotations = {}, labels = {}, ...rest } = more as Record<string, never>;
-  return {
-    object: { apiVersion, kind, metadata: { name, namespace, annotations, labels }, spec, ...rest },
-    origin,
-  };
-}
-const service = (name: string, ip = '10.96.0.1') =>
-  object('v1', 'Service', name, { clusterIP: ip, ports: [{ name: 'http', port: 80, targetPort: 8080 }] });
-const route = (spec: JsonValue, name = 'r', namespace = 'shop') =>
-  object('gateway.networking.k8s.io/v1', 'HTTPRoute', name, spec, { namespace });
-const policy = (spec: JsonValue, name = 'p') => object('heddle.dev/v1alpha1', 'TrafficPolicy', name, spec);
-const PARENT = { group: '', kind: 'Service', name: 'catalog' };
-const WORLD: readonly SourcedObject[] = [
-  service('catalog'),
-  service('v2', '10.96.0.2'),
-  object(
-    'v1',
-    'Pod',
-    'catalog-1',
-    { nodeName: 'n1', serviceAccountName: 'catalog', containers: [{ ports: [{ containerPort: 8080 }] }] },
-    {
-      annotations: { 'heddle.dev/injected': 'default' },
-      status: { podIP: '10.244.0.2' },
-    },
-  ),
-  object('discovery.k8s.io/v1', 'EndpointSlice', 'catalog-x', null, {
-    labels: { 'kubernetes.io/service-name': 'catalog' },
-    addressType: 'IPv4',
-    ports: [{ name: 'http', port: 8080 }],
-    endpoints: [
-      {
-        addresses: ['10.244.0.2'],
-        conditions: { ready: true },
-        targetRef: { kind: 'Pod', name: 'catalog-1' },
-      },
-    ],
-  }),
-];
-const build = (...more: SourcedObject[]) => buildMesh([...WORLD, ...more], DEFAULT_MESH_SETTINGS);
-const conditions = (...more: SourcedObject[]) =>
-  build(...more).statuses.flatMap((status) =>
-    status.parents.flatMap((parent) =>
-      parent.conditions.map((one) => `${one.type} ${one.status} ${one.reason}`),
-    ),
-  );
-const KEY = 'catalog.shop.svc.cluster.local:80';
-const GET: RequestView = {
-  method: 'GET',
-  path: '/items',
-  query: '',
-  header: (name) => (name === 'x-user' ? 'beta' : undefined),
-  sourceAddress: undefined,
-};
+const ORIGIN = { source: 'test.yaml', line: 1 };
+const TO_V2 = [{ name: 'v2', port: 80 }];
 
 test('an endpoint has the identity of its pod and speaks mTLS unless it is switched off', () => {
   const [endpoint] = build().clusters.get('outbound|80||catalog.shop.svc.cluster.local')?.endpoints ?? [];
   assert.equal(endpoint?.mtls, true);
   assert.deepEqual(endpoint?.identities, ['spiffe://cluster.local/ns/shop/sa/catalog']);
-  const off = build(
-    object('heddle.dev/v1alpha1', 'MTLSPolicy', 'm', { portModes: [{ port: 8080, mode: 'DISABLE' }] }),
-  );
+  const off = build(mtlsPolicy({ portModes: [{ port: 8080, mode: 'DISABLE' }] }));
   assert.equal(off.clusters.get('pod|8080||10.244.0.2')?.endpoints[0]?.mtls, false);
   assert.equal(off.inboundFor('shop/catalog-1')?.ports[0]?.mode, 'DISABLE');
   assert.equal(off.inboundFor('shop/catalog-1')?.defaultMode, 'STRICT');
-  assert.equal(build().snapshotFor('x').destination('10.96.0.1:80')?.key, KEY);
+  assert.equal(off.inboundFor('shop/nobody'), undefined);
 });
 
-const STATUSES: readonly (readonly [string, JsonValue, string, string])[] = [
-  [
-    'a sound route',
-    { parentRefs: [PARENT], rules: [{ backendRefs: [{ name: 'v2', port: 80 }] }] },
-    'Accepted True Accepted',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'a missing parent',
-    { parentRefs: [{ ...PARENT, name: 'x' }] },
-    'Accepted False NoMatchingParent',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'a missing parent port',
-    { parentRefs: [{ ...PARENT, port: 81 }] },
-    'Accepted False NoMatchingParent',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'a missing backend',
-    { parentRefs: [PARENT], rules: [{ backendRefs: [{ name: 'x', port: 80 }] }] },
-    'Accepted True Accepted',
-    'ResolvedRefs False BackendNotFound',
-  ],
-  [
-    'a missing backend port',
-    { parentRefs: [PARENT], rules: [{ backendRefs: [{ name: 'v2' }] }] },
-    'Accepted True Accepted',
-    'ResolvedRefs False BackendNotFound',
-  ],
-  [
-    'another kind of backend',
-    { parentRefs: [PARENT], rules: [{ backendRefs: [{ kind: 'X', name: 'x', port: 80 }] }] },
-    'Accepted True Accepted',
-    'ResolvedRefs False InvalidKind',
-  ],
-  [
-    'a foreign backend',
-    { parentRefs: [PARENT], rules: [{ backendRefs: [{ namespace: 'o', name: 'x', port: 80 }] }] },
-    'Accepted True Accepted',
-    'ResolvedRefs False RefNotPermitted',
-  ],
-  [
-    'an unsupported filter',
-    { parentRefs: [PARENT], rules: [{ filters: [{ type: 'URLRewrite', urlRewrite: {} }] }] },
-    'Accepted False UnsupportedValue',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'an unknown field',
-    { parentRefs: [PARENT], rules: [{ matchs: [] }] },
-    'Accepted False UnsupportedValue',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'a bad expression',
-    { parentRefs: [PARENT], rules: [{ matches: [{ path: { type: 'RegularExpression', value: '(' } }] }] },
-    'Accepted False UnsupportedValue',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-  [
-    'timeouts in contradiction',
-    { parentRefs: [PARENT], rules: [{ timeouts: { request: '1s', backendRequest: '2s' } }] },
-    'Accepted False UnsupportedValue',
-    'ResolvedRefs True ResolvedRefs',
-  ],
-];
-for (const [name, spec, accepted, resolved] of STATUSES) {
-  test(`${name} has the status ${accepted}, ${resolved}`, () => {
-    assert.deepEqual(conditions(route(spec)), [accepted, resolved]);
-  });
-}
-
-test('policies: the older of two contradicting ones wins, unknown fields and absent targets are refused', () => {
-  const targetRefs = [PARENT];
-  assert.deepEqual(
-    conditions(
-      policy({ targetRefs, retry: { attempts: 1 } }, 'a'),
-      policy({ targetRefs, retry: { attempts: 3 } }, 'b'),
-    ),
-    ['Accepted True Accepted', 'Accepted False Conflicted'],
-  );
-  assert.deepEqual(conditions(policy({ targetRefs, retry: { atempts: 1 } })), [
-    'Accepted False UnsupportedValue',
-  ]);
-  assert.deepEqual(conditions(policy({ targetRefs: [{ ...PARENT, name: 'x' }] })), [
-    'Accepted False TargetNotFound',
-  ]);
-  assert.deepEqual(conditions(object('heddle.dev/v1alpha1', 'AuthorizationPolicy', 'x', {})), [
-    'Accepted False Unsupported',
-  ]);
-  assert.deepEqual(
-    conditions(policy({ targetRefs, loadBalancer: { policy: 'PeakEwma', hash: {} }, circuitBreaker: {} })),
-    ['Accepted True Accepted'],
-  );
-});
-
-test("a rule's own words win over its route's policy, which wins over the Service's", () => {
+test("a consumer's route stands in the producer's place for its namespace and its port only", () => {
   const mesh = build(
-    route({ parentRefs: [PARENT], rules: [{ name: 'one', timeouts: { request: '1s' } }] }),
-    policy({ targetRefs: [PARENT], timeouts: { request: '9s' }, retry: { attempts: 5, codes: [502] } }, 'a'),
-    policy(
-      {
-        targetRefs: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'r' }],
-        retry: { attempts: 1 },
-      },
-      'b',
-    ),
-  );
-  const rule = mesh.destinationsFor('x').get(KEY)?.entries[0]?.rule;
-  assert.equal(rule?.policy.timeouts.requestMs, 1_000);
-  assert.equal(rule?.policy.retry.attempts, 1);
-  assert.deepEqual(rule?.policy.retry.codes, [502]);
-});
-
-test("a consumer's route stands in the producer's place for its namespace only", () => {
-  const mesh = build(
-    route({ parentRefs: [PARENT] }, 'p'),
-    route({ parentRefs: [{ ...PARENT, namespace: 'shop' }] }, 'c', 'other'),
+    route({ parentRefs: [PARENT], rules: [{ backendRefs: TO_V2 }] }, 'p'),
+    route({ parentRefs: [{ ...PARENT, namespace: 'shop', port: 80 }] }, 'c', { namespace: 'other' }),
   );
   assert.equal(mesh.destinationsFor('other').get(KEY)?.entries[0]?.rule.object, 'other/c');
   assert.equal(mesh.destinationsFor('shop').get(KEY)?.entries[0]?.rule.object, 'shop/p');
+  assert.equal(mesh.destinationsFor('elsewhere').get(KEY)?.entries[0]?.rule.object, 'shop/p');
+});
+
+test('objects without a namespace are those of namespace default, to each other, too', () => {
+  const bare = (kind: ReturnType<typeof route>) => {
+    const { namespace: _none, ...metadata } = kind.object.metadata;
+    return { ...kind, object: { ...kind.object, metadata } };
+  };
+  const mesh = build(
+    bare(object('v1', 'Service', 'db', { clusterIP: '10.96.0.9', ports: [{ port: 80 }] })),
+    bare(
+      route({
+        parentRefs: [{ ...PARENT, name: 'db' }],
+        rules: [{ backendRefs: [{ name: 'db', port: 80 }] }],
+      }),
+    ),
+    bare(policy({ targetRefs: [{ ...PARENT, name: 'db' }], timeouts: { request: '1s' } })),
+  );
+  const rule = mesh.destinationsFor('x').get('db.default.svc.cluster.local:80')?.entries[0]?.rule;
+  assert.deepEqual([rule?.id, rule?.policy.timeouts.requestMs], ['HTTPRoute/default/r#0', 1_000]);
 });
 
 test('explain tells of each rule why it won or lost', () => {
@@ -215,16 +65,19 @@ test('explain tells of each rule why it won or lost', () => {
     matches: [{ headers: [{ name: 'X-User', value }] }],
     backendRefs: [{ name: 'catalog', port: 80 }],
   }));
-  const told = explain(
-    build(route({ parentRefs: [PARENT], rules })).snapshotFor('shop'),
-    KEY,
-    GET,
-    idleState(),
-    0,
-    seededRandom(1),
-  );
+  const ask = (mesh: ReturnType<typeof build>) =>
+    explain(
+      mesh.snapshotFor('shop'),
+      KEY,
+      request('GET /items', { 'x-user': 'beta' }),
+      idleState(),
+      0,
+      seededRandom(1),
+    );
+  const told = ask(build(route({ parentRefs: [PARENT], rules })));
   assert.equal(told.rule, 'HTTPRoute/shop/r#1');
   assert.equal(told.endpoint?.pod, 'shop/catalog-1');
+  assert.equal(told.timeouts?.connectMs, 2_000, "the backend's, where the rule says nothing");
   assert.deepEqual(
     told.rules.map(({ outcome, why }) => [outcome, why]),
     [
@@ -232,100 +85,131 @@ test('explain tells of each rule why it won or lost', () => {
       ['chosen', 'matched'],
     ],
   );
-  const none = explain(
-    build(route({ parentRefs: [PARENT] })).snapshotFor('shop'),
-    KEY,
-    GET,
-    idleState(),
-    0,
-    seededRandom(1),
-  );
-  assert.equal(none.answer?.status, 500);
+  assert.equal(ask(build(route({ parentRefs: [PARENT] }))).answer?.status, 500);
 });
 
-test('the order of objects makes no difference', () => {
-  const all = [
-    ...WORLD,
-    route({ parentRefs: [PARENT] }, 'a'),
-    route({ parentRefs: [PARENT] }, 'b'),
-    policy({ targetRefs: [PARENT], timeouts: { request: '1s' } }, 'x'),
-    policy({ targetRefs: [PARENT], timeouts: { request: '2s' } }, 'y'),
-  ];
-  const shown = (objects: readonly SourcedObject[]) => {
-    const mesh = buildMesh(objects, DEFAULT_MESH_SETTINGS);
-    return {
-      clusters: [...mesh.clusters],
-      statuses: mesh.statuses,
-      problems: mesh.problems,
-      destinations: [...mesh.destinationsFor('shop')],
-    };
-  };
-  const wanted = shown(all);
-  fc.assert(
-    fc.property(fc.shuffledSubarray(all, { minLength: all.length }), (order) =>
-      assert.deepEqual(shown(order), wanted),
-    ),
-    { numRuns: 50 },
-  );
-});
-
-test('no JSON makes it throw, and the prototype stays clean', () => {
-  const kinds = [
-    ['v1', 'Service'],
-    ['v1', 'Pod'],
-    ['discovery.k8s.io/v1', 'EndpointSlice'],
-    ['gateway.networking.k8s.io/v1', 'HTTPRoute'],
-    ['heddle.dev/v1alpha1', 'TrafficPolicy'],
-    ['heddle.dev/v1alpha1', 'MTLSPolicy'],
-    ['gateway.networking.k8s.io/v1beta1', 'ReferenceGrant'],
-  ] as const;
-  const keys = fc.constantFrom(
+/** JSON of the words that objects are made of, in no order at all. */
+const KEYS = [
+  ...[
     'parentRefs',
     'rules',
     'matches',
     'path',
     'headers',
+    'queryParams',
     'backendRefs',
+    'filters',
+    'from',
+    'to',
+  ],
+  ...[
     'targetRefs',
     'retry',
     'timeouts',
-    'ports',
-    'endpoints',
+    'request',
+    'budget',
     'selector',
     'matchLabels',
-    '__proto__',
-    'constructor',
+    'ports',
+    'port',
+    'endpoints',
+  ],
+  ...[
+    'addresses',
+    'conditions',
+    'targetRef',
+    'podIPs',
+    'podIP',
+    'containers',
     'name',
     'kind',
-    'budget',
-  );
-  const { value } = fc.letrec<{ value: JsonValue }>((tie) => ({
-    value: fc.oneof(
-      { depthSize: 'small' },
-      fc.constantFrom<JsonValue>(null, true, 1, -1, '', 'Service', '5s'),
-      fc.array(tie('value'), { maxLength: 3 }),
-      fc.dictionary(keys, tie('value'), { maxKeys: 4 }),
-    ),
-  }));
+    'group',
+    'type',
+    'value',
+  ],
+  ...[
+    'kubernetes.io/service-name',
+    'heddle.dev/opaque-ports',
+    '__proto__',
+    'constructor',
+    'toString',
+    'length',
+  ],
+];
+const WORDS: readonly JsonValue[] = [
+  ...[
+    null,
+    true,
+    1,
+    -1,
+    80,
+    1e308,
+    '',
+    'Service',
+    'HTTPRoute',
+    'catalog',
+    '5s',
+    'Exact',
+    'RequestHeaderModifier',
+  ],
+  ...['80', '__proto__', 'a,b', '2026-01-01T00:00:00Z'],
+];
+const { value: json } = fc.letrec<{ value: JsonValue }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'medium' },
+    fc.constantFrom(...WORDS),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(fc.constantFrom(...KEYS), tie('value'), { maxKeys: 5 }),
+  ),
+}));
+const JUNK_KINDS = [
+  ...['v1/Service', 'v1/Pod', 'v1/Node', 'discovery.k8s.io/v1/EndpointSlice', 'x/y/z/HTTPRoute'],
+  ...['gateway.networking.k8s.io/v1/HTTPRoute', 'gateway.networking.k8s.io/v1/GRPCRoute'],
+  ...['gateway.networking.k8s.io/v1beta1/ReferenceGrant', 'heddle.dev/v1alpha1/TrafficPolicy'],
+  ...['heddle.dev/v1alpha1/MTLSPolicy', 'heddle.dev/v1alpha1/Nonsense'],
+];
+
+test('no JSON makes it throw, and the prototype stays clean', () => {
   fc.assert(
-    fc.property(fc.constantFrom(...kinds), value, value, ([apiVersion, kind], spec, status) => {
-      const mesh = build(object(apiVersion, kind, 'z', spec, { status, ports: spec, endpoints: status }));
-      mesh.snapshotFor('shop').destination(KEY);
-      parseMeshSettings(spec, origin);
-      assert.equal(Object.hasOwn(Object.prototype, 'retry'), false);
-    }),
-    { numRuns: 500 },
+    fc.property(
+      fc.constantFrom(...JUNK_KINDS),
+      fc.record({ spec: json, status: json, labels: json, annotations: json, odd: json }),
+      (kindName, { spec, status, labels, annotations, odd }) => {
+        const slash = kindName.lastIndexOf('/');
+        const sourced = object(kindName.slice(0, slash), kindName.slice(slash + 1), 'catalog', spec, {
+          ...{ status, ports: spec, endpoints: status, addressType: 'IPv4' },
+        });
+        const metadata = { name: 'catalog', namespace: 'shop', labels, annotations, creationTimestamp: odd };
+        const whole = {
+          ...sourced.object,
+          metadata: { ...metadata, deletionTimestamp: odd, generation: odd },
+        };
+        const served = { 'kubernetes.io/service-name': 'catalog' };
+        const mesh = build(
+          { object: whole as unknown as typeof sourced.object, origin: ORIGIN },
+          {
+            ...sourced,
+            object: { ...sourced.object, metadata: { name: 'other', namespace: 'shop', labels: served } },
+          },
+        );
+        JSON.stringify([...mesh.clusters, ...mesh.destinationsFor('shop'), mesh.statuses, mesh.problems]);
+        for (const workload of mesh.workloads.keys()) mesh.inboundFor(workload);
+        parseMeshSettings(spec, ORIGIN);
+        assert.equal(Object.hasOwn(Object.prototype, 'rules'), false);
+      },
+    ),
+    { numRuns: 3_000, seed: 5 },
   );
 });
 
 test('settings: defaults are those of the contract; a bad field keeps the last good value and is named', () => {
-  assert.deepEqual(parseMeshSettings(undefined, origin), { settings: DEFAULT_MESH_SETTINGS, problems: [] });
+  assert.deepEqual(parseMeshSettings(undefined, ORIGIN), { settings: DEFAULT_MESH_SETTINGS, problems: [] });
   assert.equal(DEFAULT_MESH_SETTINGS.leafTtlMs, 86_400_000);
   assert.equal(DEFAULT_MESH_SETTINGS.rootTtlMs, 315_360_000_000);
   const last = { ...DEFAULT_MESH_SETTINGS, drainGraceMs: 7_000 };
   const { settings, problems } = parseMeshSettings(
     { drain: { grace: '30' }, x: 1, mtls: { mode: 'STRICT' } },
-    origin,
+    ORIGIN,
     last,
   );
   assert.equal(settings.drainGraceMs, 7_000);
