@@ -52,7 +52,7 @@ function fitness(pod: KubeObject, name: string): number {
 }
 
 /** The Deployment or Job that made a pod: its owner's name, without a ReplicaSet's hash. */
-export function workloadOf(pod: KubeObject): string {
+function workloadOf(pod: KubeObject): string {
   const owner = textAt(pod, 'metadata', 'ownerReferences', 0, 'name');
   if (owner === undefined) return pod.metadata.name;
   return textAt(pod, 'metadata', 'ownerReferences', 0, 'kind') === 'ReplicaSet'

@@ -104,7 +104,7 @@ function plain(name: string): string {
   return name;
 }
 
-export function lastLines(text: string, count: number): string {
+function lastLines(text: string, count: number): string {
   if (count === 0) return '';
   const lines = text.endsWith('\n') ? text.slice(0, -1).split('\n') : text.split('\n');
   return text === '' ? '' : `${lines.slice(-count).join('\n')}\n`;

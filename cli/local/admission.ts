@@ -12,7 +12,7 @@ type Labels = Readonly<Record<string, string>>;
 /** A larger answer of the webhook is refused. */
 export const answerBytesMax = 1024 * 1024;
 /** As `timeoutSeconds` of the webhook configuration. */
-export const webhookTimeoutMs = 10_000;
+const webhookTimeoutMs = 10_000;
 const SERVER_NAME = `heddle-injector.${SYSTEM_NAMESPACE}.svc`;
 
 interface Webhook {
@@ -69,10 +69,11 @@ export async function admitPod(
   address: WebhookAddress,
   pod: KubeObject,
   uid: string,
+  timeoutMs = webhookTimeoutMs,
 ): Promise<Result<KubeObject>> {
   let answer: JsonValue;
   try {
-    answer = JSON.parse(await post(address, JSON.stringify(reviewOf(pod, uid)))) as JsonValue;
+    answer = JSON.parse(await post(address, JSON.stringify(reviewOf(pod, uid)), timeoutMs)) as JsonValue;
   } catch (thrown) {
     return refused(`the injection webhook could not be asked: ${messageOf(thrown)}`);
   }
@@ -123,12 +124,12 @@ function reviewOf(pod: KubeObject, uid: string): JsonObject {
   };
 }
 
-function post(address: WebhookAddress, body: string): Promise<string> {
+function post(address: WebhookAddress, body: string, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const request = https.request(
       {
         ...{ host: '127.0.0.1', port: address.port, path: '/inject', method: 'POST', agent: false },
-        ...{ servername: SERVER_NAME, ca: address.rootPem, timeout: webhookTimeoutMs },
+        ...{ servername: SERVER_NAME, ca: address.rootPem, timeout: timeoutMs },
         headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
       },
       (response) => {
@@ -146,7 +147,7 @@ function post(address: WebhookAddress, body: string): Promise<string> {
         });
       },
     );
-    request.on('timeout', () => request.destroy(new Error(`no answer within ${webhookTimeoutMs} ms`)));
+    request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
     request.on('error', reject);
     request.end(body);
   });

@@ -11,7 +11,7 @@ const stopGraceMs = 5_000;
 export class Component {
   readonly name: string;
   readonly #clock: Clock;
-  readonly #children: Children;
+  readonly #children: Pick<Children, 'start'>;
   readonly #spec: ChildSpec;
   readonly #log: LogFile;
   readonly #onEnd: (message: string) => void;
@@ -23,7 +23,7 @@ export class Component {
 
   constructor(
     clock: Clock,
-    children: Children,
+    children: Pick<Children, 'start'>,
     logs: string,
     spec: ChildSpec,
     onEnd: (message: string) => void,

@@ -26,7 +26,7 @@ const portTriesMax = 3;
 export interface SystemSettings {
   readonly clock: Clock;
   readonly random: Random;
-  readonly children: Children;
+  readonly children: Pick<Children, 'start'>;
   readonly paths: StatePaths;
   readonly manifests: string;
   /** The next free one is taken where somebody else has it; 0 for any. */

@@ -118,7 +118,7 @@ export function columnsOf(kind: string): readonly Column[] {
 }
 
 /** The answer of the first condition of that type at any parent. */
-export function conditionOf(object: KubeObject, type: string): JsonValue | undefined {
+function conditionOf(object: KubeObject, type: string): JsonValue | undefined {
   const all = [object.status, ...listAt(object.status, 'parents'), ...listAt(object.status, 'ancestors')];
   const found = all
     .flatMap((holder) => listAt(holder, 'conditions'))

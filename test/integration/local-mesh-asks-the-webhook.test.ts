@@ -39,21 +39,21 @@ before(() => {
 });
 after(() => rmSync(directory, { recursive: true, force: true }));
 
-type Answer = (review: { request: { uid: string } }) => { status?: number; text: string };
+type Answer = (review: { request: { uid: string } }) => { status?: number; text: string } | undefined;
 
 /** A webhook that answers as told; what the runner makes of it. */
-async function asked(answer: Answer, rootPem = files.cert): Promise<string> {
+async function asked(answer: Answer, rootPem = files.cert, timeoutMs = 5_000): Promise<string> {
   const server = https.createServer(files, async (request: IncomingMessage, response) => {
     let body = '';
     for await (const chunk of request) body += chunk;
-    const { status = 200, text } = answer(JSON.parse(body));
-    response.writeHead(status).end(text);
+    const answered = answer(JSON.parse(body));
+    if (answered !== undefined) response.writeHead(answered.status ?? 200).end(answered.text);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   try {
     const { port } = server.address() as AddressInfo;
-    const result = await admitPod({ port, rootPem }, pod, 'uid-7');
+    const result = await admitPod({ port, rootPem }, pod, 'uid-7', timeoutMs);
     return result.ok ? JSON.stringify(result.value.metadata.annotations ?? null) : result.error.message;
   } finally {
     server.closeAllConnections();
@@ -107,6 +107,10 @@ test('everything that is not a sound answer refuses the pod, as failurePolicy Fa
 
 test('an answer over the limit is not read', async () => {
   assert.match(await asked(() => ({ text: 'x'.repeat(answerBytesMax + 1) })), /an answer over 1048576 bytes/);
+});
+
+test('a webhook that says nothing refuses the pod once its time is over', async () => {
+  assert.match(await asked(() => undefined, files.cert, 50), /no answer within 50 ms/);
 });
 
 test('a webhook with a certificate of another root is not asked', async () => {
