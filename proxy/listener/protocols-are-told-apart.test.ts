@@ -61,6 +61,31 @@ test('a client that ends within its request line is let go', async () => {
   assert.equal(harness.stack.stats().connections, 0);
 });
 
+test('a client that connects and finishes without a word is carried to its server, and its end too', async () => {
+  const client = await say('');
+  client.stream.end();
+  await harness.run();
+  await harness.clock.advance(200);
+  assert.equal(apps[0]?.ended, true);
+  apps[0]?.say('bye');
+  apps[0]?.stream.end();
+  await harness.run();
+  assert.deepEqual([client.heard, client.ended], ['bye', true]);
+  assert.equal(harness.stack.stats().connections, 0);
+});
+
+test('a client that finishes while its server may still speak first is carried on as well', async () => {
+  const client = await say('');
+  await harness.clock.advance(200);
+  assert.equal(apps.length, 1);
+  client.stream.end();
+  await harness.run();
+  assert.equal(apps[0]?.ended, true);
+  apps[0]?.stream.end();
+  await harness.run();
+  assert.equal(harness.stack.stats().connections, 0);
+});
+
 test('other protocols pass as they are', async () => {
   for (const bytes of [
     'EHLO mail\r\n',

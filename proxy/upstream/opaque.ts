@@ -168,8 +168,10 @@ export class OpaqueRelay<Verdict = never> {
       release();
       this.#finish();
     };
-    if (this.#late === undefined) this.#tunnel(stream, this.#first, done);
-    else this.#awaitWords(stream, this.#late, done);
+    // Of a client that has finished, no late words come.
+    const late = this.#client.readableEnded ? undefined : this.#late;
+    if (late === undefined) this.#tunnel(stream, this.#first, done);
+    else this.#awaitWords(stream, late, done);
   }
 
   /** First bytes from either side decide what this connection is. */
