@@ -181,21 +181,23 @@ test('a namespace with routes of its own shares the destinations that they leave
   );
 });
 
-const BUILD_MS_MAX = 10_000;
-/** Eight times as many objects take eight times as long; where each looked at all others it would be 64 times. */
-const TIMES_MAX = 30;
+const BUILD_CPU_MS_MAX = 5_000;
+/** Eight times as many objects take about eight times as long; where each looked at all others it would be 64 times. */
+const TIMES_MAX = 40;
 
 test('1,000 Services of 10 endpoints are built in time, which grows as they do', () => {
-  const bestOf3 = (objects: readonly SourcedObject[]) =>
+  // The processor's time, which other work on the machine doesn't lengthen.
+  const bestOf5 = (objects: readonly SourcedObject[]) =>
     Math.min(
-      ...[1, 2, 3].map(() => {
-        const start = performance.now();
+      ...[1, 2, 3, 4, 5].map(() => {
+        const start = process.cpuUsage();
         const mesh = buildMesh(objects, DEFAULT_MESH_SETTINGS);
         assert.equal(mesh.snapshotFor('x').destination('10.96.0.1:80')?.service, 's1');
-        return performance.now() - start;
+        const { user, system } = process.cpuUsage(start);
+        return (user + system) / 1_000;
       }),
     );
-  const [smallMs, largeMs] = [bestOf3(services(125, 10)), bestOf3(services(1_000, 10))];
-  assert.ok(largeMs < BUILD_MS_MAX, `${largeMs} ms`);
+  const [smallMs, largeMs] = [bestOf5(services(125, 10)), bestOf5(services(1_000, 10))];
+  assert.ok(largeMs < BUILD_CPU_MS_MAX, `${largeMs} ms`);
   assert.ok(largeMs < smallMs * TIMES_MAX, `${smallMs} ms, then ${largeMs} ms`);
 });

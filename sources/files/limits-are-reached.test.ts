@@ -55,9 +55,9 @@ test('a text that aliases would make too long is refused', () => {
 
 test('a map of very many keys takes no longer than its length', () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `  k${index}: v\n`).join('');
-  const start = performance.now();
+  const start = process.cpuUsage();
   assert.deepEqual(read(`${pod('a')}data:\n${keys}`, {}).names, ['a']);
-  assert.ok(performance.now() - start < 6_000);
+  assert.ok(process.cpuUsage(start).user < 6_000_000);
 });
 
 test('lines of all objects of a long list are found in one reading', () => {
@@ -66,10 +66,10 @@ test('lines of all objects of a long list are found in one reading', () => {
     { length: count },
     (_, index) => `- ${pod(`A${index}`).trim().replaceAll('\n', '\n  ')}\n`,
   );
-  const start = performance.now();
+  const start = process.cpuUsage();
   const { problems } = read(`apiVersion: v1\nkind: List\nitems:\n${items.join('')}`, {});
   assert.equal(problems.length, count);
-  assert.ok(performance.now() - start < 10_000);
+  assert.ok(process.cpuUsage(start).user < 10_000_000);
 });
 
 test('folders and files past their number, depth or size are reported', () => {
