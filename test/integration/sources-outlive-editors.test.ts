@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { sleep, systemClock } from '../../common/clock.ts';
+import { type Clock, sleep, systemClock } from '../../common/clock.ts';
 import { silentLogger } from '../../common/log.ts';
 import { type FilesSource, watchFiles } from '../../sources/files/watch.ts';
 import { leakCheck } from '../support/leak-check.ts';
@@ -32,12 +32,20 @@ let seen: string[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'heddle-editors-'));
   seen = [];
+  isTicking = true;
 });
 
 afterEach(() => {
   source?.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** False where only events may tell of a change, and not the next look at everything. */
+let isTicking = true;
+const clock: Clock = {
+  ...systemClock,
+  every: (periodMs, task) => systemClock.every(periodMs, () => isTicking && task()),
+};
 
 const service = (name: string, value = 1) =>
   `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {value: ${value}}\n`;
@@ -49,7 +57,7 @@ const state = (from: FilesSource) =>
     .join(' ');
 const open = async (...directories: string[]) => {
   const from = await watchFiles({
-    ...{ directories, clock: systemClock, log: silentLogger },
+    ...{ directories, clock, log: silentLogger },
     onChange: () => seen.push(state(from)),
   });
   source = from;
@@ -149,7 +157,7 @@ test('a folder that is gone keeps what it held, and is followed again when it is
   assert.deepEqual(from.current().problems, []);
 });
 
-test('a folder that another one takes the place of is followed at once', async () => {
+test('a folder that another one takes the place of is followed by its events', async () => {
   const inner = join(folder, 'manifests');
   for (const [name, value] of [
     ['manifests', 1],
@@ -162,10 +170,9 @@ test('a folder that another one takes the place of is followed at once', async (
   renameSync(inner, join(folder, 'old'));
   renameSync(join(folder, 'next'), inner);
   await holds(from, 'a=2');
-  const start = performance.now();
+  isTicking = false;
   writeFileSync(join(inner, 'a.yaml'), service('a', 3));
   await holds(from, 'a=3');
-  assert.ok(performance.now() - start < 900, 'by an event, not by the next look at everything');
 });
 
 test('a link to a release that moves on to the next one is followed', async () => {
