@@ -83,3 +83,17 @@ test('weights are shares', () => {
   const share = counts(cluster('Random', 2, { weight: 3 })).get('e0') ?? 0;
   assert.ok(share > 700 && share < 800, String(share));
 });
+test('random, round robin and the balancers by load spread evenly where nothing tells endpoints apart', () => {
+  for (const policy of ['Random', 'RoundRobin', 'LeastRequest', 'PeakEwma'] as const) {
+    const found = counts(cluster(policy, 4));
+    for (const share of found.values()) assert.ok(share > 190 && share < 310, `${policy}: ${share} of 1,000`);
+    assert.equal(found.size, 4);
+  }
+});
+test('an endpoint that nothing is known of gets a first request at once, and no flood after it', () => {
+  const known = { ...idleState(), latencyMs: (_: string, key: string) => (key === 'e0' ? undefined : 5) };
+  const fresh = counts(cluster('PeakEwma', 2), known);
+  assert.equal(fresh.get('e0'), 1_000);
+  const busy = counts(cluster('PeakEwma', 2), { ...known, inFlight: () => 1 });
+  assert.equal(busy.get('e0'), undefined);
+});
