@@ -167,7 +167,7 @@ export class BodyDecoder {
         : `trailers: ${found.message}`;
     }
     const fields = new Fields(found.text);
-    const fault = fields.read(0, this.#limits.headerCountMax);
+    const fault = fields.read(0, this.#limits.headerCountMax, found.bytes, found.start);
     if (fault !== undefined) return `trailers: ${fault.message}`;
     // RFC 9110, section 6.5.1: nothing that frames, routes or names the sender may come after the body.
     for (let index = 0; index < fields.count; index++) if (fields.id(index) !== 0) fields.drop(index);

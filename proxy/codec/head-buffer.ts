@@ -3,10 +3,12 @@ import { badHead, type HeadFault } from './fields.ts';
 const HEAD_END = Buffer.from('\r\n\r\n');
 const FIRST_BYTES = 1_024;
 
-/** The text of a head, and where in `bytes` the byte after it stands. */
+/** The text of a head with the line end of its last line, and the bytes that it was made of. */
 export interface FoundHead {
   readonly text: string;
   readonly bytes: Buffer;
+  /** Where in `bytes` the text begins, and where the byte after the head stands. */
+  readonly start: number;
   readonly next: number;
 }
 
@@ -43,7 +45,12 @@ export class HeadBuffer {
     const end = source.indexOf(HEAD_END, searchFrom);
     if (end < 0) return this.#incomplete(source, from, searchFrom);
     if (end + 4 - from > this.#bytesMax) return this.#tooLarge(source, from);
-    const found = { text: source.toString('latin1', from, end + 2), bytes: source, next: end + 4 };
+    const found = {
+      text: source.toString('latin1', from, end + 2),
+      bytes: source,
+      start: from,
+      next: end + 4,
+    };
     // The rest of a held buffer goes on as its own: the next head must not overwrite it.
     this.#held = undefined;
     this.#length = 0;

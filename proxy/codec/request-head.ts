@@ -3,6 +3,7 @@ import { type Authority, parseAuthority } from './authority.ts';
 import { readConnectionOptions } from './connection-options.ts';
 import { badHead, eachToken, FIELD, Fields, type HeadFault, TOKEN } from './fields.ts';
 import { ABSENT, CHUNKED, readFraming } from './framing.ts';
+import type { FoundHead } from './head-buffer.ts';
 import type { EngineLimits } from './limits.ts';
 
 /** RFC 9112, section 3.2. */
@@ -62,12 +63,13 @@ export class RequestHead implements RequestView {
  * Reads a request head: request line and fields, each line with its CRLF, without the empty line. RFC 9112, sections 2 to
  * 6, with every liberty that the standard leaves a lenient reader refused.
  */
-export function parseRequestHead(text: string, limits: EngineLimits): RequestHead | HeadFault {
+export function parseRequestHead(found: FoundHead, limits: EngineLimits): RequestHead | HeadFault {
+  const { text, bytes, start } = found;
   const lineEnd = text.indexOf('\r\n');
   const methodEnd = text.indexOf(' ');
   if (methodEnd < 1 || methodEnd > METHOD_CHARS_MAX) return badHead('the request line has no valid method');
-  for (let index = 0; index < methodEnd; index++) {
-    if (TOKEN[text.charCodeAt(index)] !== 1) return badHead('the method has an invalid character');
+  for (let index = start; index < start + methodEnd; index++) {
+    if (TOKEN[bytes[index] ?? 0] !== 1) return badHead('the method has an invalid character');
   }
   // Exactly ` HTTP/1.x` stands at the end of the line, so two positions delimit the target.
   const versionAt = lineEnd - 8;
@@ -79,14 +81,14 @@ export function parseRequestHead(text: string, limits: EngineLimits): RequestHea
     return badHead('the version is neither HTTP/1.1 nor HTTP/1.0');
   }
   const targetEnd = versionAt - 1;
-  for (let index = methodEnd + 1; index < targetEnd; index++) {
-    const code = text.charCodeAt(index);
+  for (let index = start + methodEnd + 1; index < start + targetEnd; index++) {
+    const code = bytes[index] ?? 0;
     if (code <= 0x20 || code === 0x7f || code === 0x23) {
       return badHead('the request target has white space, a control character or a fragment');
     }
   }
   const fields = new Fields(text);
-  const fault = fields.read(lineEnd + 2, limits.headerCountMax);
+  const fault = fields.read(lineEnd + 2, limits.headerCountMax, bytes, start);
   if (fault !== undefined) return fault;
   const head = new RequestHead(text.slice(0, methodEnd), minorVersion, fields);
   return readFields(head, limits) ?? readTarget(head, text.slice(methodEnd + 1, targetEnd)) ?? head;

@@ -1,6 +1,7 @@
 import { readConnectionOptions } from './connection-options.ts';
 import { badHead, FIELD, Fields, type HeadFault, VALUE } from './fields.ts';
 import { ABSENT, readFraming, UNTIL_CLOSE } from './framing.ts';
+import type { FoundHead } from './head-buffer.ts';
 import type { EngineLimits } from './limits.ts';
 
 /** The head of a response, checked as strictly as a request's: an ambiguous one is never passed on. */
@@ -34,10 +35,11 @@ export class ResponseHead {
 
 /** Reads a response head to a request of `method`: status line and fields with their CRLFs, without the empty line. */
 export function parseResponseHead(
-  text: string,
+  found: FoundHead,
   method: string,
   limits: EngineLimits,
 ): ResponseHead | HeadFault {
+  const { text, bytes, start } = found;
   const lineEnd = text.indexOf('\r\n');
   const minorVersion = text.charCodeAt(7) - 0x30;
   if (!text.startsWith('HTTP/1.') || (minorVersion !== 0 && minorVersion !== 1)) {
@@ -48,11 +50,11 @@ export function parseResponseHead(
   if (status < 100 || (lineEnd > 12 && text.charCodeAt(12) !== 0x20)) {
     return badHead('the status is not three digits');
   }
-  for (let index = 13; index < lineEnd; index++) {
-    if (VALUE[text.charCodeAt(index)] !== 1) return badHead('a control character in the reason phrase');
+  for (let index = start + 13; index < start + lineEnd; index++) {
+    if (VALUE[bytes[index] ?? 0] !== 1) return badHead('a control character in the reason phrase');
   }
   const fields = new Fields(text);
-  const fault = fields.read(lineEnd + 2, limits.headerCountMax);
+  const fault = fields.read(lineEnd + 2, limits.headerCountMax, bytes, start);
   if (fault !== undefined) return fault;
   const head = new ResponseHead(status, lineEnd > 13 ? text.slice(13, lineEnd) : '', minorVersion, fields);
   return readFields(head, limits) ?? setFraming(head, method) ?? head;

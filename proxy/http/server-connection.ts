@@ -192,7 +192,7 @@ export class ServerConnection implements BodySink {
           break;
         }
         this.#headStartedMs = undefined;
-        const head = parseRequestHead(found.text, this.#limits);
+        const head = parseRequestHead(found, this.#limits);
         if ('fault' in head) {
           this.#refuse(head);
           break;

@@ -187,7 +187,7 @@ export class ClientConnection implements BodySink {
         const found = this.#heads.find(input, at);
         if (found === undefined) return undefined;
         if ('fault' in found) return found.message;
-        const head = parseResponseHead(found.text, this.#method, this.#limits);
+        const head = parseResponseHead(found, this.#method, this.#limits);
         if ('fault' in head) return head.message;
         input = found.bytes;
         at = found.next;
