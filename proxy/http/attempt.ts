@@ -4,7 +4,7 @@ import type { AttemptOutcome } from '../../model/decision-types.ts';
 import type { Endpoint } from '../../model/snapshot.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { ResponseHead } from '../codec/response-head.ts';
-import type { Lease, LeaseResult, Reuse } from '../pool/pool.ts';
+import type { Lease, LeaseResult, Reuse } from '../pool/lease.ts';
 import type { AttemptHandle, AttemptScope, RequestScope } from '../stage.ts';
 import type { ClientConnection, ResponseSink, UpstreamProblem } from '../upstream/client-connection.ts';
 import type { BodyBuffer } from './body-buffer.ts';

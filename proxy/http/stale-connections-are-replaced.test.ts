@@ -141,3 +141,35 @@ test('a client that leaves while the new connection is made is forgotten', async
   await harness.run();
   assert.equal(harness.stack.stats().active, 0);
 });
+
+test('a connection that was being made for a request that is given up serves another', async () => {
+  const client = harness.dial();
+  const dial = harness.net.dialer.dial;
+  let connect = () => {};
+  harness.net.dialer.dial = (target) => {
+    const stream = dial(target);
+    const emit = stream.emit.bind(stream);
+    stream.emit = (event: string | symbol, ...rest: unknown[]) => {
+      if (event !== 'connect') return emit(event, ...rest);
+      connect = () => emit('connect');
+      return true;
+    };
+    return stream;
+  };
+  client.say(GET);
+  await harness.run();
+  assert.equal(harness.stack.stats().upstream.open, 1);
+  client.stream.resetAndDestroy?.();
+  await harness.run();
+  connect();
+  harness.net.dialer.dial = dial;
+  await harness.run();
+  assert.deepEqual(harness.stack.stats().upstream, { open: 1, idle: 1, pending: 0 });
+  const other = harness.dial();
+  other.say(GET);
+  await harness.run();
+  apps[0]?.say(OK);
+  await harness.run();
+  assert.match(other.heard, /ok$/);
+  assert.equal(apps.length, 1);
+});

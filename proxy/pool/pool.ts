@@ -2,7 +2,8 @@ import type { MeshFailure } from '../../common/errors.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 import type { Deadlines } from '../http/deadlines.ts';
 import { ClientConnection, type ConnectionOwner } from '../upstream/client-connection.ts';
-import type { Connected, Connecting, Connector, ConnectTarget, FailedAttempt } from '../upstream/connect.ts';
+import type { Connected, Connector, ConnectTarget, FailedAttempt } from '../upstream/connect.ts';
+import { Lease, type LeaseResult, type Reuse } from './lease.ts';
 
 /** Connections to one endpoint with one set of credentials are interchangeable; `group` is what limits are counted by. */
 export interface PoolTarget extends ConnectTarget {
@@ -17,39 +18,6 @@ export interface PoolTarget extends ConnectTarget {
 
 const LEARNED_IDLE_MS_MIN = 1_000;
 const LEARNED_PEERS_MAX = 4_096;
-
-export type LeaseResult = ClientConnection | FailedAttempt;
-
-/** Which idle connection will do: any, one that was in use a moment ago, or none but a new one. */
-export type Reuse = 'any' | 'recent' | 'none';
-
-/** One request's wait for a connection. */
-export class Lease {
-  readonly target: PoolTarget;
-  readonly reuse: Reuse;
-  readonly done: (result: LeaseResult) => void;
-  connecting: Connecting | undefined;
-  cancelled = false;
-  #onCancel: (() => void) | undefined;
-
-  constructor(target: PoolTarget, reuse: Reuse, done: (result: LeaseResult) => void) {
-    this.target = target;
-    this.reuse = reuse;
-    this.done = done;
-  }
-
-  /** Set while something has to be put right when the wait is given up. */
-  whenCancelled(action: (() => void) | undefined): void {
-    this.#onCancel = action;
-  }
-
-  cancel(): void {
-    if (this.cancelled) return;
-    this.cancelled = true;
-    this.connecting?.cancel();
-    this.#onCancel?.();
-  }
-}
 
 interface Group {
   /** Open and opening connections, idle ones included. */
@@ -70,6 +38,8 @@ export class Pool {
   readonly #groups = new Map<string, Group>();
   /** How long each peer keeps an idle connection, as seen or as it said. */
   readonly #peerIdleMs = new Map<string, number>();
+  /** Gives up each connection that is being made for a request. */
+  readonly #connecting = new Set<() => void>();
   #open = 0;
 
   constructor(connector: Connector, limits: EngineLimits, deadlines: Deadlines) {
@@ -109,9 +79,10 @@ export class Pool {
     }
   }
 
-  /** Ends every wait and closes every idle connection; busy ones end with their requests' clients. */
+  /** Ends every wait and closes every connection that is idle or being made; busy ones end with their requests' clients. */
   close(): void {
     this.closeIdle(() => false);
+    for (const giveUp of [...this.#connecting]) giveUp();
     for (const group of this.#groups.values()) {
       for (const lease of group.waiting.splice(0)) lease.cancel();
     }
@@ -205,19 +176,34 @@ export class Pool {
     return undefined;
   }
 
+  /** Makes a connection for a request. Should the request be given up meanwhile, it is for another one. */
   #connect(group: Group, lease: Lease): void {
-    const release = this.#count(lease.target.group, group);
-    lease.whenCancelled(release);
-    lease.connecting = this.#connector.open(lease.target, (result) => {
-      lease.whenCancelled(undefined);
+    const { target } = lease;
+    const release = this.#count(target.group, group);
+    const connecting = this.#connector.open(target, (result) => {
+      this.#connecting.delete(giveUp);
       if ('failure' in result) {
         release();
-        lease.done(result);
+        if (!lease.cancelled) lease.done(result);
         return;
       }
-      const owner = this.#owner(group, lease.target, release);
-      lease.done(new ClientConnection(result.stream, result.peer, owner, this.#limits, this.#deadlines));
+      const owner = this.#owner(group, target, release);
+      const connection = new ClientConnection(
+        result.stream,
+        result.peer,
+        owner,
+        this.#limits,
+        this.#deadlines,
+      );
+      if (lease.cancelled) this.#keepIdle(group, target, connection);
+      else lease.done(connection);
     });
+    const giveUp = () => {
+      this.#connecting.delete(giveUp);
+      connecting.cancel();
+      release();
+    };
+    this.#connecting.add(giveUp);
   }
 
   #owner(group: Group, target: PoolTarget, release: () => void): ConnectionOwner {
