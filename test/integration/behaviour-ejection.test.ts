@@ -16,13 +16,11 @@ let healthy: TestPod;
 before(async () => {
   mesh = await startMesh();
   mesh.apply('shop.yaml', namespaceYaml('shop'));
-  mesh.addService({
-    namespace: 'shop',
-    name: 'reviews',
-    port: 80,
-    targetPort: 8080,
-    selector: { app: 'reviews' },
-  });
+  // The same pods under two names: one with a policy that retries nothing, one with the defaults.
+  for (const name of ['reviews', 'reviews-by-default']) {
+    const selector = { app: 'reviews' };
+    mesh.addService({ namespace: 'shop', name, port: 80, targetPort: 8080, selector });
+  }
   mesh.apply(
     'reviews.yaml',
     trafficPolicyYaml(
@@ -66,11 +64,10 @@ test('an endpoint that fails is ejected, gets no traffic, and returns after its 
 });
 
 test('a pod that dies is passed over without a failed request, for any method', async () => {
-  mesh.unapply('reviews.yaml');
   await eventually(
     async () => {
       const before = [sick, healthy].map((pod) => pod.app.received.length);
-      for (let index = 0; index < 20; index++) await web.client.request('http://reviews/');
+      for (let index = 0; index < 20; index++) await web.client.request('http://reviews-by-default/');
       return [sick, healthy].every((pod, index) => pod.app.received.length > (before[index] ?? 0));
     },
     { deadlineMs: 10_000, what: 'both endpoints get traffic' },
@@ -79,7 +76,7 @@ test('a pod that dies is passed over without a failed request, for any method', 
   const load = startLoad(
     () => {
       const method = sent++ % 2 === 0 ? 'GET' : 'POST';
-      return web.client.request('http://reviews/', { method, body: method === 'POST' ? 'x' : '' });
+      return web.client.request('http://reviews-by-default/', { method, body: method === 'POST' ? 'x' : '' });
     },
     2,
     5,
