@@ -49,3 +49,21 @@ function isAddressText(text: string): boolean {
   }
   return text.includes(':');
 }
+
+/** Hosts remembered at one time; one more, and all are read anew. */
+export const hostsReadMax = 256;
+const HTTP_PORT = 80;
+const read = new Map<string, Authority>();
+
+/** The authority of a Host field, port 80 unless it says otherwise. Clients say the same few over and over. */
+export function parseHost(text: string): Authority | undefined {
+  const known = read.get(text);
+  if (known !== undefined) return known;
+  // A copy: a part of the head's text would keep all of it.
+  const copy = Buffer.from(text, 'latin1').toString('latin1');
+  const authority = parseAuthority(copy, HTTP_PORT);
+  if (authority === undefined) return undefined;
+  if (read.size >= hostsReadMax) read.clear();
+  read.set(copy, authority);
+  return authority;
+}

@@ -1,6 +1,7 @@
 import { badHead, type HeadFault } from './fields.ts';
 
-const HEAD_END = Buffer.from('\r\n\r\n');
+const CR = 0x0d;
+const LF = 0x0a;
 const FIRST_BYTES = 1_024;
 
 /** The text of a head with the line end of its last line, and the bytes that it was made of. */
@@ -42,7 +43,7 @@ export class HeadBuffer {
       from = 0;
       searchFrom = Math.max(0, this.#searched - 3);
     }
-    const end = source.indexOf(HEAD_END, searchFrom);
+    const end = findHeadEnd(source, searchFrom);
     if (end < 0) return this.#incomplete(source, from, searchFrom);
     if (end + 4 - from > this.#bytesMax) return this.#tooLarge(source, from);
     const found = {
@@ -88,6 +89,24 @@ export class HeadBuffer {
     if (fault !== undefined) return fault;
     return { fault: 'headers-too-large', message: `the head is larger than ${this.#bytesMax} bytes` };
   }
+}
+
+/**
+ * Where the empty line that ends a head begins (`CR LF CR LF`), or -1. It looks at every fourth byte: one that is neither
+ * CR nor LF rules out all four places that it could have had.
+ */
+function findHeadEnd(bytes: Uint8Array, from: number): number {
+  let at = from + 3;
+  while (at < bytes.length) {
+    const code = bytes[at] ?? 0;
+    if (code === LF) {
+      if (bytes[at - 1] === CR && bytes[at - 2] === LF && bytes[at - 3] === CR) return at - 3;
+      at += 2;
+    } else {
+      at += code === CR ? 1 : 4;
+    }
+  }
+  return -1;
 }
 
 /** RFC 9112, section 2.2: a line ends in CRLF; a lone CR or LF is what smuggling is made of. */

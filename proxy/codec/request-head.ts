@@ -1,5 +1,5 @@
 import type { RequestView } from '../../model/decision-types.ts';
-import { type Authority, parseAuthority } from './authority.ts';
+import { type Authority, parseAuthority, parseHost } from './authority.ts';
 import { readConnectionOptions } from './connection-options.ts';
 import { badHead, eachToken, FIELD, Fields, type HeadFault, TOKEN } from './fields.ts';
 import { ABSENT, CHUNKED, readFraming } from './framing.ts';
@@ -148,7 +148,7 @@ function readFields(head: RequestHead, limits: EngineLimits): HeadFault | undefi
   }
   if (host === undefined && head.minorVersion === 1) return badHead('Host is missing');
   if (host !== undefined) {
-    head.hostAuthority = parseAuthority(host, 80);
+    head.hostAuthority = parseHost(host);
     if (head.hostAuthority === undefined) return badHead('Host is not a valid host and port');
   }
   head.hostMissing = host === undefined;

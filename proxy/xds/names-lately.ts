@@ -17,7 +17,8 @@ export class NamesLately {
     if (known !== undefined && known.port === port) return known.names;
     const names = namesFor(host, port, this.#namespace);
     if (this.#byHost.size >= hostsRememberedMax) this.#byHost.clear();
-    this.#byHost.set(host, { port, names });
+    // A copy: a part of a request's text would keep all of it.
+    this.#byHost.set(Buffer.from(host).toString(), { port, names });
     return names;
   }
 
