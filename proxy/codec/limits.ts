@@ -21,6 +21,8 @@ export interface EngineLimits {
   readonly unreadAnswerMs: number;
   /** How long an attempt goes on for a client that closed its sending side. */
   readonly halfClosedMs: number;
+  /** How long a tunnel's TLS side that has finished sending may take nothing of what it is sent. */
+  readonly halfClosedStallMs: number;
   /** Interim (1xx) responses before one final one. */
   readonly interimResponsesMax: number;
   /** First bytes held to tell one protocol from another. */
@@ -65,6 +67,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   lingerQuietMs: 1_000,
   unreadAnswerMs: 300_000,
   halfClosedMs: 1_000,
+  halfClosedStallMs: 60_000,
   interimResponsesMax: 16,
   detectionBytesMax: 8_192,
   helloBytesMax: 32_768,

@@ -13,7 +13,7 @@ import { BodyBuffer, writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
 import type { ExchangeStages, Forwarding, Routing } from './exchange-stages.ts';
 import { APP_REFUSED, CLIENT_GONE, mayRetry, timedOut } from './failures.ts';
 import { interimHeadText, responseHeadText } from './heads.ts';
-import { RequestTimers, type TimersOwner } from './request-timers.ts';
+import type { RequestTimers, TimersOwner } from './request-timers.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { ServerExchange } from './server-types.ts';
 
@@ -50,7 +50,8 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
     this.connection = connection;
     this.head = head;
     this.stages = stages;
-    this.#timers = new RequestTimers(stages.deadlines);
+    this.#timers = connection.timers;
+    this.#timers.start();
     this.body = new BodyBuffer(stages.limits.bodyHoldBytesMax);
     this.body.ended = !head.hasBody;
     this.scope = stages.telemetry.open({
@@ -255,8 +256,8 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
     this.#attempt = undefined;
     const upstream = attempt.takeStream();
     const downstream = this.connection.takeStream();
-    this.#timers.cancel();
-    startTunnel(downstream, upstream, this.stages.deadlines, this.stages.limits.tunnelIdleMs, (bytes) => {
+    this.#timers.stop();
+    startTunnel(downstream, upstream, this.stages.deadlines, this.stages.limits, (bytes) => {
       this.#requestBytes += bytes.sent;
       this.#responseBytes += bytes.received;
       attempt.finishTunnel();
@@ -299,7 +300,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#timers.cancel();
+    this.#timers.stop();
     this.body.release();
     this.scope.end({
       status: this.#status,

@@ -10,6 +10,7 @@ import { faultAnswer, timeoutAnswer } from './answers.ts';
 import { Deadline, type Deadlines } from './deadlines.ts';
 import { Farewell } from './farewell.ts';
 import { PAUSED_PIPELINE, PAUSED_UPLOAD, Reading } from './reading.ts';
+import { RequestTimers } from './request-timers.ts';
 import type { ClientInfo, ServerExchange, ServerHandler } from './server-types.ts';
 import { Writer } from './writer.ts';
 
@@ -21,6 +22,8 @@ export class ServerConnection implements BodySink {
   readonly stream: ByteStream;
   readonly client: ClientInfo;
   readonly writer: Writer;
+  /** Of the request that is being answered. */
+  readonly timers: RequestTimers;
   readonly #handler: ServerHandler;
   readonly #limits: EngineLimits;
   readonly #deadlines: Deadlines;
@@ -52,6 +55,7 @@ export class ServerConnection implements BodySink {
     this.stream = stream;
     this.client = client;
     this.writer = new Writer(stream);
+    this.timers = new RequestTimers(deadlines);
     this.#reading = new Reading(stream);
     this.#handler = handler;
     this.#limits = limits;
@@ -291,6 +295,11 @@ export class ServerConnection implements BodySink {
 
   readonly #onEnd = (): void => {
     this.#ended = true;
+    if (this.client.peer !== undefined) {
+      // A sidecar ends both sides at once. Node may tell a reset of TLS as an end, and what is still being written as pending.
+      this.stream.destroy();
+      return;
+    }
     if (this.#exchange === undefined) {
       if (!this.#farewell.begun) this.stream.end();
       return;
@@ -308,6 +317,7 @@ export class ServerConnection implements BodySink {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.onClientGone();
+    this.timers.close();
     this.#handler.closed(this);
   };
 

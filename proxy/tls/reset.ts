@@ -8,6 +8,11 @@ export function carriedBy(secure: ByteStream, raw: ByteStream): void {
   carriers.set(secure, raw);
 }
 
+/** Whether a stream is TLS over another one. */
+export function isSecure(stream: ByteStream): boolean {
+  return carriers.has(stream);
+}
+
 /**
  * Ends a stream abruptly (RST), so that its peer takes nothing for whole. A TLS stream is reset below TLS: Node's own
  * `resetAndDestroy` throws on one.

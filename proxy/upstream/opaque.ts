@@ -220,7 +220,7 @@ export class OpaqueRelay<Verdict = never> {
 
   #tunnel(stream: ByteStream, first: Buffer | undefined, done: () => void): void {
     if (first !== undefined) stream.write(first);
-    startTunnel(this.#client, stream, this.#context.deadlines, this.#context.limits.tunnelIdleMs, done);
+    startTunnel(this.#client, stream, this.#context.deadlines, this.#context.limits, done);
   }
 
   #refuse(failure: MeshFailure): void {

@@ -1,6 +1,6 @@
 import type { ByteStream } from '../../common/net.ts';
 import { Deadline, type Deadlines } from '../http/deadlines.ts';
-import { resetStream } from '../tls/reset.ts';
+import { isSecure, resetStream } from '../tls/reset.ts';
 
 export interface TunnelBytes {
   /** Client to upstream. */
@@ -8,28 +8,37 @@ export interface TunnelBytes {
   readonly received: number;
 }
 
+/** How long a tunnel may be quiet. */
+export interface TunnelLimits {
+  readonly tunnelIdleMs: number;
+  readonly halfClosedStallMs: number;
+}
+
 /**
  * Carries bytes both ways between two connected streams that nobody reads yet, until both directions have ended: each
- * side's FIN is passed on by itself, an abortive end cuts the other side, a slow side holds the fast one back. `idleMs`
- * without a byte ends both. Calls `done` once.
+ * side's FIN is passed on by itself, an abortive end cuts the other side, a slow side holds the fast one back. Both are
+ * ended after `tunnelIdleMs` without a byte. Calls `done` once.
  */
 export function startTunnel(
   client: ByteStream,
   upstream: ByteStream,
   deadlines: Deadlines,
-  idleMs: number,
+  limits: TunnelLimits,
   done: (bytes: TunnelBytes) => void,
 ): void {
+  const { tunnelIdleMs, halfClosedStallMs } = limits;
+  const lookMs = Math.min(tunnelIdleMs, halfClosedStallMs);
   let open = 2;
   let lastByteMs = deadlines.now();
   const deadline = new Deadline(() => {
     const quietMs = deadlines.now() - lastByteMs;
-    if (quietMs < idleMs) {
-      deadlines.arm(deadline, idleMs - quietMs);
+    const gone = quietMs >= halfClosedStallMs && (isGone(client) || isGone(upstream));
+    if (quietMs < tunnelIdleMs && !gone) {
+      deadlines.arm(deadline, lookMs);
       return;
     }
-    client.destroy();
-    upstream.destroy();
+    resetStream(client);
+    resetStream(upstream);
   });
   const touch = () => {
     lastByteMs = deadlines.now();
@@ -41,7 +50,12 @@ export function startTunnel(
   };
   const sent = carry(client, upstream, touch, closed);
   const received = carry(upstream, client, touch, closed);
-  deadlines.arm(deadline, idleMs);
+  deadlines.arm(deadline, lookMs);
+}
+
+/** Node may tell a reset of TLS as an end, and then what is still being written neither fails nor gets through. */
+function isGone(stream: ByteStream): boolean {
+  return isSecure(stream) && stream.readableEnded && stream.writableNeedDrain;
 }
 
 /** One direction; returns its byte count. `closed` is called when `from` is gone. */
