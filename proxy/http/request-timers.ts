@@ -6,24 +6,32 @@ export interface TimersOwner {
   onExpired(what: 'request' | 'idle', limitMs: number): void;
 }
 
-/** The deadlines of one request: the whole of it, silence on its streams, and its own waits. */
+/**
+ * The deadlines of one request: the whole of it, silence on its streams, and its own waits. They belong to a connection,
+ * whose requests come one after another: `start` begins the next one.
+ */
 export class RequestTimers {
   readonly #deadlines: Deadlines;
-  readonly startedMs: number;
-  #lastByteMs: number;
+  startedMs = 0;
+  #lastByteMs = 0;
   #owner: TimersOwner | undefined;
   #requestMs = 0;
   #idleMs = 0;
   /** Of the whole request; `Infinity` for none. */
   #endsAtMs = Number.POSITIVE_INFINITY;
   /** Due when the first of the two limits may be reached. */
-  #limit: Deadline | undefined;
+  readonly #limit = new Deadline(() => this.#expired());
   #wait: Deadline | undefined;
 
   constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines;
-    this.startedMs = deadlines.now();
+  }
+
+  start(): void {
+    this.startedMs = this.#deadlines.now();
     this.#lastByteMs = this.startedMs;
+    this.#endsAtMs = Number.POSITIVE_INFINITY;
+    this.#idleMs = 0;
   }
 
   /** Begins the timeouts of a policy; 0 is none. */
@@ -33,7 +41,6 @@ export class RequestTimers {
     this.#requestMs = requestMs;
     this.#idleMs = idleMs;
     if (requestMs > 0) this.#endsAtMs = this.#deadlines.now() + requestMs;
-    this.#limit = new Deadline(() => this.#expired());
     this.#armLimit();
   }
 
@@ -56,13 +63,21 @@ export class RequestTimers {
     return this.#deadlines.now() - this.startedMs;
   }
 
-  cancel(): void {
-    this.#limit?.cancel();
+  /** The request is over. Its limit stays where it is linked, since the next request will want it again soon. */
+  stop(): void {
+    this.#owner = undefined;
+    this.#limit.park();
     this.#wait?.cancel();
+    this.#wait = undefined;
+  }
+
+  /** The connection is over. */
+  close(): void {
+    this.stop();
+    this.#limit.cancel();
   }
 
   #armLimit(): void {
-    if (this.#limit === undefined) return;
     const quietAtMs = this.#idleMs > 0 ? this.#lastByteMs + this.#idleMs : Number.POSITIVE_INFINITY;
     const dueMs = Math.min(this.#endsAtMs, quietAtMs);
     this.#deadlines.arm(this.#limit, Math.max(0, dueMs - this.#deadlines.now()));

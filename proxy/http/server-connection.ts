@@ -146,6 +146,7 @@ export class ServerConnection implements BodySink {
     this.#taken = true;
     this.#exchange = undefined;
     this.#deadline.cancel();
+    this.timers.close();
     stream.off('data', this.#onData);
     stream.off('drain', this.#onDrain);
     stream.off('end', this.#onEnd);
