@@ -50,20 +50,61 @@ export class BucketClock {
   }
 }
 
-/** What the action of a breaker waits for: the outcome of the attempt it was fired for. */
-interface Pending {
-  resolve(): void;
-  reject(reason: Error): void;
-}
-
 /** Percent; less than any two shares of what a window can hold differ by. */
 const SHARE_MARGIN = 1e-6;
 
 const FAILED = new Error('the attempt failed');
 
 /**
- * An opossum breaker around attempts that run elsewhere: `fire` opens a ticket, the ticket's verdict ends the promise that
- * opossum waits for. opossum owns state, window and reset timer; this class adds that exactly one probe decides while
+ * What opossum's action returns: of a promise it uses `then` and `catch`, once each. The verdict calls what it left there at
+ * once, so that an attempt is counted before the next one asks, and three promises less are made for it.
+ */
+class Ticket implements BreakerTicket {
+  readonly #breaker: Breaker;
+  readonly #isProbe: boolean;
+  #onSuccess: ((value: undefined) => void) | undefined;
+  #onFailure: ((reason: Error) => void) | undefined;
+  /** What `fire` returned: it rejects with the attempt. */
+  fired: Promise<void> | undefined = undefined;
+
+  constructor(breaker: Breaker, isProbe: boolean) {
+    this.#breaker = breaker;
+    this.#isProbe = isProbe;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: opossum takes it for the promise of an attempt
+  then(onSuccess: (value: undefined) => void): this {
+    this.#onSuccess = onSuccess;
+    return this;
+  }
+
+  catch(onFailure: (reason: Error) => void): this {
+    this.#onFailure = onFailure;
+    return this;
+  }
+
+  settle(verdict: BreakerVerdict): void {
+    const onSuccess = this.#onSuccess;
+    const onFailure = this.#onFailure;
+    this.#onSuccess = undefined;
+    this.#onFailure = undefined;
+    // An attempt from before the breaker opened must not decide for the probe: opossum never hears of it.
+    if (!this.#isProbe && !this.#breaker.closed) return;
+    if (verdict === 'success') onSuccess?.(undefined);
+    // A probe without a verdict leaves the breaker as it was: open, with another probe after the reset time.
+    else if (verdict === 'failure' || this.#isProbe) {
+      this.fired?.catch(ignore);
+      onFailure?.(FAILED);
+    }
+  }
+}
+
+/** Every end is read from the breaker's state, not from what `fire` returned. */
+function ignore(): void {}
+
+/**
+ * An opossum breaker around attempts that run elsewhere: `fire` opens a ticket, and the ticket's verdict is what opossum
+ * waits for. opossum owns state, window and reset timer; this class adds that exactly one probe decides while
  * half-open, whatever older attempts still come to.
  *
  *   closed ─(error share at or over the threshold, enough volume)─► open ─(resetTimeout)─► half-open
@@ -75,7 +116,8 @@ export class Breaker {
   readonly #breaker: CircuitBreaker<[], void>;
   readonly #buckets: BucketClock;
   readonly #bucketMs: number;
-  #pending: Pending | undefined;
+  /** Of the attempt that is being fired. */
+  #opening: Ticket | undefined;
 
   constructor(
     policy: CircuitBreakerPolicy,
@@ -84,24 +126,18 @@ export class Breaker {
   ) {
     this.#buckets = buckets;
     this.#bucketMs = Math.max(1, Math.floor(policy.rollingCountTimeoutMs / policy.rollingCountBuckets));
-    this.#breaker = new CircuitBreaker(
-      () =>
-        new Promise<void>((resolve, reject) => {
-          this.#pending = { resolve, reject };
-        }),
-      {
-        timeout: false,
-        // opossum opens above its number; a policy says at which share, and 100 must be possible.
-        errorThresholdPercentage: policy.errorThresholdPercentage - SHARE_MARGIN,
-        volumeThreshold: policy.volumeThreshold,
-        rollingCountTimeout: policy.rollingCountTimeoutMs,
-        rollingCountBuckets: policy.rollingCountBuckets,
-        resetTimeout: policy.resetTimeoutMs,
-        rollingPercentilesEnabled: false,
-        enableSnapshots: false,
-        rotateBucketController: buckets.join(this.#bucketMs),
-      },
-    );
+    this.#breaker = new CircuitBreaker<[], void>(() => this.#opening as unknown as Promise<void>, {
+      timeout: false,
+      // opossum opens above its number; a policy says at which share, and 100 must be possible.
+      errorThresholdPercentage: policy.errorThresholdPercentage - SHARE_MARGIN,
+      volumeThreshold: policy.volumeThreshold,
+      rollingCountTimeout: policy.rollingCountTimeoutMs,
+      rollingCountBuckets: policy.rollingCountBuckets,
+      resetTimeout: policy.resetTimeoutMs,
+      rollingPercentilesEnabled: false,
+      enableSnapshots: false,
+      rotateBucketController: buckets.join(this.#bucketMs),
+    });
     this.#breaker.on('open', () => onStateChange('open'));
     this.#breaker.on('halfOpen', () => onStateChange('half-open'));
     this.#breaker.on('close', () => onStateChange('closed'));
@@ -123,26 +159,24 @@ export class Breaker {
     return { fires, failures, successes, rejects };
   }
 
+  get closed(): boolean {
+    return this.#breaker.closed;
+  }
+
   /** Undefined where the breaker refuses. */
   fire(): BreakerTicket | undefined {
     const state = this.state();
-    const isProbe = state === 'half-open';
-    // Fired while open, opossum only counts the refusal.
-    const done = this.#breaker.fire();
-    // Every end is read from the breaker's state, not from this promise.
-    done.catch(() => undefined);
-    const pending = this.#pending;
-    this.#pending = undefined;
-    if (state === 'open' || pending === undefined) return undefined;
-    return { settle: (verdict) => this.#settle(pending, verdict, isProbe) };
-  }
-
-  #settle(pending: Pending, verdict: BreakerVerdict, isProbe: boolean): void {
-    // An attempt from before the breaker opened must not decide for the probe. Its promise is dropped unsettled.
-    if (!isProbe && !this.#breaker.closed) return;
-    if (verdict === 'success') pending.resolve();
-    // A probe without a verdict leaves the breaker as it was: open, with another probe after the reset time.
-    else if (verdict === 'failure' || isProbe) pending.reject(FAILED);
+    const ticket = new Ticket(this, state === 'half-open');
+    this.#opening = ticket;
+    const fired = this.#breaker.fire();
+    this.#opening = undefined;
+    if (state === 'open') {
+      // Fired while open, opossum only counts the refusal.
+      fired.catch(ignore);
+      return undefined;
+    }
+    ticket.fired = fired;
+    return ticket;
   }
 
   shutdown(): void {
