@@ -115,6 +115,7 @@ function ignore(): void {}
 export class Breaker {
   readonly #breaker: CircuitBreaker<[], void>;
   readonly #buckets: BucketClock;
+  readonly #rotation: EventEmitter;
   readonly #bucketMs: number;
   /** Of the attempt that is being fired. */
   #opening: Ticket | undefined;
@@ -126,6 +127,7 @@ export class Breaker {
   ) {
     this.#buckets = buckets;
     this.#bucketMs = Math.max(1, Math.floor(policy.rollingCountTimeoutMs / policy.rollingCountBuckets));
+    this.#rotation = buckets.join(this.#bucketMs);
     this.#breaker = new CircuitBreaker<[], void>(() => this.#opening as unknown as Promise<void>, {
       timeout: false,
       // opossum opens above its number; a policy says at which share, and 100 must be possible.
@@ -136,8 +138,9 @@ export class Breaker {
       resetTimeout: policy.resetTimeoutMs,
       rollingPercentilesEnabled: false,
       enableSnapshots: false,
-      rotateBucketController: buckets.join(this.#bucketMs),
+      rotateBucketController: this.#rotation,
     });
+    this.#rotation.on('rotate', this.#forgetLatencies);
     this.#breaker.on('open', () => onStateChange('open'));
     this.#breaker.on('halfOpen', () => onStateChange('half-open'));
     this.#breaker.on('close', () => onStateChange('closed'));
@@ -181,6 +184,12 @@ export class Breaker {
 
   shutdown(): void {
     this.#breaker.shutdown();
+    this.#rotation.off('rotate', this.#forgetLatencies);
     this.#buckets.leave(this.#bucketMs);
   }
+
+  /** opossum keeps the latency of every attempt in the window although nobody asked for percentiles: megabytes under load. */
+  readonly #forgetLatencies = (): void => {
+    for (const bucket of this.#breaker.status.window) bucket.latencyTimes.length = 0;
+  };
 }
