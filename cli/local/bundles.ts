@@ -36,6 +36,12 @@ export function programFile(root: string, program: Program, bundlesFresh: boolea
   return bundlesFresh && existsSync(bundle) ? bundle : join(root, program, 'main.ts');
 }
 
+/**
+ * Node's own flags for a sidecar. What it makes lives as long as a request, so a young generation of three times 4 MiB does;
+ * Node would let it grow to three times 16, which is a third of a busy sidecar's memory and no faster.
+ */
+export const SIDECAR_NODE_FLAGS: readonly string[] = ['--max-semi-space-size=4'];
+
 /** Whether `npm run build` has run since the sources changed last. Reads all of them where there are bundles at all. */
 export function bundlesAreFresh(root: string): boolean {
   const stamp = readIfThere(join(root, 'dist', STAMP_NAME));

@@ -9,7 +9,7 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { Random } from '../../common/random.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
-import { bundlesAreFresh, type Program, programFile } from './bundles.ts';
+import { bundlesAreFresh, type Program, programFile, SIDECAR_NODE_FLAGS } from './bundles.ts';
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
 import { choosePort, freePort } from './free-port.ts';
@@ -141,7 +141,7 @@ export class System {
     const { node, environment } = this.#settings;
     return {
       command: node,
-      args: [this.#program('proxy')],
+      args: [...SIDECAR_NODE_FLAGS, this.#program('proxy')],
       env: {
         ...environment,
         HEDDLE_CONTROL_PLANE: `127.0.0.1:${this.#ports?.xds ?? 0}`,

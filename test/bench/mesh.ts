@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SIDECAR_NODE_FLAGS } from '../../cli/local/bundles.ts';
 import {
   endpointSliceObject,
   type PodRecord,
@@ -109,7 +110,7 @@ export async function startBenchMesh(
     async addSidecar(name, ip, ports) {
       const pod = record(name, ip, ports.port, true);
       const env = sidecarEnvironment(directory, controlPlane.xds, issuer, pod, ports.appPort);
-      const sidecar = await startProgram(process.execPath, [programs('proxy')], {
+      const sidecar = await startProgram(process.execPath, [...SIDECAR_NODE_FLAGS, programs('proxy')], {
         seat: seats.proxy,
         ready: () => accepts(ip, OUTBOUND_PORT),
         env,
