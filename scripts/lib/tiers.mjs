@@ -10,7 +10,7 @@ export const TIERS = [
     name: 'unit',
     files: [
       '{common,model,proxy,sources,control-plane,injector,cli,scripts}/**/*.test.ts',
-      'test/support/**/*.test.ts',
+      'test/{support,bench}/**/*.test.ts',
     ],
     needs: [],
     optional: [],
