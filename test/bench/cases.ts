@@ -30,6 +30,15 @@ export const CASES: readonly BenchCase[] = [
     bodyBytes: SMALL_BYTES,
     budget: 0.75,
   },
+  {
+    name: 'mtls-pair-h1-c32',
+    summary:
+      'a pair of proxies with mTLS between them, HTTP/1.1 from 32 client connections; the same features',
+    topology: 'mtls-pair',
+    connections: 32,
+    bodyBytes: SMALL_BYTES,
+    budget: 0.45,
+  },
 ];
 
 /** What the service is called, by every proxy. */

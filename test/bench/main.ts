@@ -20,8 +20,8 @@ const PEERS: readonly Peer[] = [heddle, envoy, nginx, haproxy, httpProxy];
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
-/** Whatever the benchmark itself needs: the load, the upstream, the pinning. */
-const PROGRAMS = ['wrk', 'nginx', 'taskset'];
+/** Whatever the benchmark itself needs: the load, the upstream, the pinning, certificates. */
+const PROGRAMS = ['wrk', 'nginx', 'taskset', 'openssl'];
 
 async function runCase(one: BenchCase, options: BenchOptions): Promise<CaseReport> {
   const say = (line: string) => void process.stderr.write(`${one.name}: ${line}\n`);

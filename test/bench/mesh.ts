@@ -13,6 +13,7 @@ import {
 } from '../integration/mesh/manifests.ts';
 import { createTokenIssuer, type TokenIssuer } from '../integration/mesh/tokens.ts';
 import { eventually } from '../support/wait.ts';
+import type { Site } from './peers/peer.ts';
 import { accepts, type Program, startProgram } from './processes.ts';
 import type { Seats } from './seats.ts';
 
@@ -56,6 +57,13 @@ spec:
   limits: {maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024}
 `;
 
+/** So that what is measured between sidecars is mTLS, or an error. */
+const STRICT = `apiVersion: heddle.dev/v1alpha1
+kind: MTLSPolicy
+metadata: {name: strict, namespace: ${NAMESPACE}}
+spec: {mode: STRICT}
+`;
+
 /** A mesh of real processes whose apps are addresses that somebody else serves. */
 export interface BenchMesh {
   /** Adds a pod that the mesh knows as an endpoint only. */
@@ -74,8 +82,7 @@ export interface BenchMesh {
 export type Programs = (room: 'control-plane' | 'proxy') => string;
 
 export async function startBenchMesh(
-  directory: string,
-  seats: Seats,
+  { directory, seats, topology }: Pick<Site, 'directory' | 'seats' | 'topology'>,
   programs: Programs,
 ): Promise<BenchMesh> {
   const issuer = createTokenIssuer();
@@ -84,6 +91,7 @@ export async function startBenchMesh(
   const manifests = join(directory, 'manifests');
   const runtime = join(directory, 'runtime');
   writeManifest(manifests, 'policies.yaml', POLICIES);
+  if (topology === 'mtls-pair') writeManifest(manifests, 'strict.yaml', STRICT);
   mkdirSync(runtime, { recursive: true });
   const pods: PodRecord[] = [];
   const services: ServiceRecord[] = [];

@@ -134,9 +134,10 @@ function verdict(result: CaseReport): string {
       : `load on processor ${seats.load}, upstream on ${seats.upstream}, proxies on ${seats.proxy}, one at a time`;
   const absent = result.missing.map(({ peer, why }) => `\nMISSING ${peer}: ${why}`).join('');
   const failed = result.errors === 0 ? '' : `\nFAILED: ${result.errors} requests had no good answer`;
-  const shown = (value: number | undefined) => (value === undefined ? 'unknown' : `${value.toFixed(2)} ×`);
+  const envoy = ratioToEnvoy === undefined ? 'not measured against' : `${ratioToEnvoy.toFixed(2)} ×`;
+  const haproxy = ratioToHaproxy === undefined ? '' : ` and ${ratioToHaproxy.toFixed(2)} × HAProxy`;
   const within = result.withinBudget ? 'within' : 'OVER';
-  return `Heddle is ${shown(ratioToEnvoy)} Envoy and ${shown(ratioToHaproxy)} HAProxy: ${within} the budget of ${budget} × Envoy.\n${place}${absent}${failed}`;
+  return `Heddle is ${envoy} Envoy${haproxy}: ${within} the budget of ${budget} × Envoy.\n${place}${absent}${failed}`;
 }
 
 function summary(list: readonly Measurement[]): PeerReport {

@@ -15,7 +15,7 @@ export interface Peer {
 }
 
 /** Where a peer runs. */
-interface Site {
+export interface Site {
   /** A folder of its own, for its configuration. */
   readonly directory: string;
   readonly topology: Topology;
