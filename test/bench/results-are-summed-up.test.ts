@@ -39,7 +39,7 @@ test('a case over its budget has not passed', () => {
   const result = report(one, { measured: results([50], [50]), missing: [], versions: {}, seats });
   assert.equal(result.withinBudget, false);
   assert.equal(passed(result), false);
-  assert.match(table(result), /1\.00 × Envoy .* OVER the budget of 0\.75 × Envoy/);
+  assert.match(table(result), /1\.00 × Envoy: OVER the budget of 0\.75 × Envoy/);
 });
 
 test('a failed request fails the case, and so does a peer that is not there: both are named', () => {
