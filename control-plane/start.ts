@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../common/clock.ts';
+import { HeddleError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
+import type { Problem } from '../model/objects.ts';
 import { loadSettings } from '../sources/files/settings.ts';
 import { type CertificateAuthority, createAuthority, loadOrMakeRoot } from './ca/authority.ts';
 import { Pace } from './ca/pace.ts';
@@ -51,7 +53,8 @@ export async function startControlPlane(
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    const { settings } = loadSettings(options.settingsFile);
+    const { settings, problems } = loadSettings(options.settingsFile);
+    refuseUnsound(problems);
     const root = loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
     const authority = createAuthority(root, clock);
     const metrics = new ControlPlaneMetrics();
@@ -75,6 +78,14 @@ export async function startControlPlane(
     await close();
     throw thrown;
   }
+}
+
+/** With no good settings to go on with, defaults could be looser than what the file means to ask for. */
+function refuseUnsound(problems: readonly Problem[]): void {
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  if (errors.length === 0) return;
+  const lines = errors.map(({ source, line, message }) => `${source}:${line}: ${message}`);
+  throw new HeddleError('settings', `the settings can't be used: ${lines.join('; ')}`);
 }
 
 /** Opens every port, the proxies' first. */

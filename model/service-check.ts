@@ -13,7 +13,6 @@ const IP_ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$/;
 const OUTSIDE_THE_MESH = [
   'allocateLoadBalancerNodePorts',
   'externalIPs',
-  'externalName',
   'externalTrafficPolicy',
   'healthCheckNodePort',
   'ipFamilies',
@@ -56,6 +55,11 @@ export function checkService(sourced: SourcedObject, findings: Findings): void {
     if (value === undefined || value === harmless) continue;
     const message = `spec.${field} ${shown(value)} has no effect between sidecars: ${instead}`;
     findings.problem(sourced, 'warning', ['spec', field], message);
+  }
+  const externalName = spec.raw('externalName');
+  if (type === 'ExternalName') {
+    const message = `ExternalName is not routed by the mesh yet: call ${shown(externalName)} by that name, or give the Service a selector or EndpointSlices`;
+    findings.problem(sourced, 'warning', ['spec', 'type'], message);
   }
   spec.finish();
   const { bad } = portList(stringMap(sourced.object.metadata.annotations).get(ANNOTATIONS.opaquePorts));

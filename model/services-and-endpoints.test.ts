@@ -266,9 +266,13 @@ test('a sound Service has no problems', () => {
     ],
   };
   assert.deepEqual(build(object('v1', 'Service', 'db', spec)).problems, []);
+});
+
+test('an ExternalName is said to be no destination of the mesh', () => {
+  const { problems } = build(object('v1', 'Service', 'e', { type: 'ExternalName', externalName: 'a.b' }));
   assert.deepEqual(
-    build(object('v1', 'Service', 'e', { type: 'ExternalName', externalName: 'a.b' })).problems,
-    [],
+    problems.map(({ severity, field, message }) => [severity, field, message.slice(0, 39)]),
+    [['warning', 'spec.type', 'ExternalName is not routed by the mesh ']],
   );
   assert.deepEqual(
     build(object('v1', 'Service', 'h', { clusterIP: 'None', selector: { a: 'b' } })).problems,

@@ -53,7 +53,15 @@ const namespace = (labels: Record<string, string>): KubeObject => ({
 const INJECTED = namespace({ 'heddle.dev/inject': 'enabled' });
 
 const facts = (objects: readonly KubeObject[], part: Partial<Facts> = {}): Facts => ({
-  ...{ nowMs: NOW_MS, objects, problems: [], sidecars: [], answers: new Map(), origins: new Map() },
+  ...{
+    nowMs: NOW_MS,
+    objects,
+    problems: [],
+    sidecars: [],
+    answers: new Map(),
+    origins: new Map(),
+    leafTtlSeconds: 86_400,
+  },
   ...part,
 });
 const bad = (findings: readonly Finding[]) =>
@@ -115,10 +123,19 @@ test('a sidecar that is not connected, refused something or is behind is told', 
   assert.equal(sidecar({ sidecars: [connected] })[0]?.level, 'good');
 });
 
+const shortLived = (certificateSeconds: number): Partial<Facts> => ({
+  sidecars: [connected],
+  leafTtlSeconds: 60,
+  answers: new Map([['shop/web-1', { certificateSeconds, error: undefined }]]),
+});
+
 test("a sidecar's certificate that expires or has expired is a problem, and silence is one", () => {
   const answered = (certificateSeconds: number | undefined, error?: string) =>
     sidecar({ sidecars: [connected], answers: new Map([['shop/web-1', { certificateSeconds, error }]]) });
   assert.match(only(answered(60)).message, /expires in 1m and was not renewed/);
+  // Of a life of a minute, half a minute is no sign of anything.
+  assert.deepEqual(bad(sidecar({ ...shortLived(30) })), []);
+  assert.match(only(sidecar({ ...shortLived(10) })).message, /expires in 10s and was not renewed/);
   assert.match(only(answered(-1)).message, /has expired/);
   assert.match(only(answered(undefined, 'connect ECONNREFUSED')).message, /doesn't answer: connect/);
   assert.deepEqual(bad(answered(80_000)), []);

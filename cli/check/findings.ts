@@ -40,6 +40,8 @@ export interface Facts {
   readonly sidecars: readonly SidecarView[];
   /** By `namespace/name` of the pod. */
   readonly answers: ReadonlyMap<string, SidecarAnswer>;
+  /** How long the mesh's settings let a workload's certificate live. */
+  readonly leafTtlSeconds: number;
   /** `file:line` of an object by its key, where a manifest holds it. */
   readonly origins: ReadonlyMap<string, string>;
 }

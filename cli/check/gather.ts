@@ -5,6 +5,8 @@ import { ANNOTATIONS, PORTS } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
+import { SETTINGS_FILE } from '../../sources/files/scan.ts';
+import { loadSettings } from '../../sources/files/settings.ts';
 import { readFolders } from '../client/manifests.ts';
 import { ask, fetchText, objectsInForce, type RunningMesh } from '../client/mesh.ts';
 import type { CliContext } from '../context.ts';
@@ -29,6 +31,7 @@ export async function gatherFacts(mesh: RunningMesh, context: CliContext): Promi
     objects,
     ...(await gatherProblems(mesh, context)),
     sidecars: proxies.map(sidecarOf),
+    leafTtlSeconds: loadSettings(join(mesh.file.manifests, SETTINGS_FILE)).settings.leafTtlMs / 1_000,
     answers: await askSidecars(objects),
   };
 }

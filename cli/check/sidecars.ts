@@ -5,8 +5,9 @@ import { textAt } from '../kube/fields.ts';
 import { isReady } from '../output/columns.ts';
 import { type Facts, type Finding, ofKind, podName } from './findings.ts';
 
-/** A leaf with less left than this was not renewed when it should have been. */
+/** A leaf with less left than this was not renewed when it should have been; of a short life, this share of it. */
 const leafSecondsMin = 600;
+const leafShareMin = 0.3;
 /** A root with less left than this wants to be replaced soon. */
 const rootWarnMs = 30 * 86_400_000;
 
@@ -68,7 +69,7 @@ function sidecarTroubles(
   if (answer?.error !== undefined)
     findings.push({ level: 'problem', ...found, message: `doesn't answer: ${answer.error}`, remedy: logs });
   const seconds = answer?.certificateSeconds;
-  if (seconds !== undefined && seconds < leafSecondsMin)
+  if (seconds !== undefined && seconds < Math.min(leafSecondsMin, leafShareMin * facts.leafTtlSeconds))
     findings.push({
       level: 'problem',
       ...found,

@@ -23,6 +23,11 @@ export function unknownHost(url: URL, namespace: string, objects: readonly KubeO
   const [wanted = '', wantedNamespace = namespace] = host.split('.');
   const here = services.filter((service) => service.metadata.namespace === wantedNamespace);
   const known = here.find((service) => service.metadata.name === wanted);
+  if (known !== undefined && textAt(known.spec, 'type') === 'ExternalName')
+    return new HeddleError(
+      'not-found',
+      `Service ${wantedNamespace}/${wanted} is an ExternalName, which the mesh does not route yet`,
+    );
   if (known !== undefined)
     return new HeddleError(
       'not-found',

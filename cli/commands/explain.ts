@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { silentLogger } from '../../common/log.ts';
+import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { watchSettings } from '../../sources/files/settings.ts';
 import { ask, findMesh, objectsInForce, type RunningMesh } from '../client/mesh.ts';
 import { sourcePod } from '../client/source-pod.ts';
@@ -100,7 +101,7 @@ async function explainRequest(
 
 /** What becomes of requests to the world outside: the mesh's settings say. */
 function outsideText(url: URL, mesh: RunningMesh, context: CliContext): string {
-  const file = join(mesh.file.manifests, 'mesh.yaml');
+  const file = join(mesh.file.manifests, SETTINGS_FILE);
   const source = watchSettings({ file, clock: context.clock, log: silentLogger, onChange: () => undefined });
   const setting = source.current().settings.outboundUnknown;
   source.close();

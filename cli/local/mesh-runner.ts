@@ -1,13 +1,16 @@
 import { rmSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { HeddleError } from '../../common/errors.ts';
 import { silentLogger } from '../../common/log.ts';
 import { buildMesh } from '../../model/build.ts';
-import type { KubeObject } from '../../model/objects.ts';
+import type { KubeObject, Problem } from '../../model/objects.ts';
 import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
+import { SETTINGS_FILE } from '../../sources/files/scan.ts';
+import { loadSettings, type SettingsSource, watchSettings } from '../../sources/files/settings.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
 import type { CliContext } from '../context.ts';
 import { LoopbackNetwork } from '../network/loopback.ts';
+import { problemLine } from '../output/problem.ts';
 import { Children } from './children.ts';
 import { Cluster } from './cluster.ts';
 import { endLeftovers } from './leftovers.ts';
@@ -36,6 +39,7 @@ export class MeshRunner {
   readonly #cluster: Cluster;
   readonly #startedAt: string;
   #files: FilesSource | undefined;
+  #settingsSource: SettingsSource | undefined;
   #meshFile: MeshFile | undefined;
   readonly #news: News;
   #starting: Promise<void> | undefined;
@@ -106,6 +110,7 @@ export class MeshRunner {
     makeStateDirectories(paths);
     this.#save({ dashboard: '', controlPlane: '', phase: 'starting' });
     this.#children.startWatchdog();
+    const settings = this.#watchSettings();
     progress.begin('control plane');
     const ports = await this.#system.startControlPlane();
     this.#save({
@@ -129,8 +134,38 @@ export class MeshRunner {
     });
     this.#goOn();
     this.#take(this.#files.current());
+    for (const problem of settings) progress.warn(problem);
     if (this.#files.current().objects.length === 0)
       progress.warn(`${manifests} holds no manifests yet: they are taken as they appear`);
+  }
+
+  /**
+   * Follows `mesh.yaml` for the person at the terminal; the control plane follows it by itself. Throws where it can't be
+   * used as it stands: a mesh must not start with looser rules than its settings ask for. Returns its warnings.
+   */
+  #watchSettings(): readonly string[] {
+    const { context, manifests, progress } = this.#settings;
+    const file = join(manifests, SETTINGS_FILE);
+    const line = (problem: Problem) => problemLine(problem, context.cwd);
+    const { problems } = loadSettings(file);
+    const errors = problems.filter((problem) => problem.severity === 'error');
+    if (errors.length > 0)
+      throw new HeddleError(
+        'settings',
+        `the mesh's settings can't be used:\n  ${errors.map(line).join('\n  ')}`,
+      );
+    const told = new Set(problems.map(line));
+    this.#settingsSource = watchSettings({
+      ...{ file, clock: context.clock, log: silentLogger },
+      onChange: (state) => {
+        const lines = state.problems.map(line);
+        for (const text of lines) if (!told.has(text)) progress.warn(text);
+        if (lines.length === 0) progress.line(`~ changed ${SETTINGS_FILE}`);
+        told.clear();
+        for (const text of lines) told.add(text);
+      },
+    });
+    return [...told];
   }
 
   /** A start that was overtaken by the end goes no further. */
@@ -168,6 +203,7 @@ export class MeshRunner {
 
   async #end(): Promise<void> {
     const { paths } = this.#settings;
+    this.#settingsSource?.close();
     this.#files?.close();
     await this.#cluster.close();
     await this.#system.stop();

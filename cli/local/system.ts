@@ -7,6 +7,7 @@ import { DEFAULT_TRUST_DOMAIN, SYSTEM_NAMESPACE, TOKEN_AUDIENCE } from '../../co
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { Random } from '../../common/random.ts';
+import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
 import type { WebhookAddress } from './admission.ts';
 import { bundlesAreFresh, type Program, programFile, SIDECAR_NODE_FLAGS } from './bundles.ts';
@@ -104,7 +105,7 @@ export class System {
     };
     return [
       ...['--manifests', manifests, '--manifests', paths.applied, '--manifests', paths.runtime],
-      ...['--settings', join(manifests, 'mesh.yaml'), '--state-dir', paths.controlPlane],
+      ...['--settings', join(manifests, SETTINGS_FILE), '--state-dir', paths.controlPlane],
       ...['--listen', '127.0.0.1', '--xds-port', await port(), '--otlp-grpc-port', await port()],
       ...['--otlp-http-port', await port(), '--metrics-port', await port()],
       ...['--dashboard-port', String(await choosePort(dashboardPort, random))],

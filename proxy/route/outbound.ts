@@ -92,7 +92,10 @@ function routeExternal(context: StackContext, meant: Meant, decide: Decide): Rou
   return resolver.resolve(meant.host).then(
     (address) => routeOutbound(context, { host: address, port: meant.port }, decide),
     (thrown: unknown) =>
-      answer('unknown-destination', `${meant.host} can't be resolved: ${messageOf(thrown)}`),
+      answer(
+        'unknown-destination',
+        `no Service of the mesh has ${meant.host}:${meant.port}, and the name can't be resolved: ${messageOf(thrown)}`,
+      ),
   );
 }
 

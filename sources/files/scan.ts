@@ -29,7 +29,7 @@ export interface Scan {
 
 const MANIFEST = /\.(ya?ml|json)$/;
 /** Not manifests, though they may lie beside them: the mesh's settings, and what package managers leave. */
-const SETTINGS_FILE = 'mesh.yaml';
+export const SETTINGS_FILE = 'mesh.yaml';
 const SKIPPED_FOLDERS: ReadonlySet<string> = new Set(['node_modules']);
 
 function wanted(name: string): boolean {
