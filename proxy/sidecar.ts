@@ -107,6 +107,7 @@ export class Sidecar {
     void this.drain();
     // Whatever began before this moment, also while an earlier drain was quiet already.
     await this.#stack.drain(this.#settings().drainGraceMs);
+    await this.#stack.retire();
     await this.#spans.close();
     this.#link.close();
     await this.#controlPlaneAdmin.close();

@@ -41,6 +41,11 @@ export interface Stack {
    * served or still being read by a client any more, or after `graceMs`.
    */
   drain(graceMs: number): Promise<void>;
+  /**
+   * Stops listening, so that peers go elsewhere, and serves what was accepted before. Resolves when that is done, or after
+   * `retireMs`.
+   */
+  retire(): Promise<void>;
   /** Stops listening and cuts what is left. */
   close(): Promise<void>;
   stats(): StackStats;
@@ -65,6 +70,7 @@ class DataPath implements Stack, StackContext {
   readonly #streams: OpenStreams;
   readonly #outbound: OutboundListener;
   readonly #handles: ListenHandle[] = [];
+  readonly #closing: Promise<void>[] = [];
   readonly #own: OwnAddresses;
   readonly #closers: (() => void)[] = [];
   #active = 0;
@@ -225,28 +231,49 @@ class DataPath implements Stack, StackContext {
     return handle;
   }
 
-  async drain(graceMs: number): Promise<void> {
+  drain(graceMs: number): Promise<void> {
     this.#draining = true;
-    const untilMs = this.deadlines.now() + graceMs;
-    await new Promise<void>((resolve) => {
-      const look = new Deadline(() => {
-        const quiet = this.#streams.drain() && this.#active === 0;
-        if (quiet || this.#closed || this.deadlines.now() >= untilMs) resolve();
-        else this.deadlines.arm(look, DRAIN_POLL_MS);
-      });
-      look.onExpire();
-    });
+    return this.#until(graceMs, () => this.#streams.drain() && this.#active === 0);
+  }
+
+  retire(): Promise<void> {
+    this.#draining = true;
+    this.#stopListening();
+    const served = () => this.#streams.drain() && this.#active === 0 && this.#streams.undecided === 0;
+    return this.#until(this.limits.retireMs, served);
   }
 
   async close(): Promise<void> {
     this.#draining = true;
     this.#closed = true;
     for (const close of this.#closers.splice(0)) close();
-    const closing = this.#handles.splice(0).map((handle) => handle.close());
+    this.#stopListening();
     this.#streams.destroy();
     this.pool.close();
-    await Promise.all(closing);
+    await Promise.all(this.#closing);
     this.deadlines.close();
+  }
+
+  #stopListening(): void {
+    for (const handle of this.#handles.splice(0)) this.#closing.push(handle.close());
+  }
+
+  /** Waits until `isOver`, seen twice so that what has just arrived is seen, for `limitMs` at most. */
+  #until(limitMs: number, isOver: () => boolean): Promise<void> {
+    const untilMs = this.deadlines.now() + limitMs;
+    return new Promise((resolve) => {
+      let before = false;
+      const look = new Deadline(() => {
+        const now = isOver();
+        if ((before && now) || this.#closed || this.deadlines.now() >= untilMs) {
+          resolve();
+          return;
+        }
+        before = now;
+        this.deadlines.arm(look, DRAIN_POLL_MS);
+      });
+      look.onExpire();
+    });
   }
 
   stats(): StackStats {

@@ -31,6 +31,8 @@ export interface EngineLimits {
   readonly helloBytesMax: number;
   readonly helloReadMs: number;
   readonly handshakeMs: number;
+  /** How long a sidecar that has stopped listening goes on with connections it had just accepted. */
+  readonly retireMs: number;
   /** Client connections at once, both directions together. */
   readonly connectionsMax: number;
   /** Idle upstream connections kept for one endpoint. */
@@ -73,6 +75,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   helloBytesMax: 32_768,
   helloReadMs: 5_000,
   handshakeMs: 10_000,
+  retireMs: 2_000,
   connectionsMax: 16_384,
   idleConnectionsMax: 128,
   connectionLifetimeMs: 3_600_000,

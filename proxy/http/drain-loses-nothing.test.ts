@@ -55,7 +55,7 @@ test('drain lets requests finish, ends their connections, and closes idle ones',
     assert.match(client.heard, /connection: close\r\n[\s\S]*ok$/);
     assert.equal(client.ended, true);
   }
-  await harness.clock.advance(20);
+  await harness.clock.advance(50);
   assert.equal(over(), true);
 });
 
@@ -72,7 +72,7 @@ test('a connection that was in use a moment ago may bring one more request', asy
   apps[0]?.say(OK);
   await harness.run();
   assert.match(client.heard, /^HTTP\/1\.1 200 OK\r\n[\s\S]*connection: close\r\n[\s\S]*ok$/);
-  await harness.clock.advance(20);
+  await harness.clock.advance(50);
   assert.deepEqual([client.ended, over()], [true, true]);
 });
 
@@ -125,4 +125,44 @@ test('two drains at once each end', async () => {
     both.map((over) => over()),
     [true, true],
   );
+});
+
+test('retire refuses new connections, and serves those it had accepted, said or unsaid', async () => {
+  await harness.inbound();
+  const clients = [harness.dial(8_080), harness.dial()];
+  await harness.run();
+  let over = false;
+  void harness.stack.retire().then(() => {
+    over = true;
+  });
+  await harness.run();
+  const late = harness.dial();
+  await harness.run();
+  assert.equal(late.error, 'ECONNREFUSED');
+  await harness.clock.advance(50);
+  for (const client of clients) client.say(GET);
+  await harness.run();
+  for (const app of apps) app.say(OK);
+  await harness.run();
+  for (const client of clients) assert.match(client.heard, /connection: close\r\n[\s\S]*ok$/);
+  assert.equal(over, false);
+  await harness.clock.advance(50);
+  assert.equal(over, true);
+});
+
+test('retireMs: a connection that says nothing does not hold the end up', async () => {
+  await harness.close();
+  harness = new EngineHarness({ retireMs: 500 });
+  await harness.inbound();
+  harness.fakes.config.settings({ detectionTimeoutMs: 10_000 });
+  harness.dial(8_080);
+  await harness.run();
+  let over = false;
+  void harness.stack.retire().then(() => {
+    over = true;
+  });
+  await harness.clock.advance(450);
+  assert.equal(over, false);
+  await harness.clock.advance(100);
+  assert.equal(over, true);
 });

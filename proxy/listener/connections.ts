@@ -8,11 +8,14 @@ import { Exchange } from '../http/exchange.ts';
 import type { ExchangeStages } from '../http/exchange-stages.ts';
 import { ServerConnection } from '../http/server-connection.ts';
 import type { ClientInfo, ServerExchange, ServerHandler } from '../http/server-types.ts';
+import { carrierOf } from '../tls/reset.ts';
 
 /** Streams that are open, so that they can be counted, drained and closed. */
 export class OpenStreams {
   readonly #streams = new Set<ByteStream>();
   readonly #connections = new Set<ServerConnection>();
+  /** Accepted, and not yet known for what they carry: in their first bytes, or in a handshake. */
+  readonly #undecided = new Set<ByteStream>();
   readonly #max: number;
 
   constructor(connectionsMax: number) {
@@ -23,12 +26,23 @@ export class OpenStreams {
     return this.#streams.size;
   }
 
+  get undecided(): number {
+    return this.#undecided.size;
+  }
+
+  /** It is known what a stream carries. */
+  decided(stream: ByteStream): void {
+    this.#undecided.delete(carrierOf(stream));
+  }
+
   /** Remembers a stream until it closes; false where there are too many already. */
   add(stream: ByteStream, onClose: () => void): boolean {
     if (this.#streams.size >= this.#max) return false;
     this.#streams.add(stream);
+    this.#undecided.add(stream);
     stream.once('close', () => {
       this.#streams.delete(stream);
+      this.#undecided.delete(stream);
       onClose();
     });
     return true;
@@ -43,6 +57,7 @@ export class OpenStreams {
     deadlines: Deadlines,
     special?: (connection: ServerConnection, head: RequestHead) => ServerExchange | undefined,
   ): void {
+    this.decided(stream);
     const handler: ServerHandler = {
       request: (connection, head) => special?.(connection, head) ?? new Exchange(connection, head, stages),
       faulty: (connection: ServerConnection, fault: HeadFault) =>

@@ -201,6 +201,7 @@ export class InboundListener {
   }
 
   #relay(stream: ByteStream, first: Buffer | undefined, silent = false): void {
+    this.#streams.decided(stream);
     const late = {
       judge: lateJudge(),
       undecided: detectUndecided,

@@ -119,6 +119,7 @@ export class OutboundListener {
   }
 
   #relay(stream: ByteStream, meant: Meant, first: Buffer | undefined, silent = false): void {
+    this.#streams.decided(stream);
     this.#context.deps.telemetry.connection('outbound', 'opaque');
     // A client that has said nothing may still turn out to speak HTTP, if its server doesn't speak first.
     const late = {
