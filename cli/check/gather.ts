@@ -13,6 +13,7 @@ import type { CliContext } from '../context.ts';
 import { listAt, numberAt, objectAt, textAt } from '../kube/fields.ts';
 import { objectKey } from '../kube/kinds.ts';
 import { manifestProblems } from '../local/manifest-problems.ts';
+import { appliedFolder } from '../local/state-dir.ts';
 import { shownPath } from '../output/problem.ts';
 import { type Facts, podName, type SidecarAnswer, type SidecarView } from './findings.ts';
 import type { RootCertificate } from './sidecars.ts';
@@ -42,7 +43,10 @@ export async function gatherProblems(
   context: CliContext,
 ): Promise<Pick<Facts, 'problems' | 'origins'>> {
   const told = listAt(await ask(mesh, '/api/heddle/problems'), 'items');
-  const files = await readFolders([mesh.file.manifests, mesh.paths.applied], context.clock);
+  const files = await readFolders(
+    [mesh.file.manifests, appliedFolder(mesh.paths, mesh.file.manifests)],
+    context.clock,
+  );
   const shown = (path: string) => shownPath(path, context.cwd);
   const problems = [...told.map(problemOf), ...manifestProblems(files.objects)];
   return {

@@ -9,6 +9,7 @@ import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
 import { kindProblem } from '../local/manifest-problems.ts';
+import { appliedFolder } from '../local/state-dir.ts';
 import { problemLine, shownPath } from '../output/problem.ts';
 
 /** How long the control plane may take to say what it makes of an object. */
@@ -51,7 +52,7 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   }
   if (objects.length === 0) throw new HeddleError('empty', 'no objects in what was given');
   const mesh = findMesh(input, context);
-  const applied = new AppliedObjects(mesh.paths.applied);
+  const applied = new AppliedObjects(appliedFolder(mesh.paths, mesh.file.manifests));
   const before = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const placed = objects.map((sourced) => inNamespace(sourced, input.text('namespace')));
   const nowMs = context.clock.wallMs();

@@ -7,6 +7,7 @@ import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '.
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
+import { appliedFolder } from '../local/state-dir.ts';
 import { problemLine } from '../output/problem.ts';
 import { notFound, wantedOf } from './wanted.ts';
 
@@ -46,7 +47,7 @@ async function runDelete(input: CommandInput, context: CliContext): Promise<Exit
   if (targets === undefined) return EXIT.failed;
   const { objects: written } = await readFolders([mesh.file.manifests], context.clock);
   const inManifests = new Set(written.map(({ object }) => objectKey(object)));
-  const applied = new AppliedObjects(mesh.paths.applied);
+  const applied = new AppliedObjects(appliedFolder(mesh.paths, mesh.file.manifests));
   const removed: KubeObject[] = [];
   for (const object of targets) {
     const key = objectKey(object);

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
@@ -66,6 +66,25 @@ export class AppliedObjects {
   fileOf(object: KubeObject): string {
     return join(this.#directory, `${objectKey(object).toLowerCase().replaceAll('/', '_')}.yaml`);
   }
+}
+
+/** What earlier runs left in force over the manifests, in lines for a person: nobody should wonder where it comes from. */
+export function carriedOver(directory: string): readonly string[] {
+  const objects = readdirSync(directory)
+    .filter((name) => name.endsWith('.yaml') && !name.startsWith('.'))
+    .flatMap((name) => parseManifests(readIfThere(join(directory, name)) ?? '', name).objects)
+    .map((sourced) => sourced.object);
+  const names = (wanted: boolean) =>
+    objects
+      .filter((object) => isHiding(object) === wanted)
+      .map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`)
+      .toSorted();
+  const line = (what: string, found: readonly string[]) =>
+    found.length === 0 ? [] : [`${what}: ${found.join(', ')} (rm -r ${directory} forgets all of them)`];
+  return [
+    ...line('still in force from an earlier "heddle apply"', names(false)),
+    ...line('still hidden by an earlier "heddle delete"', names(true)),
+  ];
 }
 
 function isHiding(object: KubeObject): boolean {

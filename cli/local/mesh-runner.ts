@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { HeddleError } from '../../common/errors.ts';
 import { silentLogger } from '../../common/log.ts';
@@ -11,6 +11,7 @@ import { type FilesSource, type FilesState, watchFiles } from '../../sources/fil
 import type { CliContext } from '../context.ts';
 import { LoopbackNetwork } from '../network/loopback.ts';
 import { problemLine } from '../output/problem.ts';
+import { carriedOver } from './applied.ts';
 import { Children } from './children.ts';
 import { Cluster } from './cluster.ts';
 import { endLeftovers } from './leftovers.ts';
@@ -18,7 +19,13 @@ import { manifestProblems } from './manifest-problems.ts';
 import { News } from './news.ts';
 import { processStartTime } from './process-identity.ts';
 import type { Progress } from './progress.ts';
-import { type MeshFile, makeStateDirectories, type StatePaths, writeMeshFile } from './state-dir.ts';
+import {
+  appliedFolder,
+  type MeshFile,
+  makeStateDirectories,
+  type StatePaths,
+  writeMeshFile,
+} from './state-dir.ts';
 import { System } from './system.ts';
 
 export interface RunnerSettings {
@@ -108,6 +115,8 @@ export class MeshRunner {
     if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
     this.#goOn();
     makeStateDirectories(paths);
+    const applied = appliedFolder(paths, manifests);
+    mkdirSync(applied, { recursive: true, mode: 0o700 });
     this.#save({ dashboard: '', controlPlane: '', phase: 'starting' });
     this.#children.startWatchdog();
     const settings = this.#watchSettings();
@@ -127,7 +136,7 @@ export class MeshRunner {
     progress.done('injector');
     this.#goOn();
     this.#files = await watchFiles({
-      directories: [manifests, paths.applied],
+      directories: [manifests, applied],
       clock: context.clock,
       log: silentLogger,
       onChange: (state) => this.#take(state),
@@ -135,6 +144,7 @@ export class MeshRunner {
     this.#goOn();
     this.#take(this.#files.current());
     for (const problem of settings) progress.warn(problem);
+    for (const line of carriedOver(applied)) progress.warn(line);
     if (this.#files.current().objects.length === 0)
       progress.warn(`${manifests} holds no manifests yet: they are taken as they appear`);
   }

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
@@ -12,6 +13,7 @@ export interface StatePaths {
   readonly meshFile: string;
   /** `pid start-time name` a line: every process that runs for this mesh. */
   readonly childrenFile: string;
+  /** Objects given by `heddle apply`, in a folder of their own for each folder of manifests. */
   readonly applied: string;
   readonly runtime: string;
   readonly controlPlane: string;
@@ -63,6 +65,15 @@ export function statePaths(
     tokenKeyFile: join(root, 'token-issuer.key'),
     tokenPublicKeyFile: join(root, 'token-issuer.pub'),
   };
+}
+
+/** Where objects applied over one folder of manifests are kept: another folder's mesh never meets them. */
+export function appliedFolder(paths: StatePaths, manifests: string): string {
+  const whole = resolve(manifests);
+  const name = basename(whole)
+    .replace(/[^A-Za-z0-9-]/g, '_')
+    .slice(0, 40);
+  return join(paths.applied, `${name}-${createHash('sha256').update(whole).digest('hex').slice(0, 12)}`);
 }
 
 export function makeStateDirectories(paths: StatePaths): void {

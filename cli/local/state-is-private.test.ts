@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
-import { AppliedObjects } from './applied.ts';
+import { AppliedObjects, carriedOver } from './applied.ts';
 import { LogFile, logBytesMax } from './log-file.ts';
 import { bootTimeMs, isSameProcess, processStartTime } from './process-identity.ts';
-import { makeStateDirectories, readMeshFile, statePaths, writeMeshFile } from './state-dir.ts';
+import { appliedFolder, makeStateDirectories, readMeshFile, statePaths, writeMeshFile } from './state-dir.ts';
 import { openTokenIssuer, tokenTtlMs } from './token-issuer.ts';
 
 let root: string;
@@ -150,4 +150,20 @@ test('an object of the manifests is configured over them and hidden when deleted
   applied.remove(route(2), true);
   assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /heddle\.dev\/deleted: "true"/);
   assert.equal(applied.put(route(1), undefined, NOW_MS), 'created');
+});
+
+test('what was applied over one folder is never met by the mesh of another, and is told of', () => {
+  const paths = statePaths({}, 'default', join(root, 'over'));
+  assert.notEqual(appliedFolder(paths, '/a/shop'), appliedFolder(paths, '/b/shop'));
+  assert.equal(appliedFolder(paths, '/a/shop/'), appliedFolder(paths, '/a/shop'));
+  const folder = appliedFolder(paths, '/a/shop');
+  const applied = new AppliedObjects(folder);
+  applied.put(route(1), undefined, NOW_MS);
+  const other = { ...route(1), metadata: { name: 'gone', namespace: 'shop' } };
+  applied.remove(other, true);
+  const lines = carriedOver(folder);
+  assert.match(lines[0] ?? '', /in force from an earlier "heddle apply": HTTPRoute shop\/r \(rm -r /);
+  assert.match(lines[1] ?? '', /hidden by an earlier "heddle delete": HTTPRoute shop\/gone \(/);
+  applied.remove(route(1), false);
+  assert.equal(carriedOver(folder).length, 1);
 });

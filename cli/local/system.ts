@@ -14,7 +14,7 @@ import { bundlesAreFresh, type Program, programFile, SIDECAR_NODE_FLAGS } from '
 import type { Children } from './children.ts';
 import { Component } from './component.ts';
 import { choosePort, freePort } from './free-port.ts';
-import type { StatePaths } from './state-dir.ts';
+import { appliedFolder, type StatePaths } from './state-dir.ts';
 import { openTokenIssuer, type TokenIssuer, tokenRenewMs } from './token-issuer.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -104,7 +104,8 @@ export class System {
       return String(chosen);
     };
     return [
-      ...['--manifests', manifests, '--manifests', paths.applied, '--manifests', paths.runtime],
+      ...['--manifests', manifests, '--manifests', appliedFolder(paths, manifests)],
+      ...['--manifests', paths.runtime],
       ...['--settings', join(manifests, SETTINGS_FILE), '--state-dir', paths.controlPlane],
       ...['--listen', '127.0.0.1', '--xds-port', await port(), '--otlp-grpc-port', await port()],
       ...['--otlp-http-port', await port(), '--metrics-port', await port()],
