@@ -24,6 +24,11 @@ type ChunkState =
   | 'trailers';
 
 const SIZE_DIGITS_MAX = 13;
+/** Chunks smaller than this are handed on together, as far as one read brings them: each by itself costs far more than its bytes. */
+const SMALL_CHUNK_BYTES = 256;
+const GATHERED_BYTES_MAX = 2_048;
+/** What stands after the last chunk of a body: `CRLF 0 CRLF CRLF`. */
+const LAST_BYTES = 7;
 const CR = 0x0d;
 const LF = 0x0a;
 
@@ -40,6 +45,8 @@ export class BodyDecoder {
   #lineBytes = 0;
   #digits = 0;
   #trailers: HeadBuffer | undefined;
+  #gathered: Buffer | undefined;
+  #gatheredBytes = 0;
   done = true;
 
   constructor(sink: BodySink, limits: EngineLimits) {
@@ -82,11 +89,12 @@ export class BodyDecoder {
     while (at < bytes.length) {
       if (this.#state === 'data') {
         const take = Math.min(this.#remaining, bytes.length - at);
-        this.#sink.onBody(slice(bytes, at, at + take));
+        this.#handOn(bytes, at, at + take);
         at += take;
         this.#remaining -= take;
         if (this.#remaining === 0) this.#state = 'data-cr';
       } else if (this.#state === 'trailers') {
+        this.#flush();
         return this.#readTrailers(bytes, at);
       } else if (this.#state === 'last' && bytes[at] !== CR) {
         this.#state = 'trailers';
@@ -97,7 +105,28 @@ export class BodyDecoder {
         if (this.done) return at;
       }
     }
+    this.#flush();
     return at;
+  }
+
+  #handOn(bytes: Buffer, from: number, to: number): void {
+    const alone = this.#gatheredBytes === 0 && bytes.length - to <= LAST_BYTES;
+    if (alone || to - from >= SMALL_CHUNK_BYTES) {
+      this.#flush();
+      this.#sink.onBody(slice(bytes, from, to));
+      return;
+    }
+    if (this.#gatheredBytes + to - from > GATHERED_BYTES_MAX) this.#flush();
+    this.#gathered ??= Buffer.allocUnsafe(GATHERED_BYTES_MAX);
+    this.#gatheredBytes += bytes.copy(this.#gathered, this.#gatheredBytes, from, to);
+  }
+
+  #flush(): void {
+    if (this.#gathered === undefined) return;
+    const gathered = this.#gathered.subarray(0, this.#gatheredBytes);
+    this.#gathered = undefined;
+    this.#gatheredBytes = 0;
+    this.#sink.onBody(gathered);
   }
 
   /** One byte of a chunk's frame. */
@@ -177,6 +206,7 @@ export class BodyDecoder {
   }
 
   #end(trailers: string): void {
+    this.#flush();
     this.done = true;
     this.#sink.onBodyEnd(trailers);
   }

@@ -93,6 +93,24 @@ test('trailers in single bytes cost their pieces, not their square', () => {
   assert.ok(ratio < 8 * 5, `eight times the bytes cost ${ratio.toFixed(1)} times as much`);
 });
 
+test('chunks of one byte come as few pieces, and each read is handed on before the next', () => {
+  const pieces: string[] = [];
+  const sink = {
+    onBody: (chunk: Buffer) => pieces.push(chunk.toString()),
+    onBodyEnd: () => pieces.push('end'),
+  };
+  const decoder = new BodyDecoder(sink, DEFAULT_LIMITS);
+  decoder.start(CHUNKED);
+  decoder.decode(Buffer.from('1\r\na\r\n'.repeat(10_000)), 0);
+  assert.ok(pieces.length <= 5, `${pieces.length} pieces`);
+  assert.equal(pieces.join(''), 'a'.repeat(10_000));
+  pieces.length = 0;
+  decoder.decode(Buffer.from('1\r\nb\r\n1\r\n'), 0);
+  decoder.decode(Buffer.from(`c\r\n200\r\n${'d'.repeat(512)}\r\n0\r\n`), 0);
+  decoder.decode(Buffer.from('\r\n'), 0);
+  assert.deepEqual(pieces, ['b', 'c', 'd'.repeat(512), 'end']);
+});
+
 test('a hello in records of one byte is looked at a few times only', () => {
   const claimed = 24_000;
   const records = Buffer.concat(
