@@ -30,10 +30,11 @@ export function startTunnel(
   const lookMs = Math.min(tunnelIdleMs, halfClosedStallMs);
   let open = 2;
   let lastByteMs = deadlines.now();
+  const stalls = [stallWatch(client), stallWatch(upstream)];
   const deadline = new Deadline(() => {
     const quietMs = deadlines.now() - lastByteMs;
-    const gone = quietMs >= halfClosedStallMs && (isGone(client) || isGone(upstream));
-    if (quietMs < tunnelIdleMs && !gone) {
+    const stalled = stalls.map((hasStalled) => hasStalled()).includes(true);
+    if (quietMs < tunnelIdleMs && !(stalled && quietMs >= halfClosedStallMs)) {
       deadlines.arm(deadline, lookMs);
       return;
     }
@@ -53,9 +54,17 @@ export function startTunnel(
   deadlines.arm(deadline, lookMs);
 }
 
-/** Node may tell a reset of TLS as an end, and then what is still being written neither fails nor gets through. */
-function isGone(stream: ByteStream): boolean {
-  return isSecure(stream) && stream.readableEnded && stream.writableNeedDrain;
+/**
+ * Tells at each look whether a TLS side that has ended took nothing since the last. Node may tell a reset of TLS as an end,
+ * and then what is still being written neither fails nor gets through.
+ */
+function stallWatch(stream: ByteStream): () => boolean {
+  let unsent = 0;
+  return () => {
+    const before = unsent;
+    unsent = stream.writableLength;
+    return unsent > 0 && unsent === before && stream.readableEnded && isSecure(stream);
+  };
 }
 
 /** One direction; returns its byte count. `closed` is called when `from` is gone. */

@@ -16,6 +16,7 @@ const CATALOG = 'spiffe://cluster.local/ns/shop/sa/catalog';
 const REQUEST = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const TLS_HANDSHAKE = 22;
 const HELLO_READ_MS = 600;
+const HANDSHAKE_MS = 1_500;
 
 let ca: TestCa;
 let web: Sidecar;
@@ -28,7 +29,10 @@ const ports = new Map<MtlsMode, number>();
 before(async () => {
   ca = makeCa('Heddle test');
   web = await startSidecar(ca, WEB);
-  catalog = await startSidecar(ca, CATALOG, 'http-proxy', { helloReadMs: HELLO_READ_MS });
+  catalog = await startSidecar(ca, CATALOG, 'http-proxy', {
+    helloReadMs: HELLO_READ_MS,
+    handshakeMs: HANDSHAKE_MS,
+  });
   app = await startServer((socket) => {
     socket.on('data', (chunk) => {
       begun.push(chunk[0] === TLS_HANDSHAKE ? 'tls' : 'http');
@@ -233,6 +237,30 @@ test('under STRICT a hello that does not come in time, or not within its size, i
     deadlineMs: HELLO_READ_MS,
     what: 'the long hello is refused',
   });
+});
+
+test('a handshake that is begun and not ended is not waited for', async () => {
+  let hello: Buffer | undefined;
+  const listening = await startServer((socket) => {
+    socket.once('data', (bytes) => {
+      hello = bytes;
+    });
+  });
+  const honest = tls.connect({ port: listening.port, host: '127.0.0.1', ALPNProtocols: MESH });
+  honest.on('error', () => honest.destroy());
+  await eventually(() => hello !== undefined, { deadlineMs: 5_000, what: 'a hello' });
+  honest.destroy();
+  await listening.close();
+  const client = await openTcp(portOf('STRICT'));
+  const startedMs = performance.now();
+  client.socket.write(hello ?? '');
+  await eventually(() => client.text().length > 0, { deadlineMs: 5_000, what: 'the server goes on' });
+  await eventually(() => client.socket.destroyed || client.ended(), {
+    deadlineMs: 5 * HANDSHAKE_MS,
+    what: 'the handshake is given up',
+  });
+  client.socket.destroy();
+  assert.ok(performance.now() - startedMs > HANDSHAKE_MS - 50);
 });
 
 /** RFC 8446, section 4.2.8: the group of the key share that a ServerHello selects. */
