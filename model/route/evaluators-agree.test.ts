@@ -4,12 +4,12 @@ import fc from 'fast-check';
 import type { Random } from '../../common/random.ts';
 import { importMutant } from '../../test/support/mutant.ts';
 import { type RouteCase, routeCases } from '../../test/support/route-cases.ts';
-import * as real from '../decide.ts';
+import { decide as realDecide } from '../decide.ts';
 import type { RequestView } from '../decision-types.ts';
 import { DEFAULT_CLUSTER_POLICY, DEFAULT_REQUEST_POLICY } from '../policy-types.ts';
 import type { Cluster, Destination, Endpoint, RouteRule } from '../snapshot.ts';
 import { idleState } from '../state.ts';
-import * as compiled from './compiled.ts';
+import { CompiledRoutes as RealCompiledRoutes } from './compiled.ts';
 import { type Criterion, orderEntries, PRECEDENCE } from './order.ts';
 import { backendPlainly, evaluatePlainly } from './plain.ts';
 
@@ -31,8 +31,8 @@ const rulePlainly: Evaluate = (rules, request) =>
   evaluatePlainly(rules.toReversed(), request)?.id ?? 'no-route';
 
 /** By rule only: what the compiled routes find among entries in order of `precedence`. */
-function byRule(CompiledRoutes: typeof compiled.CompiledRoutes, precedence: readonly Criterion[]): Evaluate {
-  let last: { rules: readonly RouteRule[]; routes: compiled.CompiledRoutes } | undefined;
+function byRule(CompiledRoutes: typeof RealCompiledRoutes, precedence: readonly Criterion[]): Evaluate {
+  let last: { rules: readonly RouteRule[]; routes: RealCompiledRoutes } | undefined;
   return (rules, request) => {
     if (last?.rules !== rules) last = { rules, routes: new CompiledRoutes(ordered(rules, precedence)) };
     return last.routes.find(request)?.rule.id ?? 'no-route';
@@ -40,7 +40,7 @@ function byRule(CompiledRoutes: typeof compiled.CompiledRoutes, precedence: read
 }
 
 /** The whole of `decide`, with clusters of one endpoint each. */
-function byDecision(decide: typeof real.decide): Evaluate {
+function byDecision(decide: typeof realDecide): Evaluate {
   return (rules, request, share) => {
     const random: Random = { next: () => share, hex: () => '' };
     const destination = destinationOf(rules);
@@ -98,7 +98,7 @@ function disagreement(one: Evaluate, other: Evaluate, numRuns: number): RouteCas
 }
 
 test(`the plain and the compiled evaluator agree on ${SETS} generated route sets`, () => {
-  const found = disagreement(plainly, byDecision(real.decide), SETS);
+  const found = disagreement(plainly, byDecision(realDecide), SETS);
   assert.equal(found, undefined, JSON.stringify(found));
 });
 
@@ -122,7 +122,7 @@ for (let index = 0; index + 1 < PRECEDENCE.length; index++) {
   test(`swapping criteria ${index} and ${index + 1} of the precedence is noticed`, () => {
     const mutant = PRECEDENCE.slice();
     mutant.splice(index, 2, ...mutant.slice(index, index + 2).toReversed());
-    const found = disagreement(rulePlainly, byRule(compiled.CompiledRoutes, mutant), SETS_FOR_A_MUTANT);
+    const found = disagreement(rulePlainly, byRule(RealCompiledRoutes, mutant), SETS_FOR_A_MUTANT);
     assert.notEqual(found, undefined);
   });
 }
@@ -158,7 +158,11 @@ const COMPILED_MUTANTS: readonly (readonly [string, string, string])[] = [
 ];
 for (const [name, from, to] of COMPILED_MUTANTS) {
   test(`${name}: the disagreement is noticed`, async () => {
-    const mutant = await importMutant<typeof compiled>(COMPILED, from, to);
+    const mutant = await importMutant<{ readonly CompiledRoutes: typeof RealCompiledRoutes }>(
+      COMPILED,
+      from,
+      to,
+    );
     const found = disagreement(rulePlainly, byRule(mutant.CompiledRoutes, PRECEDENCE), SETS_FOR_A_MUTANT);
     assert.notEqual(found, undefined);
   });
@@ -181,7 +185,7 @@ const DECIDE_MUTANTS: readonly (readonly [string, string, string])[] = [
 ];
 for (const [name, from, to] of DECIDE_MUTANTS) {
   test(`${name}: the disagreement is noticed`, async () => {
-    const mutant = await importMutant<typeof real>(DECIDE, from, to);
+    const mutant = await importMutant<{ readonly decide: typeof realDecide }>(DECIDE, from, to);
     const found = disagreement(plainly, byDecision(mutant.decide), SETS_FOR_A_MUTANT);
     assert.notEqual(found, undefined);
   });

@@ -11,11 +11,22 @@ const REAL_EFFECTS: readonly EffectRule[] = [
   { pattern: /\bperformance\.now\(/g, message: 'performance.now: take a Clock' },
   { pattern: /(?<![.\w])(setTimeout|setInterval)\(/g, message: 'a real timer: take a Clock' },
   { pattern: /from 'node:timers(\/promises)?'/g, message: 'node:timers: take a Clock' },
+  { pattern: /(?<!new )\bDate\(\)|\bDate\[|\}\s*=\s*Date\b/g, message: 'Date reads the clock: take a Clock' },
+  { pattern: /\bprocess\.hrtime\b/g, message: 'process.hrtime: take a Clock' },
+  {
+    pattern: /\bglobalThis\.(setTimeout|setInterval|fetch|Date|performance)\b/g,
+    message: 'a real clock, timer or dial by another name: take a Clock or a Dialer',
+  },
   { pattern: /\bMath\.random\(/g, message: 'Math.random: take a Random, so that a run can be replayed' },
   {
     pattern: /\bnet\.(connect|createConnection)\(/g,
     message: 'a real dial: take a Dialer, so that tests need no network',
   },
+  {
+    pattern: /import \{[^}]*\b(connect|createConnection)\b[^}]*\} from 'node:(net|tls)'/g,
+    message: 'a real dial by another name: take a Dialer',
+  },
+  { pattern: /(?<![.\w])fetch\(/g, message: 'fetch dials by itself: take a Dialer' },
 ];
 
 /** Rooms under the rule; the shipped programs of demo/, the launcher, scripts and tests meet the real world by design. */
@@ -59,11 +70,13 @@ export function checkEnvironment(files: readonly SourceFile[]): Violation[] {
   return files
     .filter((file) => bound(file) && !file.path.endsWith('/main.ts'))
     .flatMap((file) =>
-      [...withoutComments(file.text).matchAll(/\bprocess\.env\b/g)].map((match) => ({
-        path: file.path,
-        line: lineAt(file.text, match.index),
-        message: 'process.env is read in main.ts only: take the value as a parameter',
-      })),
+      [...withoutComments(file.text).matchAll(/\bprocess(\.env\b|\[)|\benv\b[^=\n]*\}\s*=\s*process\b/g)].map(
+        (match) => ({
+          path: file.path,
+          line: lineAt(file.text, match.index),
+          message: 'process.env is read in main.ts only: take the value as a parameter',
+        }),
+      ),
     );
 }
 

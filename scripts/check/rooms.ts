@@ -4,13 +4,19 @@ import { lineAt, roomOf, type SourceFile, type Violation } from './files.ts';
 
 interface RoomRule {
   readonly mayImport: readonly string[];
+  /** Packages and Node modules that it may use; any of the dependency list where it isn't said. */
+  readonly packages?: readonly string[];
   readonly because: string;
 }
 
 /** Who may import whom; a room may always import itself. */
 const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
   common: { mayImport: [], because: 'everything stands on it, so it stands on nothing' },
-  model: { mayImport: ['common'], because: 'decisions are pure: no sockets, no gRPC, no Kubernetes client' },
+  model: {
+    mayImport: ['common'],
+    packages: ['re2js'],
+    because: 'decisions are pure: no sockets, no gRPC, no Kubernetes client',
+  },
   proxy: {
     mayImport: ['common', 'model'],
     because: 'a sidecar must not carry the control plane or a Kubernetes client',
@@ -24,6 +30,7 @@ const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
     mayImport: ['common', 'model'],
     because: 'admission is a process of its own that must keep starting',
   },
+  demo: { mayImport: [], because: 'its programs know nothing of the mesh' },
   cni: { mayImport: ['common', 'model', 'sources'], because: 'the pod network works without the mesh' },
   cli: {
     mayImport: ['common', 'model', 'sources'],
@@ -60,11 +67,17 @@ function importsOf(file: SourceFile): Found[] {
 
 export function checkRooms(files: readonly SourceFile[]): Violation[] {
   const violations: Violation[] = [];
-  for (const file of files.filter((one) => one.path.endsWith('.ts'))) {
+  for (const file of files.filter((one) => /\.(ts|mjs)$/.test(one.path))) {
     const room = roomOf(file.path);
     const isTest = file.path.endsWith('.test.ts') || FREE_ROOMS.includes(room);
     for (const { target, offset } of importsOf(file)) {
-      if (!target.startsWith('.')) continue;
+      if (!target.startsWith('.')) {
+        const packages = isTest ? undefined : ROOM_RULES[room]?.packages;
+        if (packages === undefined || packages.includes(target)) continue;
+        const message = `${room}/ may not import ${target}: ${ROOM_RULES[room]?.because}`;
+        violations.push({ path: file.path, line: lineAt(file.text, offset), message });
+        continue;
+      }
       const to = roomOf(posix.normalize(posix.join(dirname(file.path), target)));
       const line = lineAt(file.text, offset);
       if (to === room || isTest) continue;

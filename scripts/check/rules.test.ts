@@ -15,6 +15,17 @@ test('a room that imports another against the rules is found, with the reason', 
   assert.match(found[0]?.message ?? '', /model\/ may not import proxy\/.*decisions are pure/);
 });
 
+test('the model uses no package that could reach the world, and the demo nothing of Heddle', () => {
+  for (const target of ['node:fs', 'node:net', '@grpc/grpc-js'])
+    assert.match(
+      checkRooms([file('model/a.ts', `import x from '${target}';`)])[0]?.message ?? '',
+      /decisions are pure/,
+    );
+  assert.deepEqual(checkRooms([file('model/a.ts', "import { RE2JS } from 're2js';")]), []);
+  const demo = file('demo/shop/apps/a.mjs', "import { x } from '../../../model/decide.ts';");
+  assert.match(checkRooms([demo])[0]?.message ?? '', /know nothing of the mesh/);
+});
+
 test('re-exports and dynamic imports count as imports', () => {
   const found = checkRooms([
     file('proxy/a.ts', "export { x } from '../control-plane/main.ts';"),
@@ -47,8 +58,15 @@ test('a real clock, timer, random number or dial outside common/ is found', () =
     'setTimeout(f, 1)',
     'Math.random()',
     'net.connect(1)',
+    'Date()',
+    "Date['now']()",
+    'process.hrtime()',
+    'globalThis.setTimeout(f)',
+    "fetch('http://x')",
   ];
   for (const line of lines) assert.equal(checkEffects([file('proxy/a.ts', `f(${line});`)]).length, 1, line);
+  for (const text of ["import { connect } from 'node:net';", 'const { now } = Date;'])
+    assert.equal(checkEffects([file('proxy/a.ts', text)]).length, 1, text);
   assert.deepEqual(checkEffects([file('common/clock.ts', 'Date.now()')]), []);
   assert.deepEqual(
     checkEffects([file('proxy/a.ts', '// Date.now() is banned here\nclock.after(1, f);')]),
