@@ -179,7 +179,7 @@ export class Container {
     if (status.error !== undefined) return `"${commandLine.command}" could not be started: ${status.error}`;
     const how = status.signal === null ? `with exit code ${status.code}` : `by ${status.signal}`;
     const taken = /EADDRINUSE|address already in use/i.test(this.#tail)
-      ? '; its port is taken: in loopback mode every replica needs its own, so let the app listen on $HOST:$PORT'
+      ? "; its port is taken: in loopback mode the sidecar stands at the pod's port and every replica needs its own, so let the app listen on $HOST:$PORT"
       : '';
     return `container ${spec.name} ended ${how}${taken}`;
   }

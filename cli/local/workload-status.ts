@@ -24,7 +24,8 @@ export function deploymentWithStatus(
 ): KubeObject {
   const wanted = replicasOf(deployment);
   const ready = pods.filter((pod) => pod.ready).length;
-  const available = pods.filter((pod) => pod.current && pod.ready).length >= wanted;
+  // As in Kubernetes, pods of the template before count while a rollout is under way.
+  const available = ready >= wanted;
   return {
     ...deployment,
     status: {

@@ -95,7 +95,18 @@ function refuse(log: Logger, request: IncomingMessage, response: ServerResponse,
   const status = error instanceof HttpError ? error.status : 500;
   const message = error instanceof HttpError ? error.message : 'internal error';
   if (response.headersSent) response.destroy();
+  else if (status === 404 && isPersonAsking(request))
+    send(request, response, status, 'text/html; charset=utf-8', NO_SUCH_PAGE);
   else sendJson(request, response, status, jaegerError(status, message));
+}
+
+const NO_SUCH_PAGE = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>No such page · Heddle</title><link rel="icon" href="/app/icon.svg"><link rel="stylesheet" href="/app/style.css"></head>
+<body><main id="main"><h1>There is no such page</h1><p><a href="/">To the overview</a></p></main></body></html>`;
+
+/** A browser that was sent to an address, rather than a program that asks the API. */
+function isPersonAsking(request: IncomingMessage): boolean {
+  return request.url?.startsWith('/api/') === false && request.headers.accept?.includes('text/html') === true;
 }
 
 /** Starts the dashboard: page, Jaeger's query API and Heddle's own. Rejects where the port can't be bound. */
