@@ -92,6 +92,7 @@ const HOSTILE: readonly (readonly [what: string, bytes: string])[] = [
   ['HTTP/0.9', 'GET /\r\n\r\n'],
   ['HTTP/1.2', 'GET / HTTP/1.2\r\nHost: a\r\n\r\n'],
   ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n'],
+  ['the HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
   ['HTTP/1.10', 'GET / HTTP/1.10\r\nHost: a\r\n\r\n'],
   ['a version in lower case', 'GET / http/1.1\r\nHost: a\r\n\r\n'],
   ['a NUL in the target', 'GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n'],

@@ -125,16 +125,6 @@ test('bodies that HEAD, 204 and 304 can not have are not read as anything', asyn
   }
 });
 
-test('an app that wants another protocol says which', async () => {
-  const { client, app } = await asked(GET);
-  await says(
-    app,
-    'HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n',
-  );
-  assert.match(client.heard, /connection: upgrade\r\nupgrade: websocket\r\n/);
-  assert.equal(client.ended, false);
-});
-
 test('HEAD, 204 and 304 have no body whatever their fields say', async () => {
   const { client, app } = await asked('HEAD / HTTP/1.1\r\nHost: catalog\r\n\r\n');
   await says(app, 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n');
@@ -192,45 +182,6 @@ test('a field that Connection names is not there for routing, not at a second at
   const heard = apps.map((one) => one.heard).join('');
   assert.equal(heard.split('x-forwarded-for: 10.0.0.1\r\n').length, 3);
   assert.equal(/x-user|6\.6\.6\.6/i.test(heard), false);
-});
-
-test('an upgrade becomes a tunnel, each side ending by itself', async () => {
-  const { client, app } = await asked(
-    'GET /ws HTTP/1.1\r\nHost: catalog\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n',
-  );
-  assert.match(app.take(), /connection: upgrade\r\nupgrade: websocket\r\n/);
-  await says(
-    app,
-    'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nfirst',
-  );
-  assert.match(client.take(), /^HTTP\/1\.1 101 Switching Protocols\r\n[\s\S]*\r\n\r\nfirst$/);
-  await says(client, '\x81\x05hello');
-  assert.equal(app.take(), '\x81\x05hello');
-  client.stream.end();
-  await harness.run();
-  assert.equal(app.ended, true);
-  await says(app, 'still');
-  assert.equal(client.take(), 'still');
-  app.stream.end();
-  await harness.run();
-  assert.equal(client.closed, true);
-});
-
-test('a switch of protocols that nobody asked for is not passed on', async () => {
-  const { client, app } = await asked(GET);
-  await says(app, 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
-  assert.match(client.heard, /^HTTP\/1\.1 503 [\s\S]*x-heddle-reason: upstream-reset/);
-});
-
-test('CONNECT opens a connection to the named place, and HTTP inside of it is routed', async () => {
-  const client = harness.dial();
-  client.say('CONNECT catalog:80 HTTP/1.1\r\nHost: catalog:80\r\n\r\n');
-  await harness.run();
-  assert.equal(client.take(), 'HTTP/1.1 200 Connection Established\r\n\r\n');
-  await says(client, GET);
-  assert.match(apps[0]?.take() ?? '', /^GET \/a HTTP\/1\.1\r\n[\s\S]*traceparent/);
-  await says(apps[0] as Talker, OK);
-  assert.match(client.take(), /ok$/);
 });
 
 test('the reason field of an app is taken off: only the mesh speaks there', async () => {
@@ -298,4 +249,31 @@ test('the app is told nothing of a client by its proxy hop when dialled directly
   const { app } = await asked('OPTIONS * HTTP/1.1\r\nHost: catalog\r\n\r\n');
   assert.ok(app.heard.startsWith('OPTIONS * HTTP/1.1\r\nHost: catalog\r\n'));
   assert.equal(app.stream.localAddress, APP_HOST);
+});
+test('a path goes on as it was routed, whatever a reader might make of it', async () => {
+  for (const target of [
+    ...[
+      '/a/../b',
+      '/a/./b',
+      '/%2e%2e/b',
+      '/%2E%2e%2fb',
+      '//b',
+      '/a//b',
+      '/a;x=1/b',
+      '/a%00b',
+      '/a%0d%0ab',
+      '/%61',
+    ],
+    ...['/a\\..\\b', '/a?b?c', '/?', '/a%', '/caf\xc3\xa9', `/${'a'.repeat(8_000)}`],
+  ]) {
+    const { client } = await asked(`GET ${target} HTTP/1.1\r\nHost: catalog\r\n\r\n`);
+    const { view } = harness.fakes.telemetry.opened.at(-1) ?? {};
+    const mark = target.indexOf('?');
+    assert.equal(view?.path, mark < 0 ? target : target.slice(0, mark));
+    assert.equal(view?.query, mark < 0 ? '' : target.slice(mark + 1));
+    const app = apps.at(-1) as Talker;
+    assert.ok(app.take().startsWith(`GET ${target} HTTP/1.1\r\n`), target);
+    client.stream.destroy();
+    await harness.run();
+  }
 });

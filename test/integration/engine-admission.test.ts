@@ -242,7 +242,7 @@ test('under STRICT a hello that does not come in time, or not within its size, i
 test('a handshake that is begun and not ended is not waited for', async () => {
   let hello: Buffer | undefined;
   const listening = await startServer((socket) => {
-    socket.once('data', (bytes) => {
+    socket.once('data', (bytes: Buffer) => {
       hello = bytes;
     });
   });
