@@ -158,6 +158,25 @@ test('limits of a cluster: requests wait for a connection, then are refused', as
   assert.equal(apps.length, 1);
 });
 
+test('limits of a cluster: an idle connection makes room for one to another endpoint, and for a tunnel', async () => {
+  const limits = { maxConnections: 1, maxPendingRequests: 1 };
+  for (const address of ['10.0.0.20', '10.0.0.21']) {
+    harness.service({ endpoints: [{ address, port: 9_000 }], limits });
+    const client = await ask(GET);
+    talker(address.endsWith('0') ? apps : seconds).say(OK);
+    await harness.run();
+    assert.match(client.heard, /ok$/);
+    assert.deepEqual(harness.stack.stats().upstream, { open: 1, idle: 1, pending: 0 });
+  }
+  const tunnel = await ask('CONNECT catalog:80 HTTP/1.1\r\nHost: catalog\r\n\r\n\0opaque');
+  assert.equal(talker(seconds, 1).heard, '\0opaque');
+  assert.deepEqual(harness.stack.stats().upstream, { open: 1, idle: 0, pending: 0 });
+  const refused = await ask('CONNECT catalog:80 HTTP/1.1\r\nHost: catalog\r\n\r\n\0opaque');
+  assert.equal(refused.error, 'ECONNRESET');
+  tunnel.stream.destroy();
+  await harness.run();
+});
+
 test('what limits or a breaker refuse is answered at once with their reason', async () => {
   harness.fakes.policy.refuse = 'circuit-open';
   const client = await ask(GET);

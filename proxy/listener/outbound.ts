@@ -45,6 +45,7 @@ export class OutboundListener {
   accept(stream: ByteStream, mode: OutboundMode): void {
     const { telemetry } = this.#context.deps;
     const kept = this.#streams.add(stream, () => telemetry.connection('outbound', 'closed'));
+    stream.on('error', destroyStream);
     if (!kept) {
       resetStream(stream);
       return;
@@ -63,7 +64,6 @@ export class OutboundListener {
       resetStream(stream);
       return;
     }
-    stream.on('error', destroyStream);
     const found = this.#context.deps.config.find(meant.host, meant.port);
     const go = (key: string | undefined) => {
       const { config } = this.#context.deps;

@@ -94,7 +94,7 @@ export class Pool {
     done: (result: Connected | FailedAttempt) => void,
   ): { cancel(): void; readonly release: () => void } {
     const group = this.#group(target.group);
-    if (group.open >= target.connectionsMax && !this.#evictIdle(group)) {
+    if (!this.#hasRoom(group, target.connectionsMax)) {
       done(limited('limit-connections', `${target.connectionsMax} connections are open to ${target.group}`));
       return { cancel: () => undefined, release: () => undefined };
     }
@@ -122,6 +122,8 @@ export class Pool {
   }
 
   #count(name: string, group: Group): () => void {
+    // Its last connection may just have made room for this one.
+    if (!this.#groups.has(name)) this.#groups.set(name, group);
     group.open++;
     this.#open++;
     let counted = true;
@@ -144,7 +146,7 @@ export class Pool {
       lease.done(reused);
       return;
     }
-    if (group.open < target.connectionsMax || this.#evictIdle(group)) {
+    if (this.#hasRoom(group, target.connectionsMax)) {
       this.#connect(group, lease);
       return;
     }
@@ -263,13 +265,15 @@ export class Pool {
     this.#peerIdleMs.set(key, idleMs);
   }
 
-  #evictIdle(group: Group): boolean {
+  /** Whether one more connection may be opened, an idle one being closed for it where need be. */
+  #hasRoom(group: Group, connectionsMax: number): boolean {
+    if (group.open < connectionsMax) return true;
     for (const list of group.idle.values()) {
       const oldest = list[0];
       if (oldest === undefined) continue;
-      oldest.stream.destroy();
-      // Its place is free once its `close` is told; until then it is still counted.
-      return false;
+      oldest.close();
+      // A request that was waiting longer may have taken the place.
+      return group.open < connectionsMax;
     }
     return false;
   }

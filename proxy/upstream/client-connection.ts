@@ -127,6 +127,12 @@ export class ClientConnection implements BodySink {
     resetStream(this.stream);
   }
 
+  /** Closes a connection that is idle; its place is free at once. */
+  close(): void {
+    this.#leave();
+    this.stream.destroy();
+  }
+
   /** Gives the stream away, for a tunnel. */
   takeStream(): ByteStream {
     const { stream } = this;
@@ -258,11 +264,15 @@ export class ClientConnection implements BodySink {
     this.stream.destroy();
   };
 
-  readonly #onClose = (): void => {
+  #leave(): void {
     if (this.#gone) return;
     this.#gone = true;
     this.idleDeadline.cancel();
     this.#owner.onGone(this);
+  }
+
+  readonly #onClose = (): void => {
+    this.#leave();
     const sink = this.#sink;
     this.#sink = undefined;
     sink?.onUpstreamGone(
