@@ -98,7 +98,19 @@ test('a sidecar without a control plane says what it waits for, and is ready onc
   await mesh.startControlPlane();
   await sidecarReady(late);
   await late.remove();
+  // The others come back in their own time, and what they don't know yet can't be asked for before.
+  await eventually(async () => (await connectedPods()).includes('shop/web'), {
+    deadlineMs: 60_000,
+    what: 'the client has rejoined the control plane',
+  });
 });
+
+async function connectedPods(): Promise<readonly string[]> {
+  const url = `http://127.0.0.1:${mesh.ports().dashboard}/api/heddle/proxies`;
+  const answer = await fetch(url, { headers: { connection: 'close' } });
+  const { items } = (await answer.json()) as { items: readonly { pod: string }[] };
+  return items.map(({ pod }) => pod);
+}
 
 test('SIGTERM lets a request that is being served end, and the process with it', async () => {
   const { pod, answer, asked } = await podThatWaits('slow');
