@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { seededRandom } from '../../common/random.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
+import { startServer, type TestServer } from './engine/sidecar.ts';
 import { namespaceYaml, strictYaml } from './mesh/documents.ts';
 import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
 import { askPage } from './mesh/pages.ts';
@@ -13,23 +14,45 @@ leakCheck();
 
 const MIB = 1_048_576;
 const DOWNLOAD_BYTES = 1_024 * MIB;
+const UPLOAD_BYTES = 384 * MIB;
+/** The garbage of some seconds of streaming, on a busy machine; far less than a body. */
+const GROWTH_MIB_MAX = 128;
 const BLOCK = Buffer.alloc(MIB, 'x');
 const ANSWER = Buffer.alloc(200_000, 'y');
 
 let mesh: TestMesh;
 let web: TestPod;
 let catalog: TestPod;
+let sink: TestPod;
+/** An app that takes a body in gulps, and says how long it was. */
+let gulper: TestServer;
 
 before(async () => {
   mesh = await startMesh({ settings: 'tracing: {samplingPercent: 0}\n' });
   mesh.apply('shop.yaml', namespaceYaml('shop'));
   mesh.apply('strict.yaml', strictYaml('shop'));
-  mesh.addService({
+  for (const name of ['catalog', 'sink']) {
+    mesh.addService({ namespace: 'shop', name, port: 80, targetPort: 8080, selector: { app: name } });
+  }
+  gulper = await startServer((socket) => {
+    let received = 0;
+    let head = '';
+    socket.on('data', (chunk) => {
+      if (!head.includes('\r\n\r\n')) {
+        head += chunk.toString('latin1');
+        if (head.includes('\r\n\r\n')) received = head.length - head.indexOf('\r\n\r\n') - 4;
+      } else {
+        received += chunk.length;
+      }
+      socket.pause();
+      setImmediate(() => socket.resume());
+      if (received >= UPLOAD_BYTES) socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${received}`);
+    });
+  });
+  sink = await mesh.addPod({
     namespace: 'shop',
-    name: 'catalog',
-    port: 80,
-    targetPort: 8080,
-    selector: { app: 'catalog' },
+    name: 'sink',
+    env: { HEDDLE_CONTAINER_PORTS: `8080=${gulper.port}` },
   });
   web = await mesh.addPod({ namespace: 'shop', name: 'web' });
   catalog = await mesh.addPod({
@@ -59,7 +82,10 @@ before(async () => {
   });
 });
 
-after(() => mesh?.close());
+after(async () => {
+  await mesh?.close();
+  await gulper?.close();
+});
 
 function connect(): net.Socket {
   const socket = net.connect({ host: web.record.ip, port: 15_001, noDelay: true });
@@ -108,28 +134,54 @@ test('ten thousand requests on one connection use one connection between the sid
   assert.deepEqual([upstream.open, upstream.idle], [1, 1]);
 });
 
+/** How much more memory the sidecars took at most until `isOver`, in MiB. */
+async function growth(pods: readonly TestPod[], isOver: () => boolean): Promise<number[]> {
+  const before = pods.map(residentBytes);
+  const most = [...before];
+  await eventually(
+    () => {
+      for (const [index, pod] of pods.entries()) most[index] = Math.max(most[index] ?? 0, residentBytes(pod));
+      return isOver();
+    },
+    { deadlineMs: 120_000, what: 'the whole body' },
+  );
+  return most.map((bytes, index) => Math.round((bytes - (before[index] ?? 0)) / MIB));
+}
+
 test('a gibibyte streams through two sidecars, and neither holds more than a little of it', async () => {
-  const before = { web: residentBytes(web), catalog: residentBytes(catalog) };
-  const most = { ...before };
   const socket = connect();
   let received = 0;
   socket.on('data', (chunk) => {
     received += chunk.length;
   });
   socket.write('GET http://catalog/large HTTP/1.1\r\nHost: catalog\r\n\r\n');
-  await eventually(
-    () => {
-      most.web = Math.max(most.web, residentBytes(web));
-      most.catalog = Math.max(most.catalog, residentBytes(catalog));
-      return received >= DOWNLOAD_BYTES;
-    },
-    { deadlineMs: 120_000, what: 'the whole body' },
-  );
+  const grown = await growth([web, catalog], () => received >= DOWNLOAD_BYTES);
   socket.destroy();
-  for (const name of ['web', 'catalog'] as const) {
-    const grown = (most[name] - before[name]) / MIB;
-    assert.ok(grown < 128, `the sidecar of ${name} grew by ${Math.round(grown)} MiB`);
-  }
+  assert.ok(Math.max(...grown) < GROWTH_MIB_MAX, `the sidecars grew by ${grown.join(' and ')} MiB`);
+});
+
+test('a large body goes up to an app that takes its time, and waits with its sender', async () => {
+  const socket = connect();
+  let heard = '';
+  socket.on('data', (chunk) => {
+    heard += chunk.toString('latin1');
+  });
+  socket.write(`PUT http://sink/ HTTP/1.1\r\nHost: sink\r\nContent-Length: ${UPLOAD_BYTES}\r\n\r\n`);
+  let sent = 0;
+  const more = (): void => {
+    while (sent < UPLOAD_BYTES) {
+      sent += BLOCK.length;
+      if (!socket.write(BLOCK)) {
+        socket.once('drain', more);
+        return;
+      }
+    }
+  };
+  more();
+  const grown = await growth([web, sink], () => heard.includes(String(UPLOAD_BYTES)));
+  socket.destroy();
+  assert.match(heard, /^HTTP\/1\.1 200 /);
+  assert.ok(Math.max(...grown) < GROWTH_MIB_MAX, `the sidecars grew by ${grown.join(' and ')} MiB`);
 });
 
 const ABORTED: readonly string[] = [
