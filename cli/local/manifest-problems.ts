@@ -4,6 +4,7 @@ import type { KubeObject, Problem, SourcedObject } from '../../model/objects.ts'
 import { at, listAt } from '../kube/fields.ts';
 import { groupOf, isNamespaced, KINDS } from '../kube/kinds.ts';
 import { didYouMean } from '../suggest.ts';
+import { misfits } from './unknown-fields.ts';
 
 type Path = readonly (string | number)[];
 
@@ -95,6 +96,7 @@ export function manifestProblems(objects: readonly SourcedObject[]): readonly Pr
   return objects.flatMap((sourced) => [
     ...kindProblems(sourced),
     ...fieldProblems(sourced),
+    ...misfits(sourced.object).map(({ path, message }) => problemOf(sourced, path, message)),
     ...namespaceProblems(sourced, namespaces),
   ]);
 }
