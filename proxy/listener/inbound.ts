@@ -117,19 +117,29 @@ export class InboundListener {
       return;
     }
     const { deadlines, limits } = this.#context;
-    // Under PERMISSIVE the app may be the one who speaks first, so silence is not waited for as long.
-    const serverFirst = mode === 'PERMISSIVE' && protocol !== 'http';
     peek<First>(
       stream,
       deadlines,
       {
-        timeoutMs: serverFirst ? this.#settings().detectionTimeoutMs : limits.helloReadMs,
+        timeoutMs: this.#patience(mode, protocol),
+        // A hello is two packets; one that is lost on the way comes later than the app would be left to speak first.
+        extraMs: (bytes) => (bytes[0] === TLS_HANDSHAKE ? limits.helloReadMs : 0),
         bytesMax: limits.helloBytesMax,
         judge: helloJudge(),
         undecided: (bytes) => (bytes.length === 0 ? 'silent' : 'opaque'),
       },
       (first, ended) => this.#decided(stream, mode, protocol, first, ended),
     );
+  }
+
+  /**
+   * How long silence is waited for. A mesh client speaks at once, a client of an HTTP port before its server does, if not
+   * soon; elsewhere under PERMISSIVE it may be the app who speaks first.
+   */
+  #patience(mode: MtlsMode, protocol: AppProtocol): number {
+    const { limits } = this.#context;
+    if (mode === 'STRICT') return limits.helloReadMs;
+    return protocol === 'http' ? limits.keepAliveIdleMs : this.#settings().detectionTimeoutMs;
   }
 
   #decided(
@@ -147,6 +157,10 @@ export class InboundListener {
     if (mode === 'STRICT') {
       this.#countRefused('STRICT takes mesh mTLS only');
       resetStream(stream);
+      return;
+    }
+    if (first === 'silent' && protocol === 'http') {
+      stream.destroy();
       return;
     }
     telemetry.connection('inbound', first === 'tls' ? 'opaque' : 'plaintext');

@@ -3,6 +3,8 @@ import { Deadline, type Deadlines } from '../http/deadlines.ts';
 
 export interface PeekOptions<Verdict> {
   readonly timeoutMs: number;
+  /** How much longer to wait, once, for what has begun as these bytes. */
+  readonly extraMs?: (bytes: Buffer) => number;
   readonly bytesMax: number;
   /** What the bytes say so far; undefined where more are needed. */
   readonly judge: (bytes: Buffer) => Verdict | undefined;
@@ -41,7 +43,13 @@ export function peek<Verdict>(
     else if (held.length >= options.bytesMax) decide(options.undecided(held));
   };
   const onEnd = () => decide(options.undecided(held));
-  const deadline = new Deadline(() => decide(options.undecided(held)));
+  let extraMs = (bytes: Buffer) => options.extraMs?.(bytes) ?? 0;
+  const deadline = new Deadline(() => {
+    const extra = extraMs(held);
+    extraMs = () => 0;
+    if (extra > 0) deadlines.arm(deadline, extra);
+    else decide(options.undecided(held));
+  });
   stream.on('data', onData);
   stream.on('end', onEnd);
   stream.on('close', stop);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { hello, records } from '../../test/support/client-hello.ts';
 import { EngineHarness, type Talker } from '../../test/support/engine-harness.ts';
-import { readClientHello } from '../tls/client-hello.ts';
 import { detect } from './detect.ts';
 
 let harness: EngineHarness;
@@ -234,57 +234,38 @@ test('detection does not depend on how bytes are split', () => {
   }
 });
 
-function hello(protocols: readonly string[]): Buffer {
-  const list = Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name)])));
-  const alpn = Buffer.concat([Buffer.from([0, 16, 0, list.length + 2, 0, list.length]), list]);
-  const other = Buffer.from([0, 43, 0, 3, 2, 3, 4]);
-  const extensions = Buffer.concat([other, protocols.length > 0 ? alpn : Buffer.alloc(0)]);
-  const body = Buffer.concat([
-    Buffer.from([3, 3]),
-    Buffer.alloc(32, 7),
-    Buffer.from([0, 0, 2, 0x13, 1, 1, 0, extensions.length >> 8, extensions.length & 255]),
-    extensions,
-  ]);
-  return Buffer.concat([Buffer.from([1, 0, body.length >> 8, body.length & 255]), body]);
-}
-
-/** The handshake message in records of at most `size` bytes. */
-function records(message: Buffer, size: number): Buffer {
-  const parts: Buffer[] = [];
-  for (let at = 0; at < message.length; at += size) {
-    const part = message.subarray(at, at + size);
-    parts.push(Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part);
-  }
-  return Buffer.concat(parts);
-}
-
-test('a hello is told by its marker, in one record or many, whole or byte by byte', () => {
-  for (const [protocols, expected] of [
-    [['heddle', 'http/1.1'], 'mesh'],
-    [['h2', 'http/1.1'], 'foreign'],
-    [['heddle-tcp'], 'foreign'],
-    [[], 'foreign'],
-  ] as const) {
-    for (const size of [1, 3, 7, 40, 4_000]) {
-      const bytes = records(hello(protocols), size);
-      for (let length = 0; length < bytes.length; length++) {
-        const verdict = readClientHello(bytes.subarray(0, length));
-        if (typeof verdict === 'number') assert.ok(verdict > length && verdict <= bytes.length, `${verdict}`);
-        else assert.equal(verdict, expected);
-      }
-      assert.equal(readClientHello(bytes), expected);
-    }
-  }
+test('a client of an HTTP port that is silent for long costs its app nothing, and is heard when it speaks', async () => {
+  await harness.inbound();
+  const { config } = harness.fakes;
+  if (config.inboundConfig === undefined) throw new Error('no configuration');
+  const ports = [{ port: 8_080, protocol: 'http', mode: 'PERMISSIVE' }] as const;
+  config.inboundConfig = { ...config.inboundConfig, ports };
+  const clients = [harness.dial(8_080), harness.dial(8_080)];
+  await harness.clock.advance(60_000);
+  assert.equal(apps.length, 0);
+  clients[0]?.say('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await harness.run();
+  apps[0]?.say('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  await harness.run();
+  assert.match(clients[0]?.heard ?? '', /ok$/);
+  await harness.clock.advance(245_000);
+  assert.deepEqual([clients[1]?.ended, apps.length], [true, 1]);
 });
 
-test('a mangled hello never reads beyond its bytes', () => {
-  const bytes = records(hello(['heddle', 'http/1.1']), 4_000);
-  for (let at = 0; at < bytes.length; at++) {
-    for (const value of [0, 1, 127, 255]) {
-      const mangled = Buffer.from(bytes);
-      mangled[at] = value;
-      const verdict = readClientHello(mangled);
-      assert.ok(typeof verdict === 'number' || ['mesh', 'foreign', 'invalid'].includes(verdict));
-    }
-  }
+test('a hello that comes in two parts, the second late, is not taken for the words of an opaque client', async () => {
+  await harness.inbound();
+  const bytes = records(hello(['h2']), 4_000).toString('latin1');
+  const client = harness.dial(8_080);
+  client.say(bytes.slice(0, 20));
+  await harness.clock.advance(2_000);
+  assert.equal(apps.length, 0);
+  client.say(bytes.slice(20));
+  await harness.run();
+  assert.equal(apps[0]?.heard, bytes);
+  const never = harness.dial(8_080);
+  never.say(bytes.slice(0, 20));
+  await harness.clock.advance(6_000);
+  assert.equal(apps[1]?.heard, bytes.slice(0, 20), 'it may be no hello at all');
+  for (const one of [client, never]) one.stream.destroy();
+  await harness.run();
 });
