@@ -65,8 +65,11 @@ export async function startEnvoy(mesh: TestMesh, options: EnvoyOptions): Promise
     { deadlineMs: 20_000, what: "Envoy's admin listens" },
   );
   const adminAddress = readFileSync(file('admin'), 'utf8').trim();
-  const admin = async (path: string): Promise<unknown> =>
-    JSON.parse((await askPage(`http://${adminAddress}${path}`)).body);
+  const admin = async (path: string): Promise<unknown> => {
+    const { body } = await askPage(`http://${adminAddress}${path}`);
+    // Asked for a section that it doesn't have yet, Envoy answers with a sentence about field masks.
+    return body.startsWith('{') ? JSON.parse(body) : {};
+  };
   return {
     pod,
     admin,
