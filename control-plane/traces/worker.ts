@@ -1,4 +1,4 @@
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
@@ -62,7 +62,8 @@ async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
 export async function runTraceThread(): Promise<void> {
   if (parentPort === null) throw new Error('the trace thread has no parent');
   // On Linux a thread has a priority of its own; elsewhere this would slow the whole process.
-  if (process.platform === 'linux') setPriority(THREAD_NICENESS);
+  // Never the other way: a process that was started nicer stays so, and may not take that back.
+  if (process.platform === 'linux' && getPriority() < THREAD_NICENESS) setPriority(THREAD_NICENESS);
   const port = parentPort;
   try {
     await serve(port, workerData as TraceThreadData);
