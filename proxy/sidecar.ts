@@ -118,13 +118,16 @@ export class Sidecar {
 
   async #openDataPath(): Promise<void> {
     const { capture, containerPorts } = this.#bootstrap;
-    const host = this.#podHost();
-    await this.#stack.listenOutbound({ host, port: PORTS.proxyOutbound }, capture);
     if (capture === 'transparent') {
       const anywhere = { containerPort: undefined, app: undefined };
-      await this.#stack.listenInbound({ host, port: PORTS.proxyInbound }, anywhere);
+      for (const host of this.#captureHosts()) {
+        await this.#stack.listenOutbound({ host, port: PORTS.proxyOutbound }, capture);
+        await this.#stack.listenInbound({ host, port: PORTS.proxyInbound }, anywhere);
+      }
       return;
     }
+    const host = this.#podHost();
+    await this.#stack.listenOutbound({ host, port: PORTS.proxyOutbound }, capture);
     for (const { port, appPort } of containerPorts) {
       const app = { host: '127.0.0.1', port: appPort };
       await this.#stack.listenInbound({ host, port }, { containerPort: port, app });
@@ -231,7 +234,12 @@ export class Sidecar {
     return own === undefined ? tracing : { ...tracing, samplingPercent: own };
   }
 
-  /** Where the pod's own ports are bound: with capture everywhere, since captured connections keep their addresses. */
+  /** Captured connections are handed to the listeners wherever they stand: on loopback nobody else reaches them. */
+  #captureHosts(): readonly string[] {
+    return this.#bootstrap.podIps.some((ip) => isIPv6(ip)) ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
+  }
+
+  /** Where the ports that the node and the control plane call are bound. */
   #podHost(): string {
     const { capture, podIp, podIps } = this.#bootstrap;
     if (capture === 'http-proxy') return podIp;

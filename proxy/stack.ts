@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS, type EngineLimits } from './codec/limits.ts';
 import { Deadline, Deadlines } from './http/deadlines.ts';
 import type { ExchangeStages } from './http/exchange-stages.ts';
 import { OpenStreams } from './listener/connections.ts';
-import { InboundListener, type InboundTarget } from './listener/inbound.ts';
+import { type AppAddress, InboundListener, type InboundTarget } from './listener/inbound.ts';
 import { OutboundListener, type OutboundMode } from './listener/outbound.ts';
 import type { ListenAddress, ListenHandle } from './listener/tcp-listen.ts';
 import { Pool } from './pool/pool.ts';
@@ -146,7 +146,7 @@ class DataPath implements Stack, StackContext {
   }
 
   /** Inbound: listener → mTLS → codec → the own app. No decision, no retry: that is the client side's business. */
-  #inboundRequest(app: Meant): ExchangeStages {
+  #inboundRequest(app: AppAddress): ExchangeStages {
     return {
       ...this.#common('inbound'),
       route: (head) => {
@@ -154,7 +154,7 @@ class DataPath implements Stack, StackContext {
         return plainForwarding(app.host, app.port, this.limits);
       },
       admit: () => ({ ok: true, value: UNWATCHED }),
-      target: (forwarding) => plainTarget(forwarding, this.limits),
+      target: (forwarding) => plainTarget(forwarding, this.limits, app.from),
       afterAttempt: () => NOT_RETRIED,
       breakerState: () => 'closed',
       marks: (head, client, scope, attempt) =>
@@ -188,11 +188,11 @@ class DataPath implements Stack, StackContext {
     };
   }
 
-  #inboundConnection(app: Meant): OpaqueStages {
+  #inboundConnection(app: AppAddress): OpaqueStages {
     return {
       route: () => plainForwarding(app.host, app.port, this.limits),
       admit: () => ({ ok: true, value: UNWATCHED }),
-      target: (forwarding) => plainTarget(forwarding, this.limits),
+      target: (forwarding) => plainTarget(forwarding, this.limits, app.from),
     };
   }
 

@@ -22,15 +22,20 @@ import { peek } from './peek.ts';
 
 /** How requests and connections to the own app are served, as `stack.ts` composes it. */
 export interface InboundStages {
-  http(app: Meant): ExchangeStages;
-  opaque(app: Meant): OpaqueStages;
+  http(app: AppAddress): ExchangeStages;
+  opaque(app: AppAddress): OpaqueStages;
+}
+
+/** Where the app listens, and the client's address where the app is to see it as the connection's source. */
+export interface AppAddress extends Meant {
+  readonly from?: string;
 }
 
 /** One port of the pod as peers dial it, and where the app behind it listens. */
 export interface InboundTarget {
   /** The container port that policies speak of; undefined: the port the peer dialled. */
   readonly containerPort: number | undefined;
-  /** Undefined: the address the peer dialled. */
+  /** Undefined: the address the peer dialled, called from the peer's own. */
   readonly app: Meant | undefined;
 }
 
@@ -229,8 +234,10 @@ export class InboundListener {
     new OpaqueRelay(this.#context, stages, stream, first, silent ? late : undefined).start();
   }
 
-  #app(stream: ByteStream): Meant {
-    return this.#target.app ?? { host: plainAddress(stream.localAddress), port: stream.localPort ?? 0 };
+  #app(stream: ByteStream): AppAddress {
+    if (this.#target.app !== undefined) return this.#target.app;
+    const host = plainAddress(stream.localAddress);
+    return { host, port: stream.localPort ?? 0, from: plainAddress(stream.remoteAddress) };
   }
 
   #settings() {

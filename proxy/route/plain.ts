@@ -23,14 +23,16 @@ export function plainForwarding(host: string, port: number, limits: EngineLimits
   };
 }
 
-/** The plain connection to such an address. */
-export function plainTarget(forwarding: Forwarding, limits: EngineLimits): PoolTarget {
-  const key = `plain|${forwarding.host}|${forwarding.port}`;
+/** The plain connection to such an address; `from` is the source address it must have, where that matters. */
+export function plainTarget(forwarding: Forwarding, limits: EngineLimits, from?: string): PoolTarget {
+  const group = `plain|${forwarding.host}|${forwarding.port}`;
   return {
-    group: key,
-    key,
+    group,
+    // Connections are shared by requests of one client only: the app sees whose they are.
+    key: from === undefined ? group : `${group}|${from}`,
     host: forwarding.host,
     port: forwarding.port,
+    ...(from === undefined ? {} : { localAddress: from }),
     tls: undefined,
     connectMs: limits.connectMs,
     connectionsMax: limits.plainConnectionsMax,

@@ -102,6 +102,28 @@ export class EngineHarness {
     this.net.listen(host, port, onStream);
   }
 
+  /**
+   * A captured pod: what peers dial at `host:port` arrives at the last listener, what that dials there reaches the app,
+   * whose connections are returned.
+   */
+  capturedApp(host: string, port: number): { dial(from: string): Talker; readonly apps: readonly Talker[] } {
+    const onStream = this.#onStream;
+    if (onStream === undefined) throw new Error('nothing listens yet');
+    const apps: Talker[] = [];
+    let onTheirWay = 0;
+    this.net.listen(host, port, (stream) => {
+      if (onTheirWay > 0) {
+        onTheirWay--;
+        onStream(stream);
+      } else apps.push(new Talker(stream));
+    });
+    const dial = (from: string) => {
+      onTheirWay++;
+      return new Talker(this.net.dialer.dial({ host, port, localAddress: from })).connecting();
+    };
+    return { dial, apps };
+  }
+
   /** An app: each connection it gets, as a talker. */
   app(host = APP_HOST, port = 9_000): Talker[] {
     const talkers: Talker[] = [];
