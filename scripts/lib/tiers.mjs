@@ -9,7 +9,7 @@ export const TIERS = [
   {
     name: 'unit',
     files: [
-      '{common,model,proxy,sources,control-plane,injector,cli,scripts}/**/*.test.ts',
+      '{common,model,proxy,sources,control-plane,injector,cni,cli,scripts}/**/*.test.ts',
       'test/{support,bench}/**/*.test.ts',
     ],
     needs: [],
