@@ -29,7 +29,7 @@ function run(command, args, options) {
 
 /** One tier: its counts, and whether it ran at all. */
 async function runTier(tier, node) {
-  const missing = ensurePrograms(tier.needs);
+  const missing = ensurePrograms([...tier.needs, ...(requireAll ? (tier.proofs ?? []) : [])]);
   const unmet = missing.filter((name) => !tier.optional.includes(name));
   if (unmet.length > 0)
     return { ran: false, why: `missing: ${unmet.join(', ')}`, passed: 0, failed: 0, skipped: 0 };

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
-/** Programs that tests and benchmarks use beside npm packages: the command, and Debian's name for its package. */
+/** What tests and benchmarks use beside npm packages: the command or the file, and Debian's name for its package. */
 const PROGRAMS = {
   chromium: { command: 'chromium', debian: 'chromium fonts-dejavu-core' },
   python3: { command: 'python3', debian: 'python3' },
@@ -11,6 +11,9 @@ const PROGRAMS = {
   wrk: { command: 'wrk', debian: 'wrk' },
   taskset: { command: 'taskset', debian: 'util-linux' },
   nginx: { command: 'nginx', debian: 'nginx-light' },
+  clang: { command: 'clang-19', debian: 'clang-19' },
+  'llvm-strip': { command: 'llvm-strip-19', debian: 'llvm-19' },
+  'libbpf-headers': { file: '/usr/include/bpf/bpf_helpers.h', debian: 'libbpf-dev linux-libc-dev' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 
@@ -19,12 +22,17 @@ function hasCommand(command) {
   return path.split(':').some((directory) => directory !== '' && existsSync(`${directory}/${command}`));
 }
 
+function isThere(name) {
+  const { command, file } = PROGRAMS[name];
+  return file === undefined ? hasCommand(command) : existsSync(file);
+}
+
 /**
  * Installs what is missing of the named programs, as root on Debian or Ubuntu; otherwise names the exact command.
  * Returns the names still missing, so that the caller can go on with everything else.
  */
 export function ensurePrograms(names) {
-  const missing = names.filter((name) => !hasCommand(PROGRAMS[name].command));
+  const missing = names.filter((name) => !isThere(name));
   if (missing.length === 0) return [];
   const packages = missing.map((name) => PROGRAMS[name].debian);
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
@@ -40,5 +48,5 @@ export function ensurePrograms(names) {
   const patient = '-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3';
   run(`apt-get update -qq ${patient}`);
   run(`apt-get install -y -qq ${patient} --no-install-recommends ${packages.join(' ')} >/dev/null`);
-  return missing.filter((name) => !hasCommand(PROGRAMS[name].command));
+  return missing.filter((name) => !isThere(name));
 }
