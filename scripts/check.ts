@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { checkCompiled } from './check/compiled.ts';
+import { checkCompiled, checkPlugin } from './check/compiled.ts';
 import { checkEffects, checkEnvironment } from './check/effects.ts';
 import { listFiles, readSources, type Violation } from './check/files.ts';
 import { checkLength, checkLinks, checkReasons, checkUnfinished, checkVersions } from './check/habits.ts';
@@ -39,11 +39,11 @@ function rule(name: string, find: () => readonly Violation[]): Step {
 }
 
 /** Committed binaries against their sources; without the pinned compiler that is proven elsewhere, and said here. */
-function compiled(name: string): Step {
+function compiled(name: string, check: typeof checkCompiled): Step {
   return {
     name,
     run() {
-      const { ok, lines } = checkCompiled(root, process.env.HEDDLE_REQUIRE_ALL_TIERS === '1');
+      const { ok, lines } = check(root, process.env.HEDDLE_REQUIRE_ALL_TIERS === '1');
       for (const line of lines) console.log(line);
       return ok;
     },
@@ -70,7 +70,8 @@ const steps: readonly Step[] = [
   rule('exact versions', () => checkVersions(read('package.json'))),
   rule('a reason for every dependency', () => checkReasons(read('package.json'), read('ARCHITECTURE.md'))),
   rule('links lead somewhere', () => checkLinks(root, listFiles(root))),
-  compiled('compiled eBPF is what its sources give'),
+  compiled('compiled eBPF is what its sources give', checkCompiled),
+  compiled('the CNI plugin is what its sources give', checkPlugin),
   tool('nothing unused', 'knip/bin/knip.js', ['--no-progress']),
 ];
 

@@ -12,6 +12,7 @@ const PROGRAMS = {
   taskset: { command: 'taskset', debian: 'util-linux' },
   nginx: { command: 'nginx', debian: 'nginx-light' },
   clang: { command: 'clang-19', debian: 'clang-19' },
+  lld: { command: 'ld.lld-19', debian: 'lld-19' },
   'llvm-strip': { command: 'llvm-strip-19', debian: 'llvm-19' },
   'libbpf-headers': { file: '/usr/include/bpf/bpf_helpers.h', debian: 'libbpf-dev linux-libc-dev' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },

@@ -10,7 +10,7 @@ export const TIERS = [
     name: 'check',
     command: ['scripts/check.ts'],
     needs: [],
-    proofs: ['clang', 'llvm-strip', 'libbpf-headers'],
+    proofs: ['clang', 'lld', 'llvm-strip', 'libbpf-headers'],
     optional: [],
     timeoutMs: 5 * MINUTE_MS,
   },
