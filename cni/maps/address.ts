@@ -13,6 +13,11 @@ export function noAddress(): AddressBytes {
   return Buffer.from(zero);
 }
 
+/** Every address of the node, as a frontend has it: `::ffff:0.0.0.0` or `::`. A copy. */
+export function anyAddress(family: 4 | 6): AddressBytes {
+  return family === 4 ? Buffer.concat([MAPPED_PREFIX, Buffer.alloc(4)]) : noAddress();
+}
+
 /** Text of an IPv4 or IPv6 address (no zone) as 16 bytes. Throws `address` for anything else. */
 export function addressBytes(text: string): AddressBytes {
   const kind = isIP(text);

@@ -106,7 +106,7 @@ export const counter = struct('counter', { packets: u64, bytes: u64 });
 export type Counter = ValueOf<typeof counter>;
 
 export const frontend = struct('frontend', {
-  /** Zero: every address of this node. */
+  /** `anyAddress(family)`: every address of this node in that family. */
   address,
   port,
   protocol: u8,

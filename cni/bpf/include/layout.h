@@ -228,7 +228,9 @@ struct {
 #define SCOPE_EXTERNAL 1 /* as seen by packets that come in by the uplink */
 
 struct frontend {
-	struct address address; /* zero: every address of this node (NodePort, hostPort) */
+	/* NodePort: every address of this node, by family, since a backend has the client's: ::ffff:0.0.0.0 stands for
+	 * all IPv4 ones, :: for all IPv6 ones. */
+	struct address address;
 	__u16 port;
 	__u8 protocol;
 	__u8 scope;
