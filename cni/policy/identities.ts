@@ -1,5 +1,5 @@
-import type { Identity } from './plan.ts';
 import type { Numbering } from './numbers.ts';
+import type { Identity } from './plan.ts';
 import type { PolicyPod } from './pods.ts';
 
 /** What the policy of a cluster says of its DNS, it says of these pods. */

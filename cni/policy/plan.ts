@@ -2,6 +2,7 @@ import type { Problem } from '../../model/objects.ts';
 import type { Prefix } from '../maps/address.ts';
 import type { TransportName } from '../maps/constants.ts';
 import type { Policy, Rule } from './policy.ts';
+import type { Table } from './table.ts';
 
 /** The set of a pod that no policy isolates in a direction. */
 export const NOT_ISOLATED = 0;
@@ -50,7 +51,12 @@ export interface SetRule {
   readonly rule: Rule;
   readonly ports: readonly PortRange[] | 'any';
   /** Names to resolve at the peer; egress only. */
-  readonly namedPorts: readonly string[];
+  readonly namedPorts: readonly NamedPort[];
+}
+
+export interface NamedPort {
+  readonly protocol: TransportName;
+  readonly name: string;
 }
 
 export interface PortRange {
@@ -119,6 +125,9 @@ export interface PlanMemory {
   readonly selected: ReadonlyMap<string, readonly Identity[]>;
   readonly identities: ReadonlyMap<string, Identity>;
   readonly sets: ReadonlyMap<string, RememberedSet>;
+  /** By `namespace/name`: the last version in which every field could be used. */
+  readonly sound: ReadonlyMap<string, Policy>;
+  readonly table: Table;
 }
 
 export interface RememberedSet {

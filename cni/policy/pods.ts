@@ -1,6 +1,15 @@
-import type { KubeObject, SourcedObject } from '../../model/objects.ts';
-import { createdAtMs, keyOf, namespaceOf, objectsOf, portOf, recordOf, stringMap, textOf } from '../../model/read/meta.ts';
 import { HeddleError } from '../../common/errors.ts';
+import type { KubeObject, SourcedObject } from '../../model/objects.ts';
+import {
+  createdAtMs,
+  keyOf,
+  namespaceOf,
+  objectsOf,
+  portOf,
+  recordOf,
+  stringMap,
+  textOf,
+} from '../../model/read/meta.ts';
 import { addressBytes, addressText } from '../maps/address.ts';
 
 /** A pod that this node has added to its network. */
@@ -33,7 +42,10 @@ const CONFIG_HASH = 'kubernetes.io/config.hash';
  * (Kubernetes: Pod Lifecycle). A local pod has the addresses it was given, also before its Pod says so; of two that claim
  * one address a local pod has it, else the one that isn't being deleted, else the younger.
  */
-export function readPods(objects: readonly SourcedObject[], local: readonly LocalPodRef[]): readonly PolicyPod[] {
+export function readPods(
+  objects: readonly SourcedObject[],
+  local: readonly LocalPodRef[],
+): readonly PolicyPod[] {
   const refs = new Map(local.map((ref) => [`${ref.namespace}/${ref.name}`, ref]));
   const taken = new Set(local.flatMap((ref) => ref.ips.map(canonical)));
   const pods: PolicyPod[] = [];
@@ -48,7 +60,9 @@ export function readPods(objects: readonly SourcedObject[], local: readonly Loca
 }
 
 /** Labels of a namespace; its name is always one. */
-export function namespaceLabels(objects: readonly SourcedObject[]): (name: string) => ReadonlyMap<string, string> {
+export function namespaceLabels(
+  objects: readonly SourcedObject[],
+): (name: string) => ReadonlyMap<string, string> {
   const known = new Map<string, ReadonlyMap<string, string>>();
   for (const { object } of objects) {
     const { name } = object.metadata;
@@ -70,14 +84,14 @@ function byClaim(a: SourcedObject['object'], b: SourcedObject['object']): number
 }
 
 function isDeleted(object: KubeObject): boolean {
-  return textOf(object.metadata['deletionTimestamp']) !== undefined;
+  return textOf(object.metadata.deletionTimestamp) !== undefined;
 }
 
 function statusIps(object: KubeObject): readonly string[] {
   const status = recordOf(object.status);
-  if (recordOf(object.spec)['hostNetwork'] === true) return [];
-  if (status['phase'] === 'Succeeded' || status['phase'] === 'Failed') return [];
-  const texts = [textOf(status['podIP']), ...objectsOf(status['podIPs']).map((one) => textOf(one['ip']))];
+  if (recordOf(object.spec).hostNetwork === true) return [];
+  if (status.phase === 'Succeeded' || status.phase === 'Failed') return [];
+  const texts = [textOf(status.podIP), ...objectsOf(status.podIPs).map((one) => textOf(one.ip))];
   return [...new Set(texts.flatMap((text) => canonicalOrNone(text)))];
 }
 
@@ -93,13 +107,13 @@ function podOf(object: KubeObject, ips: readonly string[]): PolicyPod {
 
 /** The first port of a name wins, as it does for a Service's targetPort; sidecars stand among the init containers. */
 function namedPortsOf(spec: Readonly<Record<string, unknown>>): ReadonlyMap<string, number> {
-  const sidecars = objectsOf(spec['initContainers']).filter((one) => one['restartPolicy'] === 'Always');
+  const sidecars = objectsOf(spec.initContainers).filter((one) => one.restartPolicy === 'Always');
   const found = new Map<string, number>();
-  for (const container of [...objectsOf(spec['containers']), ...sidecars]) {
-    for (const port of objectsOf(container['ports'])) {
-      const name = textOf(port['name']);
-      const number = portOf(port['containerPort']);
-      const key = `${textOf(port['protocol']) ?? 'TCP'}/${name}`;
+  for (const container of [...objectsOf(spec.containers), ...sidecars]) {
+    for (const port of objectsOf(container.ports)) {
+      const name = textOf(port.name);
+      const number = portOf(port.containerPort);
+      const key = `${textOf(port.protocol) ?? 'TCP'}/${name}`;
       if (name !== undefined && number !== undefined && !found.has(key)) found.set(key, number);
     }
   }

@@ -2,9 +2,8 @@ import { isJsonObject } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { type FieldError, Fields, shown } from '../../model/read/fields.ts';
 import { keyOf, namespaceOf, strayFields } from '../../model/read/meta.ts';
-import type { TransportName } from '../maps/constants.ts';
 import { type Block, readBlock } from './block.ts';
-import type { Direction, PortRange } from './plan.ts';
+import type { Direction, NamedPort, PortRange } from './plan.ts';
 import { PORT_MAX } from './ports.ts';
 import { readSelector, type Selector } from './selector.ts';
 
@@ -20,7 +19,7 @@ export type Peer =
     }
   | { readonly kind: 'block'; readonly key: string; readonly block: Block };
 
-export type PortMatch = PortRange | { readonly protocol: TransportName; readonly name: string };
+export type PortMatch = PortRange | NamedPort;
 
 export interface Rule {
   /** `namespace/name` of its policy. */
