@@ -60,11 +60,11 @@ export class CommandInput {
   }
 
   /** One of the given words; wrong usage otherwise. */
-  choice(name: string, words: readonly string[], fallback: string): string {
+  choice<Word extends string>(name: string, words: readonly Word[], fallback: Word): Word {
     const text = this.text(name) ?? fallback;
-    if (!words.includes(text))
-      throw usageError(`--${name} must be one of ${words.join(', ')}, not "${text}"`);
-    return text;
+    const found = words.find((word) => word === text);
+    if (found === undefined) throw usageError(`--${name} must be one of ${words.join(', ')}, not "${text}"`);
+    return found;
   }
 }
 

@@ -42,3 +42,8 @@ export const tcpDialer: Dialer = {
     });
   },
 };
+
+/** A connection to a Unix socket of this machine; `connect` or `error` follow, as with `dial`. */
+export function dialUnix(path: string): ByteStream {
+  return net.connect({ path });
+}

@@ -12,6 +12,8 @@ export interface ControlPlaneOptions {
   readonly stateDir: string;
   /** IP address that every port binds to. */
   readonly listen: string;
+  /** IP address of the dashboard alone. */
+  readonly dashboardListen: string;
   readonly ports: ControlPlanePorts;
   /** PEM of the key that checks service-account tokens; without it no workload gets a certificate. */
   readonly tokenIssuerKeyFile: string | undefined;
@@ -34,6 +36,7 @@ const FLAGS = {
   settings: { type: 'string' },
   'state-dir': { type: 'string' },
   listen: { type: 'string' },
+  'dashboard-listen': { type: 'string' },
   'xds-port': { type: 'string' },
   'otlp-grpc-port': { type: 'string' },
   'otlp-http-port': { type: 'string' },
@@ -51,6 +54,7 @@ export const USAGE = `Usage: control-plane --manifests DIR [--manifests DIR …]
   --state-dir DIR         keeps the root key and the traces
   --settings FILE         mesh settings (default: mesh.yaml in the first folder)
   --listen ADDRESS        IP address of every port (default 127.0.0.1)
+  --dashboard-listen ADDRESS  IP address of the dashboard, where it is another
   --xds-port N            xDS and certificates (default ${PORTS.controlPlane}); 0 takes a free port, here and below
   --otlp-grpc-port N      OTLP over gRPC (default ${PORTS.otlpGrpc})
   --otlp-http-port N      OTLP over HTTP (default ${PORTS.otlpHttp})
@@ -79,6 +83,8 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   if (stateDir === '') return wrong('--state-dir must not be empty');
   const listen = values.listen ?? '127.0.0.1';
   if (isIP(listen) === 0) return wrong('--listen must be an IP address');
+  const dashboardListen = values['dashboard-listen'] ?? listen;
+  if (isIP(dashboardListen) === 0) return wrong('--dashboard-listen must be an IP address');
   const logLevel = values['log-level'] ?? 'info';
   if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
   const bad: string[] = [];
@@ -104,6 +110,7 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       settingsFile: values.settings ?? `${first}/mesh.yaml`,
       stateDir,
       listen,
+      dashboardListen,
       ports,
       tokenIssuerKeyFile: values['token-issuer-key'],
       portsFile: values['ports-file'],

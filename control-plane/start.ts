@@ -104,7 +104,7 @@ async function listen(parts: Parts): Promise<ControlPlanePorts> {
   });
   closers.push(() => grpc.close());
   const dashboard = await startDashboard({
-    ...{ view, traces: traces.reader, listen: address, port: ports.dashboard, log, clock },
+    ...{ view, traces: traces.reader, listen: options.dashboardListen, port: ports.dashboard, log, clock },
   });
   closers.push(() => dashboard.close());
   const scraped = await startMetrics({

@@ -38,13 +38,13 @@ async function runDown(input: CommandInput, context: CliContext): Promise<ExitCo
     context.out(`mesh ${file.name} stopped\n`);
     return EXIT.done;
   }
-  if (file === undefined && !existsSync(paths.childrenFile)) {
+  if (file === undefined && !existsSync(paths.childrenFile) && !existsSync(paths.networkFile)) {
     findMesh(input, context);
     return EXIT.done;
   }
   const name = input.text('name') ?? 'default';
   const release = await claimState(paths, name);
-  const ended = await endLeftovers(paths, context.clock);
+  const ended = await endLeftovers(paths, context.clock, context.env.PATH ?? '');
   await release();
   const what = ended.length === 0 ? 'its files are removed' : `ended ${ended.join(', ')}`;
   context.out(`mesh ${name} had crashed: ${what}\n`);

@@ -11,6 +11,7 @@ import { MeshRunner } from '../local/mesh-runner.ts';
 import { processStartTime } from '../local/process-identity.ts';
 import { Progress } from '../local/progress.ts';
 import { statePaths } from '../local/state-dir.ts';
+import { chooseNetwork, thisMachine } from '../network/choose.ts';
 import { palette } from '../output/colour.ts';
 
 const DEFAULT_NODES = 2;
@@ -24,13 +25,17 @@ const stopMs = 45_000;
 export const up: CommandSpec = {
   name: 'up',
   summary: 'run a mesh on this machine',
-  usage: 'up [DIR] [--name NAME] [--nodes N] [--network auto|loopback] [--dashboard-port N]',
+  usage: 'up [DIR] [--name NAME] [--nodes N] [--network auto|loopback|ebpf] [--dashboard-port N]',
   description:
     'Runs the manifests of DIR (default: the current folder) as a mesh on this machine, until Ctrl-C or "heddle down".\nContainers are processes: their images are not pulled, their commands are run.',
   examples: ['heddle up demo/shop', 'heddle up ./manifests --name second --dashboard-port 15081'],
   options: {
     ...MESH_OPTIONS,
-    network: { type: 'string', value: 'KIND', help: 'auto or loopback (ebpf is not in this build)' },
+    network: {
+      type: 'string',
+      value: 'KIND',
+      help: 'ebpf (needs root), loopback, or auto: ebpf where it can run',
+    },
     nodes: { type: 'string', value: 'N', help: `nodes to spread pods over (default ${DEFAULT_NODES})` },
     'dashboard-port': {
       type: 'string',
@@ -46,9 +51,7 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
   const manifests = resolve(context.cwd, input.positionals[0] ?? '.');
   if (statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw usageError(`${manifests} is not a folder of manifests`);
-  const network = input.choice('network', ['auto', 'loopback', 'ebpf'], 'auto');
-  if (network === 'ebpf')
-    throw new HeddleError('unsupported', 'the eBPF pod network is not in this build; use --network loopback');
+  const network = input.choice('network', ['auto', 'loopback', 'ebpf'], 'loopback');
   const name = input.text('name') ?? 'default';
   const stateDir = input.text('state-dir');
   const paths = statePaths(
@@ -62,12 +65,13 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
     throw new HeddleError('unsupported', 'the local mesh needs Linux: it knows processes by /proc');
   const release = await claimState(paths, name);
   const progress = new Progress(context);
-  if (network === 'auto')
-    progress.line(
-      'network: loopback (the eBPF pod network is not in this build); "heddle check" says what that leaves out',
-    );
-  const runner = new MeshRunner({ context, paths, name, manifests, dashboardPort, nodes, progress });
   try {
+    const { ebpf, because } = await chooseNetwork(network, nodes, () => thisMachine(context));
+    if (because !== undefined)
+      progress.line(
+        `network: loopback, because of what the eBPF pod network asks for: ${because}; "heddle check" says what that leaves out`,
+      );
+    const runner = new MeshRunner({ context, paths, name, manifests, dashboardPort, nodes, ebpf, progress });
     return await supervise(runner, context, progress, manifests);
   } finally {
     await release();

@@ -61,7 +61,8 @@ export class Children {
 
   startWatchdog(): void {
     const script = fileURLToPath(new URL('./watchdog.sh', import.meta.url));
-    const watchdog = spawn('/bin/sh', [script, this.#stateRoot], {
+    const clean = fileURLToPath(new URL('../network/clean.sh', import.meta.url));
+    const watchdog = spawn('/bin/sh', [script, this.#stateRoot, clean], {
       detached: true,
       cwd: '/',
       stdio: ['pipe', 'ignore', 'ignore'],

@@ -52,6 +52,8 @@ export class Cluster {
   readonly #jobs = new Map<string, { done: boolean; failed: number }>();
   #objects = new Map<string, KubeObject>();
   #pods: OwnedPod[] = [];
+  /** Written to the runtime file before they start: the network knows pods by it. */
+  #unstarted: Pod[] = [];
   #timer: Timer | undefined;
   #written = '';
   #nextNode = 0;
@@ -141,6 +143,7 @@ export class Cluster {
       if (this.#closed) return;
       this.#reconcile();
       this.#publish();
+      for (const pod of this.#unstarted.splice(0)) void pod.start();
       this.#reconciled = true;
       this.#settings.onChange();
     });
@@ -229,7 +232,7 @@ export class Cluster {
       if (object === undefined || this.#closed || !this.#objects.has(owner.key)) return;
       const pod = new Pod(this.#host, object, node);
       this.#pods.push({ pod, owner: owner.key, hash });
-      void pod.start();
+      this.#unstarted.push(pod);
     });
   }
 

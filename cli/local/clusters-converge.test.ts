@@ -25,11 +25,11 @@ let cluster: Cluster;
 function start(nodes = 2): void {
   clock = new VirtualClock();
   children = new FakeChildren();
-  network = new FakeNetwork();
+  network = new FakeNetwork(new MemoryNetwork().dialer);
   cluster = new Cluster({
     ...{ clock, dialer: new MemoryNetwork().dialer, nodes, runtimeDirectory: join(root, 'runtime') },
     host: {
-      ...{ clock, children, network, dialer: new MemoryNetwork().dialer },
+      ...{ clock, children, network },
       ...{ podsDirectory: join(root, 'pods'), logsDirectory: join(root, 'logs') },
       ...{ workingDirectory: root, machineEnvironment: {}, rootFile: join(root, 'root.pem') },
       token: () => 'token',

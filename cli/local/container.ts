@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import type { JsonObject } from '../../common/json.ts';
 import type { Dialer } from '../../common/net.ts';
+import type { Launch } from '../network/pod-network.ts';
 import { Backoff, CONTAINER_BACKOFF } from './backoff.ts';
 import type { Child, Children, ExitStatus } from './children.ts';
 import type { CommandLine } from './environment.ts';
@@ -21,6 +22,8 @@ export interface ContainerSetup {
   readonly podIp: string;
   readonly logDirectory: string;
   readonly restartPolicy: RestartPolicy;
+  /** How a process of this container is started; as it is unless given. */
+  readonly enter?: (launch: Launch) => Launch;
   onChange(): void;
 }
 
@@ -84,7 +87,7 @@ export class Container {
 
   start(): void {
     if (this.#stopping) return;
-    const { clock, commandLine, spec, podName } = this.setup;
+    const { clock, commandLine, spec, podName, cwd } = this.setup;
     const startedAtMs = clock.now();
     this.#log.startRun();
     this.#tail = '';
@@ -92,10 +95,7 @@ export class Container {
     this.#endedBy = '';
     const child = this.setup.children.start({
       name: `${podName}/${spec.name}`,
-      command: commandLine.command,
-      args: commandLine.args,
-      cwd: this.setup.cwd,
-      env: commandLine.env,
+      ...this.#entered({ ...commandLine, cwd }),
     });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr])
@@ -251,8 +251,8 @@ export class Container {
     const [program = '', ...args] = command;
     const { children, commandLine, cwd, podName, spec } = this.setup;
     const child = children.start({
-      ...{ name: `${podName}/${spec.name}/exec`, command: program, args },
-      ...{ cwd, env: commandLine.env },
+      name: `${podName}/${spec.name}/exec`,
+      ...this.#entered({ command: program, args, cwd, env: commandLine.env }),
     });
     child.stdout.resume();
     child.stderr.resume();
@@ -260,6 +260,10 @@ export class Container {
     const status = await child.exited;
     timer.cancel();
     return status.code ?? 1;
+  }
+
+  #entered(launch: Launch): Launch {
+    return this.setup.enter?.(launch) ?? launch;
   }
 
   async #preStop(graceMs: number): Promise<void> {

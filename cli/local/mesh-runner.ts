@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { writeAtomically } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { silentLogger } from '../../common/log.ts';
 import { buildMesh } from '../../model/build.ts';
@@ -9,7 +10,9 @@ import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { loadSettings, type SettingsSource, watchSettings } from '../../sources/files/settings.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
 import type { CliContext } from '../context.ts';
-import { LoopbackNetwork } from '../network/loopback.ts';
+import { makeNetwork } from '../network/make.ts';
+import type { MeshNetwork } from '../network/pod-network.ts';
+import type { MachineFacts } from '../network/preflight.ts';
 import { problemLine } from '../output/problem.ts';
 import { carriedOver } from './applied.ts';
 import { Children } from './children.ts';
@@ -35,6 +38,8 @@ export interface RunnerSettings {
   readonly manifests: string;
   readonly dashboardPort: number;
   readonly nodes: number;
+  /** The machine that the eBPF pod network runs on; undefined: loopback mode. */
+  readonly ebpf: MachineFacts | undefined;
   readonly progress: Progress;
 }
 
@@ -43,6 +48,7 @@ export class MeshRunner {
   readonly #settings: RunnerSettings;
   readonly #children: Children;
   readonly #system: System;
+  readonly #network: MeshNetwork;
   readonly #cluster: Cluster;
   readonly #startedAt: string;
   #files: FilesSource | undefined;
@@ -73,17 +79,20 @@ export class MeshRunner {
         },
       },
       say: (line) => settings.progress.warn(line),
+      network: () => this.#network,
+    });
+    this.#network = makeNetwork({
+      ...{ context, paths, environment, children: this.#children, startedAt: this.#startedAt },
+      ...{ mesh: settings.name, manifests: settings.manifests, nodes: settings.nodes, ebpf: settings.ebpf },
+      rootFile: this.#system.rootFile,
+      say: (line) => settings.progress.warn(line),
     });
     this.#cluster = new Cluster({
       ...{ clock: context.clock, dialer: context.dialer, nodes: settings.nodes },
       runtimeDirectory: paths.runtime,
       host: {
-        ...{ clock: context.clock, dialer: context.dialer, children: this.#children },
-        ...{
-          network: new LoopbackNetwork(context.random),
-          podsDirectory: paths.pods,
-          logsDirectory: `${paths.logs}/pods`,
-        },
+        ...{ clock: context.clock, children: this.#children, network: this.#network },
+        ...{ podsDirectory: paths.pods, logsDirectory: `${paths.logs}/pods` },
         ...{ workingDirectory: settings.manifests, machineEnvironment: environment },
         rootFile: this.#system.rootFile,
         token: (pod, audience) =>
@@ -111,7 +120,7 @@ export class MeshRunner {
 
   async #start(): Promise<void> {
     const { context, paths, manifests, progress, dashboardPort } = this.#settings;
-    const leftovers = await endLeftovers(paths, context.clock);
+    const leftovers = await endLeftovers(paths, context.clock, this.#settings.context.env.PATH ?? '');
     if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
     this.#goOn();
     makeStateDirectories(paths);
@@ -120,20 +129,20 @@ export class MeshRunner {
     this.#save({ dashboard: '', controlPlane: '', phase: 'starting' });
     this.#children.startWatchdog();
     const settings = this.#watchSettings();
+    await this.#startNetwork();
     progress.begin('control plane');
     const ports = await this.#system.startControlPlane();
-    this.#save({
-      dashboard: `http://127.0.0.1:${ports.dashboard}`,
-      controlPlane: `127.0.0.1:${ports.xds}`,
-      phase: 'starting',
-    });
-    progress.done(`control plane on 127.0.0.1:${ports.xds}`);
+    const controlPlane = `${this.#network.controlPlaneAddress()}:${ports.xds}`;
+    this.#save({ dashboard: `http://127.0.0.1:${ports.dashboard}`, controlPlane, phase: 'starting' });
+    progress.done(`control plane on ${controlPlane}`);
     if (dashboardPort !== 0 && ports.dashboard !== dashboardPort)
       progress.warn(`port ${dashboardPort} is taken: the dashboard is on ${ports.dashboard}`);
     this.#goOn();
     progress.begin('injector');
     await this.#system.startInjector();
     progress.done('injector');
+    this.#goOn();
+    await this.#network.ready();
     this.#goOn();
     this.#files = await watchFiles({
       directories: [manifests, applied],
@@ -147,6 +156,19 @@ export class MeshRunner {
     for (const line of carriedOver(applied)) progress.warn(line);
     if (this.#files.current().objects.length === 0)
       progress.warn(`${manifests} holds no manifests yet: they are taken as they appear`);
+  }
+
+  /** The network comes first: control plane and sidecars meet at its addresses. */
+  async #startNetwork(): Promise<void> {
+    const { paths, progress } = this.#settings;
+    if (this.#network.name === 'loopback') return;
+    progress.begin('pod network');
+    await this.#network.start();
+    const nodes = this.#network.nodes();
+    const text = nodes.map((node) => `---\n${JSON.stringify(node)}\n`).join('');
+    writeAtomically(join(paths.runtime, 'nodes.yaml'), text);
+    progress.done(`pod network: ${nodes.length} node${nodes.length === 1 ? '' : 's'}`);
+    this.#goOn();
   }
 
   /**
@@ -218,6 +240,7 @@ export class MeshRunner {
     await this.#cluster.close();
     await this.#system.stop();
     await this.#starting?.catch(() => undefined);
+    await this.#network.stop();
     this.#files?.close();
     await this.#children.stopWatchdog();
     for (const temporary of [paths.pods, paths.runtime, paths.childrenFile, paths.meshFile])
@@ -248,7 +271,7 @@ export class MeshRunner {
         name,
         pid: process.pid,
         startTime: processStartTime(process.pid) ?? '',
-        network: 'loopback',
+        network: this.#network.name,
         nodes,
       },
       ...{ manifests: resolve(manifests), startedAt: this.#startedAt },

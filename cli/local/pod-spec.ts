@@ -1,11 +1,14 @@
-import type { JsonValue } from '../../common/json.ts';
+import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { listAt, numberAt, objectAt, textAt } from '../kube/fields.ts';
+import { at, listAt, numberAt, objectAt, textAt } from '../kube/fields.ts';
 
 export interface ContainerPort {
   readonly name: string | undefined;
   readonly port: number;
   readonly protocol: string;
+  /** Of the node, for a network that has nodes. */
+  readonly hostPort: number | undefined;
+  readonly hostIp: string | undefined;
 }
 
 export interface ContainerSpec {
@@ -23,6 +26,8 @@ export interface ContainerSpec {
   }[];
   readonly probes: Readonly<Record<ProbeKind, JsonValue | undefined>>;
   readonly preStop: JsonValue | undefined;
+  /** `securityContext`, over the pod's. */
+  readonly security: JsonObject;
   /** A native sidecar: an init container with `restartPolicy: Always`. */
   readonly sidecar: boolean;
 }
@@ -37,6 +42,7 @@ export interface PodSpec {
   readonly restartPolicy: RestartPolicy;
   readonly graceMs: number;
   readonly serviceAccount: string;
+  readonly hostNetwork: boolean;
 }
 
 const DEFAULT_GRACE_SECONDS = 30;
@@ -51,6 +57,7 @@ export function podSpecOf(pod: KubeObject): PodSpec {
     restartPolicy: restartPolicy === 'OnFailure' || restartPolicy === 'Never' ? restartPolicy : 'Always',
     graceMs: (numberAt(spec, 'terminationGracePeriodSeconds') ?? DEFAULT_GRACE_SECONDS) * 1_000,
     serviceAccount: textAt(spec, 'serviceAccountName') ?? textAt(spec, 'serviceAccount') ?? 'default',
+    hostNetwork: at(spec, 'hostNetwork') === true,
   };
 }
 
@@ -69,7 +76,12 @@ function containerOf(entry: JsonValue, init: boolean): ContainerSpec {
     ports: listAt(entry, 'ports').flatMap((port) => {
       const number = numberAt(port, 'containerPort');
       if (number === undefined) return [];
-      return [{ name: textAt(port, 'name'), port: number, protocol: textAt(port, 'protocol') ?? 'TCP' }];
+      return [
+        {
+          ...{ name: textAt(port, 'name'), port: number, protocol: textAt(port, 'protocol') ?? 'TCP' },
+          ...{ hostPort: numberAt(port, 'hostPort'), hostIp: textAt(port, 'hostIP') },
+        },
+      ];
     }),
     volumeMounts: listAt(entry, 'volumeMounts').map((mount) => ({
       name: textAt(mount, 'name') ?? '',
@@ -81,6 +93,7 @@ function containerOf(entry: JsonValue, init: boolean): ContainerSpec {
       readiness: probe('readinessProbe'),
       liveness: probe('livenessProbe'),
     },
+    security: objectAt(entry, 'securityContext'),
     preStop: probe('lifecycle') === undefined ? undefined : objectAt(entry, 'lifecycle').preStop,
     sidecar: init && textAt(entry, 'restartPolicy') === 'Always',
   };

@@ -1,13 +1,12 @@
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { ANNOTATIONS, SIDECAR } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
-import type { Dialer } from '../../common/net.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import type { PodNetwork } from '../network/pod-network.ts';
+import type { PodAddresses, PodNetwork } from '../network/pod-network.ts';
 import type { Children } from './children.ts';
 import { Container } from './container.ts';
 import { type CommandLine, commandLineOf, environmentOf } from './environment.ts';
@@ -24,7 +23,6 @@ import {
 /** What a pod needs of the mesh it runs in. */
 export interface PodHost {
   readonly clock: Clock;
-  readonly dialer: Dialer;
   readonly children: Pick<Children, 'start'>;
   readonly network: PodNetwork;
   readonly podsDirectory: string;
@@ -60,7 +58,7 @@ export class Pod {
   /** As kubelet does, a deleted pod's logs go with it. */
   readonly #logDirectory: string;
   readonly #containers = new Map<string, Container>();
-  #ips: readonly string[] = [];
+  #addresses: PodAddresses | undefined;
   #tokenTimer: Timer | undefined;
   #failure: { reason: string; message: string } | undefined;
   #nextInit = 0;
@@ -82,7 +80,7 @@ export class Pod {
   }
 
   get ips(): readonly string[] {
-    return this.#ips;
+    return this.#addresses?.ips ?? [];
   }
   get terminating(): boolean {
     return this.#deletedAtMs !== undefined;
@@ -124,7 +122,7 @@ export class Pod {
   }
 
   async start(): Promise<void> {
-    const { namespace = 'default' } = this.object.metadata;
+    if (this.terminating) return;
     try {
       const addresses = await this.#host.network.add({
         ...{ pod: this.object, node: this.node, injected: this.injected },
@@ -133,16 +131,12 @@ export class Pod {
         await this.#host.network.remove(this.object.metadata.uid ?? '');
         return;
       }
-      this.#ips = addresses.ips;
-      const sources: VolumeSources = {
-        configMap: (map) => this.#host.configMap(namespace, map),
-        token: (audience) => this.#host.token(this.object, audience),
-        field: (path) => podField(this.object, path, this.#ips),
-        rootFile: this.#host.rootFile,
-      };
+      this.#addresses = addresses;
+      const sources = this.#sources(addresses);
       const volumes = materialiseVolumes(this.#directory, this.#spec.volumes, sources);
+      addresses.sandbox?.open(volumes.directories);
       this.#renewTokens(volumes);
-      this.#prepare = (spec) => this.#container(spec, volumes, sources, addresses.env.get(spec.name) ?? {});
+      this.#prepare = (spec) => this.#container(spec, volumes, sources, addresses);
       this.#prepared = true;
       this.#advance();
     } catch (thrown) {
@@ -162,6 +156,17 @@ export class Pod {
     return this.#gone;
   }
 
+  #sources(addresses: PodAddresses): VolumeSources {
+    const { namespace = 'default' } = this.object.metadata;
+    const hostIp = this.#host.network.hostIps(this.node)[0] ?? '';
+    return {
+      configMap: (map) => this.#host.configMap(namespace, map),
+      token: (audience) => this.#host.token(this.object, audience),
+      field: (path) => podField(this.object, path, { ips: addresses.ips, hostIp }),
+      rootFile: addresses.sandbox?.rootFile ?? this.#host.rootFile,
+    };
+  }
+
   status(): JsonObject {
     const ready = this.ready && !this.terminating;
     const statuses = (specs: readonly ContainerSpec[]): JsonValue[] =>
@@ -171,10 +176,12 @@ export class Pod {
       status: holds ? 'True' : 'False',
     });
     const trouble = this.trouble;
+    const hostIps = this.#host.network.hostIps(this.node);
+    const { ips } = this;
     return {
       phase: this.phase,
-      hostIP: '127.0.0.1',
-      ...(this.#ips[0] === undefined ? {} : { podIP: this.#ips[0], podIPs: this.#ips.map((ip) => ({ ip })) }),
+      ...(hostIps[0] === undefined ? {} : { hostIP: hostIps[0], hostIPs: hostIps.map((ip) => ({ ip })) }),
+      ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
       ...(trouble === undefined ? {} : { reason: trouble.reason, message: trouble.message }),
       startTime: new Date(this.createdAtMs).toISOString(),
       conditions: [
@@ -265,26 +272,31 @@ export class Pod {
     spec: ContainerSpec,
     volumes: MaterialisedVolumes,
     sources: VolumeSources,
-    network: Readonly<Record<string, string>>,
+    { env, sandbox }: PodAddresses,
   ): Container {
     const host = this.#host;
     const { namespace = 'default', name } = this.object.metadata;
-    const mounts = mountsOf(spec, volumes.directories);
+    const network = env.get(spec.name) ?? {};
+    const seen = [...volumes.directories].map(
+      ([volume, directory]) => [volume, sandbox?.volumePath(volume) ?? directory] as const,
+    );
+    const mounts = mountsOf(spec, new Map(seen));
     const isProxy = spec.name === SIDECAR.container;
     const sidecar = isProxy ? host.sidecar() : undefined;
     const input = {
       ...{ container: spec, machine: host.machineEnvironment, network, sources, mounts },
-      forced: sidecar === undefined ? {} : { ...network, ...sidecar.env },
+      forced: sidecar === undefined ? {} : { ...network, ...sidecar.env, HEDDLE_ROOT_FILE: sources.rootFile },
     };
     const commandLine: CommandLine =
       sidecar === undefined
         ? commandLineOf(input)
         : { command: sidecar.command, args: sidecar.args, env: environmentOf(input) };
     return new Container({
-      ...{ clock: host.clock, dialer: host.dialer, children: host.children, spec, commandLine },
-      cwd: resolve(host.workingDirectory, spec.workingDir ?? '.'),
+      ...{ clock: host.clock, dialer: host.network.dialer(this.node), children: host.children, spec },
+      ...{ commandLine, cwd: resolve(host.workingDirectory, spec.workingDir ?? '.') },
+      enter: (launch) => sandbox?.enter(spec, launch) ?? launch,
       podName: `${namespace}/${name}`,
-      podIp: this.#ips[0] ?? '127.0.0.1',
+      podIp: this.ips[0] ?? '127.0.0.1',
       logDirectory: this.#logDirectory,
       restartPolicy: this.#restartPolicyOf(spec),
       onChange: () => {
@@ -304,7 +316,7 @@ export class Pod {
     if (volumes.tokens.length === 0) return;
     this.#tokenTimer = this.#host.clock.every(tokenRenewMs, () => {
       for (const token of volumes.tokens)
-        writeAtomically(token.path, this.#host.token(this.object, token.audience));
+        writeAtomically(token.path, this.#host.token(this.object, token.audience), modeOf(token.path));
     });
   }
 
@@ -327,6 +339,11 @@ export class Pod {
     rmSync(this.#logDirectory, { recursive: true, force: true });
     this.#host.onChange();
   }
+}
+
+/** A renewed token keeps what the network made of its rights. */
+function modeOf(path: string): number {
+  return statSync(path).mode & 0o777;
 }
 
 function reasonOf(code: string): string {

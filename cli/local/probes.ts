@@ -13,7 +13,7 @@ export interface ProbeResult {
 
 export interface ProbeTarget {
   readonly podIp: string;
-  readonly ports: readonly ContainerPort[];
+  readonly ports: readonly Pick<ContainerPort, 'name' | 'port'>[];
   /** Runs a command as the container would; resolves with its exit code. */
   exec(command: readonly string[], timeoutMs: number): Promise<number>;
 }
@@ -121,7 +121,10 @@ function tcpProbe(
   });
 }
 
-export function portOf(value: JsonValue | undefined, ports: readonly ContainerPort[]): number | undefined {
+export function portOf(
+  value: JsonValue | undefined,
+  ports: readonly Pick<ContainerPort, 'name' | 'port'>[],
+): number | undefined {
   if (typeof value === 'number') return value;
   return ports.find((port) => port.name === value)?.port;
 }

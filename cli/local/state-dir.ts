@@ -13,6 +13,8 @@ export interface StatePaths {
   readonly meshFile: string;
   /** `pid start-time name` a line: every process that runs for this mesh. */
   readonly childrenFile: string;
+  /** What the mesh made in the kernel: see cli/network/made.ts. */
+  readonly networkFile: string;
   /** Objects given by `heddle apply`, in a folder of their own for each folder of manifests. */
   readonly applied: string;
   readonly runtime: string;
@@ -57,6 +59,7 @@ export function statePaths(
     root,
     meshFile: join(root, 'mesh.json'),
     childrenFile: join(root, 'children'),
+    networkFile: join(root, 'network'),
     applied: join(root, 'applied'),
     runtime: join(root, 'runtime'),
     controlPlane: join(root, 'control-plane'),

@@ -9,6 +9,7 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { Random } from '../../common/random.ts';
 import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
+import type { MeshNetwork } from '../network/pod-network.ts';
 import type { WebhookAddress } from './admission.ts';
 import { bundlesAreFresh, type Program, programFile, SIDECAR_NODE_FLAGS } from './bundles.ts';
 import type { Children } from './children.ts';
@@ -35,6 +36,8 @@ export interface SystemSettings {
   /** The Node that runs the mesh's processes. */
   readonly node: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Where sidecars find the control plane, and how they get their traffic. */
+  network(): Pick<MeshNetwork, 'controlPlaneAddress' | 'capture'>;
   say(line: string): void;
 }
 
@@ -107,7 +110,8 @@ export class System {
       ...['--manifests', manifests, '--manifests', appliedFolder(paths, manifests)],
       ...['--manifests', paths.runtime],
       ...['--settings', join(manifests, SETTINGS_FILE), '--state-dir', paths.controlPlane],
-      ...['--listen', '127.0.0.1', '--xds-port', await port(), '--otlp-grpc-port', await port()],
+      ...['--listen', this.#settings.network().controlPlaneAddress(), '--dashboard-listen', '127.0.0.1'],
+      ...['--xds-port', await port(), '--otlp-grpc-port', await port()],
       ...['--otlp-http-port', await port(), '--metrics-port', await port()],
       ...['--dashboard-port', String(await choosePort(dashboardPort, random))],
       ...['--token-issuer-key', paths.tokenPublicKeyFile, '--ports-file', portsFile],
@@ -129,8 +133,8 @@ export class System {
     const found = await this.#withFreePorts(portsFile, async () => {
       this.#injector = this.#component('injector', [
         ...['--listen', '127.0.0.1', '--port', String(await freePort(random))],
-        ...['--control-plane', `127.0.0.1:${this.#ports?.xds ?? 0}`],
-        ...['--trust-domain', this.#trustDomain, '--capture', 'http-proxy'],
+        ...['--control-plane', this.#at(this.#ports?.xds)],
+        ...['--trust-domain', this.#trustDomain, '--capture', this.#settings.network().capture],
         ...['--token-file', tokenFile, '--root-file', this.rootFile, '--ports-file', portsFile],
       ]);
       return this.#injector;
@@ -146,12 +150,15 @@ export class System {
       args: [...SIDECAR_NODE_FLAGS, this.#program('proxy')],
       env: {
         ...environment,
-        HEDDLE_CONTROL_PLANE: `127.0.0.1:${this.#ports?.xds ?? 0}`,
-        HEDDLE_OTLP_ENDPOINT: `127.0.0.1:${this.#ports?.otlpGrpc ?? 0}`,
+        HEDDLE_CONTROL_PLANE: this.#at(this.#ports?.xds),
+        HEDDLE_OTLP_ENDPOINT: this.#at(this.#ports?.otlpGrpc),
         HEDDLE_TRUST_DOMAIN: this.#trustDomain,
-        HEDDLE_ROOT_FILE: this.rootFile,
       },
     };
+  }
+
+  #at(port = 0): string {
+    return `${this.#settings.network().controlPlaneAddress()}:${port}`;
   }
 
   async stop(): Promise<void> {

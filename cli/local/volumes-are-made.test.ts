@@ -22,7 +22,7 @@ const pod = {
 const sources: VolumeSources = {
   configMap: (name) => (name === 'settings' ? { 'app.yaml': 'colour: green', extra: 'x' } : undefined),
   token: (audience) => `token for ${audience}`,
-  field: (path) => podField(pod, path, ['127.244.0.1']),
+  field: (path) => podField(pod, path, { ips: ['127.244.0.1'], hostIp: '127.0.0.1' }),
   rootFile: '/state/root.pem',
 };
 const made = (...volumes: JsonValue[]) => materialiseVolumes(directory, volumes, sources);
@@ -77,7 +77,8 @@ test("the trust bundle is a link to the control plane's file, so that it follows
 });
 
 test('fields of the pod are given by their paths', () => {
-  const field = (path: string) => podField(pod, path, ['127.244.0.1', 'fd00::1']);
+  const field = (path: string) =>
+    podField(pod, path, { ips: ['127.244.0.1', 'fd00::1'], hostIp: '127.0.0.1' });
   assert.equal(field('metadata.name'), 'web-1');
   assert.equal(field('metadata.namespace'), 'shop');
   assert.equal(field('status.podIP'), '127.244.0.1');

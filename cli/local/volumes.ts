@@ -153,7 +153,11 @@ function inside(directory: string, path: string): string {
 }
 
 /** The value of a field that `fieldRef` may name, of a pod after admission. */
-export function podField(pod: JsonValue, path: string, ips: readonly string[]): string | undefined {
+export function podField(
+  pod: JsonValue,
+  path: string,
+  { ips, hostIp }: { readonly ips: readonly string[]; readonly hostIp: string },
+): string | undefined {
   const keyed = /^metadata\.(labels|annotations)\['([^']+)'\]$/.exec(path);
   if (keyed !== null) return textsAt(pod, 'metadata', keyed[1] ?? '')[keyed[2] ?? ''] ?? '';
   switch (path) {
@@ -162,7 +166,7 @@ export function podField(pod: JsonValue, path: string, ips: readonly string[]): 
     case 'status.podIPs':
       return ips.join(',');
     case 'status.hostIP':
-      return '127.0.0.1';
+      return hostIp;
     case 'metadata.name':
     case 'metadata.namespace':
     case 'metadata.uid':

@@ -1,11 +1,12 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { PORTS, SIDECAR } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
+import type { Dialer } from '../../common/net.ts';
 import type { Random } from '../../common/random.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { freePort, isFree } from '../local/free-port.ts';
 import { type ContainerSpec, podSpecOf } from '../local/pod-spec.ts';
-import type { NetworkRequest, PodAddresses, PodNetwork } from './pod-network.ts';
+import type { MeshNetwork, NetworkRequest, PodAddresses } from './pod-network.ts';
 
 const NO_PROXY = 'localhost,127.0.0.1';
 /** Pods of a node's /24. */
@@ -39,15 +40,18 @@ interface Lease {
  * Pods as processes with an address of 127.244.0.0/16 each and no namespace: needs no right at all. An injected pod's app
  * listens on 127.0.0.1 at a port of its own and calls out through `http_proxy`; its sidecar stands at the pod's address.
  */
-export class LoopbackNetwork implements PodNetwork {
+export class LoopbackNetwork implements MeshNetwork {
   readonly name = 'loopback';
+  readonly capture = 'http-proxy';
   readonly #random: Random;
+  readonly #dialer: Dialer;
   readonly #leases = new Map<string, Lease>();
   readonly #usedPorts = new Map<number, string>();
   readonly #nextHost: number[] = [];
 
-  constructor(random: Random) {
+  constructor(random: Random, dialer: Dialer) {
     this.#random = random;
+    this.#dialer = dialer;
   }
 
   async add(request: NetworkRequest): Promise<PodAddresses> {
@@ -82,9 +86,31 @@ export class LoopbackNetwork implements PodNetwork {
     await new Promise<void>((resolve) => lease.hold.close(() => resolve()));
   }
 
-  check(podUid: string): string | undefined {
+  async check(podUid: string): Promise<string | undefined> {
     return this.#leases.has(podUid) ? undefined : 'the pod has no address';
   }
+
+  hostIps(): readonly string[] {
+    return ['127.0.0.1'];
+  }
+
+  dialer(): Dialer {
+    return this.#dialer;
+  }
+
+  async start(): Promise<void> {}
+
+  async ready(): Promise<void> {}
+
+  controlPlaneAddress(): string {
+    return '127.0.0.1';
+  }
+
+  nodes(): readonly KubeObject[] {
+    return [];
+  }
+
+  async stop(): Promise<void> {}
 
   /** The ports that a container's app listens on, in the order of its container ports. */
   async #portsOf(

@@ -160,7 +160,7 @@ const pod = (name: string, command: readonly string[], port = 8080): KubeObject 
 });
 
 test('pods get addresses of their own, and ports of their own behind them', async () => {
-  const network = new LoopbackNetwork(systemRandom);
+  const network = new LoopbackNetwork(systemRandom, tcpDialer);
   const node = 200;
   const add = (one: KubeObject, injected = true) => {
     closers.push(() => network.remove(one.metadata.uid ?? ''));
@@ -177,12 +177,12 @@ test('pods get addresses of their own, and ports of their own behind them', asyn
   const plain = (await add(pod('c', ['app']), false)).env.get('app');
   assert.equal(plain?.PORT, '8080', 'without a sidecar the app stands at the address itself');
   assert.equal(plain?.http_proxy, undefined);
-  assert.equal(network.check('a'), undefined);
-  assert.match(network.check('nobody') ?? '', /no address/);
+  assert.equal(await network.check('a'), undefined);
+  assert.match((await network.check('nobody')) ?? '', /no address/);
 });
 
 test('a port that the manifest fixes is refused to the second, and to the first where others have it', async () => {
-  const network = new LoopbackNetwork(systemRandom);
+  const network = new LoopbackNetwork(systemRandom, tcpDialer);
   const port = await freePort(systemRandom);
   const fixed = (name: string) =>
     network.add({ pod: pod(name, ['app', `--port=${port}`], port), node: 201, injected: true });
@@ -199,14 +199,17 @@ test('an address where a sidecar of nobody still stands is passed over', async (
   server.listen({ host: '127.244.202.1', port: 15001 });
   await once(server, 'listening');
   closers.push(() => new Promise((resolve) => server.close(resolve)));
-  const network = new LoopbackNetwork(systemRandom);
+  const network = new LoopbackNetwork(systemRandom, tcpDialer);
   const { ips } = await network.add({ pod: pod('a', ['app']), node: 202, injected: true });
   closers.push(() => network.remove('a'));
   assert.deepEqual(ips, ['127.244.202.2']);
 });
 
 test('two meshes of one machine never share an address, and a node is full at its 254', async () => {
-  const [one, other] = [new LoopbackNetwork(systemRandom), new LoopbackNetwork(systemRandom)];
+  const [one, other] = [
+    new LoopbackNetwork(systemRandom, tcpDialer),
+    new LoopbackNetwork(systemRandom, tcpDialer),
+  ];
   const seen = new Set<string>();
   let refused = '';
   for (let count = 0; count < 255; count++) {
@@ -287,10 +290,10 @@ test('leftovers are ended by pid and start time; a file of an earlier boot is no
   const child = start();
   const longAgo = new Date(0);
   utimesSync(paths.childrenFile, longAgo, longAgo);
-  assert.deepEqual(await endLeftovers(paths, systemClock), []);
+  assert.deepEqual(await endLeftovers(paths, systemClock, process.env.PATH ?? ''), []);
   assert.equal(child.running(), true);
   assert.equal(statSync(paths.childrenFile, { throwIfNoEntry: false }), undefined, 'and the file is gone');
   const second = start();
-  assert.deepEqual(await endLeftovers(paths, systemClock), ['left', 'left']);
+  assert.deepEqual(await endLeftovers(paths, systemClock, process.env.PATH ?? ''), ['left', 'left']);
   await Promise.all([child.exited, second.exited]);
 });

@@ -28,6 +28,7 @@ beforeEach(() => {
   system = new System({
     ...{ clock, children, paths, random: systemRandom, manifests: '/m', dashboardPort: 0, node: 'node' },
     ...{ environment: {}, say: (line: string) => void said.push(line) },
+    network: () => ({ controlPlaneAddress: () => '127.0.0.1', capture: 'http-proxy' }),
   });
 });
 afterEach(async () => {

@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream';
 import type { Child, ChildSpec, ExitStatus } from '../../cli/local/children.ts';
 import type { NetworkRequest, PodAddresses, PodNetwork } from '../../cli/network/pod-network.ts';
 import { HeddleError } from '../../common/errors.ts';
+import type { Dialer } from '../../common/net.ts';
 
 /** A process that lives in the test: it ends when told, by the test or by a signal. */
 export class FakeChild implements Child {
@@ -74,7 +75,12 @@ export class FakeNetwork implements PodNetwork {
   readonly name = 'loopback';
   readonly refused = new Map<string, string>();
   readonly held = new Set<string>();
+  readonly #dialer: Dialer;
   #next = 1;
+
+  constructor(dialer: Dialer) {
+    this.#dialer = dialer;
+  }
 
   async add({ pod }: NetworkRequest): Promise<PodAddresses> {
     const reason = this.refused.get(pod.metadata.name.split('-')[0] ?? '');
@@ -87,7 +93,15 @@ export class FakeNetwork implements PodNetwork {
     this.held.delete(podUid);
   }
 
-  check(podUid: string): string | undefined {
+  async check(podUid: string): Promise<string | undefined> {
     return this.held.has(podUid) ? undefined : 'the pod has no address';
+  }
+
+  hostIps(): readonly string[] {
+    return ['127.0.0.1'];
+  }
+
+  dialer(): Dialer {
+    return this.#dialer;
   }
 }

@@ -67,7 +67,10 @@ export function sidecarOf(pod: KubeObject): { readonly spec: ContainerSpec; read
   if (spec === undefined) throw new Error('the pod has no sidecar');
   const env = environmentOf({
     ...{ container: spec, machine: {}, network: {}, forced: {}, mounts: new Map() },
-    sources: { configMap: () => undefined, field: (path) => podField(pod, path, POD_IPS) },
+    sources: {
+      configMap: () => undefined,
+      field: (path) => podField(pod, path, { ips: POD_IPS, hostIp: '192.0.2.1' }),
+    },
   });
   const bootstrap = readBootstrap(env);
   if (!bootstrap.ok) throw new Error(bootstrap.error.join('; '));

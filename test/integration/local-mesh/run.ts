@@ -73,6 +73,8 @@ export class LocalMesh {
     this.#output = '';
     const args = ['up', this.manifests, '--state-dir', this.state, ...options];
     if (!options.includes('--dashboard-port')) args.push('--dashboard-port', '0');
+    // As root, the other kind would make interfaces and routes on the machine that runs the tests.
+    if (!options.includes('--network')) args.push('--network', 'loopback');
     const supervisor = spawn(process.execPath, [join(ROOT, 'cli/main.ts'), ...args], {
       cwd: this.root,
       env: ENV,

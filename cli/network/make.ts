@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HeddleError } from '../../common/errors.ts';
+import type { CliContext } from '../context.ts';
+import type { Children } from '../local/children.ts';
+import { appliedFolder, type StatePaths } from '../local/state-dir.ts';
+import { EbpfNetwork } from './ebpf.ts';
+import { machineHost } from './host.ts';
+import { LoopbackNetwork } from './loopback.ts';
+import { Made } from './made.ts';
+import { NodeProcesses } from './node-processes.ts';
+import type { MeshNetwork } from './pod-network.ts';
+import type { MachineFacts } from './preflight.ts';
+import { TrustFolder } from './trust-folder.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+export interface NetworkInput {
+  readonly context: CliContext;
+  readonly paths: StatePaths;
+  readonly mesh: string;
+  readonly manifests: string;
+  readonly nodes: number;
+  readonly children: Pick<Children, 'start'>;
+  /** Of the mesh's own processes. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The control plane's file of root certificates. */
+  readonly rootFile: string;
+  readonly startedAt: string;
+  /** Undefined: loopback mode. */
+  readonly ebpf: MachineFacts | undefined;
+  say(line: string): void;
+}
+
+export function makeNetwork(input: NetworkInput): MeshNetwork {
+  const { context, paths, mesh, manifests, ebpf, environment, say } = input;
+  if (ebpf === undefined) return new LoopbackNetwork(context.random, context.dialer);
+  const { plugin, cgroupRoot, ipv6 } = ebpf;
+  if (plugin === undefined || cgroupRoot === undefined)
+    throw new HeddleError('network', 'the eBPF pod network needs its CNI plugin and cgroup v2');
+  const { clock, node } = context;
+  const cgroup = join(cgroupRoot, 'heddle', mesh);
+  const trustDirectory = join(paths.pods, 'heddle-trust');
+  return new EbpfNetwork({
+    ...{ clock, mesh, plugin, cgroup, ipv6, trustDirectory, say, nodes: input.nodes },
+    ...{ startedAt: input.startedAt, podsDirectory: paths.pods },
+    ...{ host: machineHost(clock, environment.PATH ?? ''), made: new Made(paths.networkFile) },
+    madeFile: paths.networkFile,
+    programDirectories: [ROOT.replace(/\/$/, ''), join(node, '..'), manifests],
+    trust: () => new TrustFolder(clock, input.rootFile, trustDirectory),
+    processes: (underlay) =>
+      new NodeProcesses({
+        ...{
+          clock,
+          mesh,
+          node,
+          environment,
+          cgroup,
+          say,
+          children: input.children,
+          logs: paths.logs,
+          root: ROOT,
+        },
+        manifests: [manifests, appliedFolder(paths, manifests), paths.runtime],
+        controlPlane: ipv6 ? [underlay.ip4, underlay.ip6] : [underlay.ip4],
+      }),
+  });
+}

@@ -1,0 +1,134 @@
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { readIfThere } from '../../common/atomic-file.ts';
+import { isJsonObject } from '../../common/json.ts';
+import { textAt } from '../kube/fields.ts';
+import { overlaps } from './cidr.ts';
+import type { Host } from './host.ts';
+import { CLUSTER_RANGES } from './layout.ts';
+
+/** What the machine offers, read once. */
+export interface MachineFacts {
+  readonly platform: string;
+  readonly uid: number;
+  /** Bits of capabilities(7) in force. */
+  readonly capabilities: bigint;
+  /** As in `5.17.0-1-amd64`. */
+  readonly kernel: string;
+  readonly missingPrograms: readonly string[];
+  readonly libbpf: boolean;
+  /** Where cgroup v2 is mounted. */
+  readonly cgroupRoot: string | undefined;
+  /** The CNI plugin for this processor, or undefined. */
+  readonly plugin: string | undefined;
+  /** Destinations of the machine's routes. */
+  readonly routes: readonly string[];
+  readonly ipv6: boolean;
+}
+
+export const KERNEL_MIN = [5, 17] as const;
+const PROGRAMS = ['ip', 'nft', 'nsenter', 'unshare', 'setpriv', 'mount', 'umount', 'find'];
+const CAP_NET_ADMIN = 12n;
+const CAP_SYS_ADMIN = 21n;
+
+/** Why the eBPF pod network can't run here; empty where it can. Each names a remedy where there is one. */
+export function ebpfObstacles(facts: MachineFacts): string[] {
+  if (facts.platform !== 'linux') return ['it needs Linux'];
+  const found: string[] = [];
+  if (facts.uid !== 0) found.push('it needs root');
+  else if (!has(facts.capabilities, CAP_NET_ADMIN) || !has(facts.capabilities, CAP_SYS_ADMIN))
+    found.push('this root lacks CAP_NET_ADMIN or CAP_SYS_ADMIN, as in a container');
+  if (!kernelServes(facts.kernel))
+    found.push(`it needs Linux ${KERNEL_MIN.join('.')} or newer, and this is ${facts.kernel}`);
+  if (facts.missingPrograms.length > 0)
+    found.push(`${facts.missingPrograms.join(', ')} must be installed (iproute2, nftables, util-linux)`);
+  if (!facts.libbpf) found.push('libbpf.so.1 must be installed');
+  if (facts.cgroupRoot === undefined) found.push('no cgroup v2 file system is mounted');
+  if (facts.plugin === undefined) found.push(`there is no CNI plugin for ${process.arch}`);
+  const ranges = [...Object.values(CLUSTER_RANGES.pods), ...Object.values(CLUSTER_RANGES.services)];
+  const taken = facts.routes.find((route) => ranges.some((range) => overlaps(route, range)));
+  if (taken !== undefined)
+    found.push(`this machine has a route to ${taken}, where pods and Services would be`);
+  return found;
+}
+
+function has(set: bigint, bit: bigint): boolean {
+  return ((set >> bit) & 1n) === 1n;
+}
+
+function kernelServes(release: string): boolean {
+  const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
+  return major > KERNEL_MIN[0] || (major === KERNEL_MIN[0] && minor >= KERNEL_MIN[1]);
+}
+
+export interface FactsInput {
+  readonly host: Host;
+  /** PATH to look for programs on. */
+  readonly path: string;
+  readonly release: string;
+  /** Heddle's own root folder. */
+  readonly root: string;
+}
+
+export async function machineFacts({ host, path, release, root }: FactsInput): Promise<MachineFacts> {
+  const folders = path.split(delimiter);
+  const plugin = join(root, 'cni/plugin/bin', process.arch, 'heddle-cni');
+  return {
+    platform: process.platform,
+    uid: process.getuid?.() ?? -1,
+    capabilities: BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(textOf('/proc/self/status'))?.[1] ?? '0'}`),
+    kernel: release,
+    missingPrograms: PROGRAMS.filter((name) => !folders.some((folder) => mayRun(join(folder, name)))),
+    libbpf: hasLibrary('libbpf.so.1'),
+    cgroupRoot: cgroup2Root(textOf('/proc/mounts')),
+    plugin: mayRun(plugin) ? plugin : undefined,
+    routes: await routes(host),
+    ipv6: existsSync('/proc/net/if_inet6'),
+  };
+}
+
+/** Where cgroup v2 is mounted, also where v1 is beside it. */
+export function cgroup2Root(mounts: string): string | undefined {
+  return mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find(([, , kind]) => kind === 'cgroup2')?.[1];
+}
+
+/** Destinations of all routes but the default ones, of both families. */
+export async function routes(host: Host): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const family of ['-4', '-6']) {
+    const { code, out } = await host.run('ip', ['-json', family, 'route', 'show']);
+    if (code !== 0 || out.trim() === '') continue;
+    const parsed: unknown = JSON.parse(out);
+    for (const route of Array.isArray(parsed) ? parsed : []) {
+      const destination = isJsonObject(route) ? textAt(route, 'dst') : undefined;
+      if (destination !== undefined && destination !== 'default') found.push(destination);
+    }
+  }
+  return found;
+}
+
+function textOf(path: string): string {
+  return readIfThere(path) ?? '';
+}
+
+function mayRun(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** In the folders that the dynamic linker looks in, with those of multiarch systems. */
+function hasLibrary(name: string): boolean {
+  const folders = ['/lib', '/usr/lib', '/lib64', '/usr/lib64', '/usr/local/lib'];
+  return folders.some((folder) => {
+    if (!existsSync(folder)) return false;
+    if (existsSync(join(folder, name))) return true;
+    return readdirSync(folder).some((below) => existsSync(join(folder, below, name)));
+  });
+}
