@@ -1,0 +1,82 @@
+import { isIP } from 'node:net';
+import type { Problem } from '../../model/objects.ts';
+import { addressBytes, isMapped, isNoAddress } from '../maps/address.ts';
+import { PROTOCOL, SCOPE } from '../maps/constants.ts';
+import type { HostPortMapping, Offer } from './plan.ts';
+import { specialAddress } from './special-addresses.ts';
+
+export interface HostPortOffer {
+  readonly mapping: HostPortMapping;
+  readonly offer: Offer;
+}
+
+/**
+ * hostPorts of this node's pods: frontends at the node's own addresses, one by one. Not at "every address of the node" as
+ * NodePorts, which stand for the addresses of other nodes as well: there other pods have the port.
+ */
+export function hostPortOffers(
+  mappings: readonly HostPortMapping[],
+  nodeAddresses: readonly string[],
+): { readonly offers: readonly HostPortOffer[]; readonly problems: readonly Problem[] } {
+  const offers: HostPortOffer[] = [];
+  const problems: Problem[] = [];
+  for (const mapping of mappings) {
+    const addresses = addressesOf(mapping.hostIp, nodeAddresses);
+    if (typeof addresses === 'string') {
+      problems.push(hostPortProblem(mapping, addresses));
+      continue;
+    }
+    for (const host of addresses) {
+      const family = isIP(host);
+      const pod = mapping.podIps.find((ip) => isIP(ip) === family);
+      if (pod === undefined) continue;
+      for (const scope of [SCOPE.INTERNAL, SCOPE.EXTERNAL])
+        offers.push({ mapping, offer: offerOf(mapping, host, pod, scope) });
+    }
+  }
+  return { offers, problems };
+}
+
+/** The addresses a hostIP stands for, or why it stands for none. */
+function addressesOf(
+  hostIp: string | undefined,
+  nodeAddresses: readonly string[],
+): readonly string[] | string {
+  if (hostIp === undefined || hostIp === '') return nodeAddresses;
+  if (isIP(hostIp) === 0) return `hostIP ${hostIp} is no IP address`;
+  const address = addressBytes(hostIp);
+  if (isNoAddress(address)) return nodeAddresses.filter((ip) => isIP(ip) === 6);
+  if (hostIp === '0.0.0.0') return nodeAddresses.filter((ip) => isIP(ip) === 4);
+  const special = specialAddress(address);
+  if (special !== undefined)
+    return `hostIP ${hostIp} is ${special}, where the pod network can't serve it: leave hostIP out, or reach the pod at its own address`;
+  const known = nodeAddresses.some((ip) => addressBytes(ip).equals(address));
+  return known ? [hostIp] : `hostIP ${hostIp} is no address of this node (${nodeAddresses.join(', ')})`;
+}
+
+function offerOf(mapping: HostPortMapping, host: string, pod: string, scope: number): Offer {
+  const address = addressBytes(pod);
+  const port = mapping.containerPort;
+  const text = isMapped(address) ? `${pod}:${port}` : `[${pod}]:${port}`;
+  return {
+    kind: 'host-port',
+    owner: `Pod ${mapping.namespace}/${mapping.pod}`,
+    field: ['spec', 'containers'],
+    key: { address: addressBytes(host), port: mapping.hostPort, protocol: PROTOCOL[mapping.protocol], scope },
+    flags: 0,
+    affinityS: 0,
+    backends: [{ text, address, port }],
+  };
+}
+
+/** A hostPort that isn't served, and why. */
+export function hostPortProblem(mapping: HostPortMapping, message: string): Problem {
+  return {
+    severity: 'error',
+    source: 'cni',
+    line: 1,
+    object: `Pod ${mapping.namespace}/${mapping.pod}`,
+    field: 'hostPort',
+    message: `host port ${mapping.hostPort}/${mapping.protocol} is not served: ${message}`,
+  };
+}
