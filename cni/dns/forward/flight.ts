@@ -99,7 +99,8 @@ export class Flight {
     exchange = transport[way](upstream, writeQuestion(id, this.#question, this.#options), {
       message: (bytes) => {
         if (this.#ended) return;
-        const message = bytes.readUInt16BE(0) === id ? readForeignMessage(bytes, this.#question) : undefined;
+        const isOurs = bytes.length >= 2 && bytes.readUInt16BE(0) === id;
+        const message = isOurs ? readForeignMessage(bytes, this.#question) : undefined;
         if (message === undefined) {
           // Forged, or the answer to nothing: the true one may still come.
           this.#deps.onAttempt(upstream, 'false-message');
