@@ -19,10 +19,10 @@ import { silentLogger } from '../../../common/log.ts';
 export const PLUGIN = fileURLToPath(
   new URL(`../../../cni/plugin/bin/${process.arch}/heddle-cni`, import.meta.url),
 );
-export const PLUGIN_FOLDER = join(PLUGIN, '..');
+const PLUGIN_FOLDER = join(PLUGIN, '..');
 
 /** Remembers what it was asked, and gives addresses as a node would; `before` may hold calls up or refuse them. */
-export class RecordingHandler implements CniHandler {
+class RecordingHandler implements CniHandler {
   readonly adds: CniAddRequest[] = [];
   readonly dels: CniDelRequest[] = [];
   readonly checks: { readonly request: CniCheckRequest; readonly prevResult: CniResult }[] = [];
