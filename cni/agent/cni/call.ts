@@ -169,12 +169,12 @@ function readAttachment(variables: ReadonlyMap<string, string>): CniAttachment {
   return { containerId, ifname };
 }
 
-export function isContainerId(text: string): boolean {
+function isContainerId(text: string): boolean {
   return text.length <= containerIdLengthMax && NAME.test(text);
 }
 
 /** As the kernel's dev_valid_name has it. */
-export function isInterfaceName(text: string): boolean {
+function isInterfaceName(text: string): boolean {
   if (text === '' || text === '.' || text === '..' || Buffer.byteLength(text) > interfaceLengthMax)
     return false;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused

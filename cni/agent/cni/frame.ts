@@ -6,9 +6,9 @@
 import { CNI_CODES, CniError } from './handler.ts';
 
 const MAGIC = Buffer.from('HCN1');
-export const FRAME_HEAD_BYTES = 12;
-export const variablesBytesMax = 64 * 1024;
-export const configurationBytesMax = 1024 * 1024;
+const FRAME_HEAD_BYTES = 12;
+const variablesBytesMax = 64 * 1024;
+const configurationBytesMax = 1024 * 1024;
 
 export interface CniFrame {
   /** `CNI_*` variables. */

@@ -19,7 +19,7 @@ import { silentLogger } from '../../../common/log.ts';
 export const PLUGIN = fileURLToPath(
   new URL(`../../../cni/plugin/bin/${process.arch}/heddle-cni`, import.meta.url),
 );
-const PLUGIN_FOLDER = join(PLUGIN, '..');
+export const PLUGIN_FOLDER = join(PLUGIN, '..');
 
 /** Remembers what it was asked, and gives addresses as a node would; `before` may hold calls up or refuse them. */
 class RecordingHandler implements CniHandler {
