@@ -29,6 +29,8 @@ function run(command, args, options) {
 
 /** One tier: its counts, and whether it ran at all. */
 async function runTier(tier, node) {
+  if (tier.root === true && process.getuid?.() !== 0)
+    return { ran: false, why: 'it needs root', passed: 0, failed: 0, skipped: 0 };
   const missing = ensurePrograms([...tier.needs, ...(requireAll ? (tier.proofs ?? []) : [])]);
   const unmet = missing.filter((name) => !tier.optional.includes(name));
   if (unmet.length > 0)

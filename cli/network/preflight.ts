@@ -26,7 +26,7 @@ export interface MachineFacts {
   readonly ipv6: boolean;
 }
 
-export const KERNEL_MIN = [5, 17] as const;
+const KERNEL_MIN = [5, 17] as const;
 const PROGRAMS = ['ip', 'nft', 'nsenter', 'unshare', 'setpriv', 'mount', 'umount', 'find'];
 const CAP_NET_ADMIN = 12n;
 const CAP_SYS_ADMIN = 21n;
@@ -88,7 +88,7 @@ export async function machineFacts({ host, path, release, root }: FactsInput): P
 }
 
 /** Where cgroup v2 is mounted, also where v1 is beside it. */
-export function cgroup2Root(mounts: string): string | undefined {
+function cgroup2Root(mounts: string): string | undefined {
   return mounts
     .split('\n')
     .map((line) => line.split(' '))

@@ -153,7 +153,7 @@ export class Resolver {
 type Finish = (kind: string, rcode: number, message: Buffer) => void;
 
 /** Stands for "no answer": servers send nothing for it. */
-export const NOTHING = Buffer.alloc(0);
+const NOTHING = Buffer.alloc(0);
 
 function failure(rcode: number): Reply {
   return { rcode, authoritative: false, answers: [], authorities: [], additionals: [] };

@@ -23,7 +23,7 @@ export function addressBytes(text: string): AddressBytes {
   const kind = isIP(text);
   if (kind === 0 || text.includes('%'))
     throw new HeddleError('address', `${JSON.stringify(text)} is no IP address`);
-  return kind === 4 ? Buffer.concat([MAPPED_PREFIX, ipv4Bytes(text)]) : ipv6Bytes(text);
+  return kind === 4 ? mappedBytes(text) : ipv6Bytes(text);
 }
 
 /** 16 bytes as text: dotted for IPv4, the shortest form of RFC 5952 for IPv6. */
@@ -68,7 +68,11 @@ export function prefixText(prefix: Prefix): string {
 }
 
 export function prefixHolds(prefix: Prefix, address: Uint8Array): boolean {
-  return masked(Buffer.from(address), prefix.bits).equals(prefix.address);
+  const whole = prefix.bits >> 3;
+  for (let index = 0; index < whole; index++) if (address[index] !== prefix.address[index]) return false;
+  const rest = prefix.bits & 7;
+  if (rest === 0) return true;
+  return (((address[whole] ?? 0) ^ (prefix.address[whole] ?? 0)) & (0xff << (8 - rest)) & 0xff) === 0;
 }
 
 /** The first `bits` of an address, zero behind them. */
@@ -78,6 +82,14 @@ export function masked(address: AddressBytes, bits: number): AddressBytes {
     const left = bits - index * 8;
     if (left < 8) out[index] = (out[index] ?? 0) & (left <= 0 ? 0 : 0xff << (8 - left));
   }
+  return out;
+}
+
+function mappedBytes(text: string): AddressBytes {
+  const out = Buffer.alloc(ADDRESS_BYTES);
+  MAPPED_PREFIX.copy(out);
+  let at = MAPPED_PREFIX.length;
+  for (const part of text.split('.')) out[at++] = Number(part);
   return out;
 }
 

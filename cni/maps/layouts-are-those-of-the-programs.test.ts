@@ -10,7 +10,9 @@ import { RINGS, TABLES } from './tables.ts';
 
 const read = (path: string) => readFileSync(new URL(path, import.meta.url));
 const btf = new Btf(read('../bpf/objects/layout.o'));
-const header = read('../bpf/include/layout.h').toString();
+const header = ['layout.h', 'layout_capture.h']
+  .map((name) => read(`../bpf/include/${name}`).toString())
+  .join('\n');
 const structs: readonly Struct<unknown>[] = Object.values(layouts);
 
 function snake(name: string): string {

@@ -1,12 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
+const MULTIARCH = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
+
 /** What tests and benchmarks use beside npm packages: the command or the file, and Debian's name for its package. */
 const PROGRAMS = {
   chromium: { command: 'chromium', debian: 'chromium fonts-dejavu-core' },
   python3: { command: 'python3', debian: 'python3' },
   pip: { command: 'pip3', debian: 'python3-pip' },
   openssl: { command: 'openssl', debian: 'openssl' },
+  ip: { command: 'ip', debian: 'iproute2' },
+  libbpf: { file: `/usr/lib/${MULTIARCH}/libbpf.so.1`, debian: 'libbpf1' },
+  go: { command: 'go', debian: 'golang-go' },
+  dig: { command: 'dig', debian: 'bind9-dnsutils' },
   curl: { command: 'curl', debian: 'curl' },
   wrk: { command: 'wrk', debian: 'wrk' },
   taskset: { command: 'taskset', debian: 'util-linux' },

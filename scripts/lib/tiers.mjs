@@ -4,6 +4,7 @@ const MINUTE_MS = 60_000;
  * The tiers of `npm test`, in order. `needs` are programs of system-packages.mjs; without one that isn't `optional` the
  * tier can't run. `proofs` are programs that only a run of everything installs (HEDDLE_REQUIRE_ALL_TIERS=1): elsewhere
  * what they prove is skipped, and said. `command` runs one program instead of test files.
+ * A tier with `root` makes network namespaces and loads eBPF programs.
  */
 export const TIERS = [
   {
@@ -34,6 +35,16 @@ export const TIERS = [
     concurrency: 1,
     testTimeoutMs: 3 * MINUTE_MS,
     timeoutMs: 18 * MINUTE_MS,
+  },
+  {
+    name: 'network',
+    files: ['test/network/**/*.test.ts'],
+    root: true,
+    needs: ['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'python3'],
+    optional: [],
+    concurrency: 1,
+    testTimeoutMs: 2 * MINUTE_MS,
+    timeoutMs: 12 * MINUTE_MS,
   },
   {
     name: 'browser',

@@ -7,7 +7,7 @@ import type { SourcedObject } from '../../model/objects.ts';
 import { object } from './model-objects.ts';
 
 /** An endpoint in short: `10.244.1.2 n1 zone=a zones=a,b nodes=n1 unready serving stopping`. */
-export function endpointOf(text: string): JsonObject {
+function endpointOf(text: string): JsonObject {
   const [ip = '', ...words] = text.split(' ');
   const conditions: Record<string, boolean> = {};
   const entry: Record<string, JsonValue> = { addresses: [ip], conditions };

@@ -219,7 +219,7 @@ export function canonical(text: unknown): string | undefined {
 }
 
 /** `10-244-1-3`, `fd10-244--3`: an address as a label. A dash at an end, which no host name has, gets a zero. */
-export function dashed(address: string): string {
+function dashed(address: string): string {
   return address.replaceAll(/[.:]/g, '-').replace(/^-/, '0-').replace(/-$/, '-0');
 }
 

@@ -1,0 +1,143 @@
+import { isIP } from 'node:net';
+import { parseArgs } from 'node:util';
+import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
+import { isLogLevel, type LogLevel } from '../../common/log.ts';
+import { parsePrefix } from '../maps/address.ts';
+
+/**
+ * How pods reach other nodes: VXLAN; by the underlay's own routes; or not at all, where another CNI does it and Heddle
+ * only captures.
+ */
+export type NetworkMode = 'tunnel' | 'direct' | 'capture';
+
+export interface AgentOptions {
+  /** Name of the node's Node object. */
+  readonly node: string;
+  /** Path of the node's network namespace; undefined: the agent's own. */
+  readonly nodeNetns: string | undefined;
+  /** Folders of manifests, later ones over earlier ones. */
+  readonly manifests: readonly string[];
+  readonly stateDirectory: string;
+  /** Unix socket that the CNI plugin calls. */
+  readonly socket: string;
+  /** Unix socket of `heddle cni` and `heddle drops`. */
+  readonly adminSocket: string;
+  /** A cgroup v2 folder above all containers of the node. */
+  readonly cgroup: string;
+  /** Folder of the node on a bpffs; mounted there where none is. */
+  readonly pins: string;
+  readonly uplink: string;
+  readonly mode: NetworkMode;
+  /** Ranges of all pods of the cluster, by which masquerade and the host's routes go. */
+  readonly podRanges: readonly string[];
+  readonly dnsAddresses: readonly string[];
+  /** Sidecars may reach it whatever policy says. */
+  readonly controlPlane: readonly string[];
+  /** Written once pods can be added. */
+  readonly readyFile: string | undefined;
+  readonly logLevel: LogLevel;
+}
+
+const FLAGS = {
+  node: { type: 'string' },
+  'node-netns': { type: 'string' },
+  manifests: { type: 'string', multiple: true },
+  'state-dir': { type: 'string' },
+  socket: { type: 'string' },
+  'admin-socket': { type: 'string' },
+  cgroup: { type: 'string' },
+  pins: { type: 'string' },
+  uplink: { type: 'string' },
+  mode: { type: 'string' },
+  'pod-range': { type: 'string', multiple: true },
+  dns: { type: 'string', multiple: true },
+  'control-plane': { type: 'string', multiple: true },
+  'ready-file': { type: 'string' },
+  'log-level': { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
+
+const DEFAULT_POD_RANGES = ['10.244.0.0/16', 'fd10:244::/56'];
+const DEFAULT_DNS = ['10.96.0.10', 'fd10:96::a'];
+
+export const USAGE = `Usage: heddle-cni-agent --node NAME --manifests DIR --cgroup DIR [options]
+
+  --node NAME             the Node object of this node
+  --manifests DIR         folder of objects to follow; may be given again, later ones win
+  --cgroup DIR            cgroup v2 folder above all containers of the node
+  --node-netns PATH       network namespace of the node (default: the agent's own)
+  --state-dir DIR         addresses and pods that were given (default /var/lib/heddle/cni)
+  --socket PATH           where the CNI plugin calls (default /run/heddle/cni.sock)
+  --admin-socket PATH     where heddle cni and heddle drops call (default /run/heddle/cni-admin.sock)
+  --pins DIR              folder on a bpffs (default /sys/fs/bpf/heddle/NODE)
+  --uplink NAME           device towards the other nodes (default eth0)
+  --mode MODE             tunnel, direct (the underlay routes pods) or capture (over another CNI) (default tunnel)
+  --pod-range CIDR        of all pods of the cluster; may be given again (default ${DEFAULT_POD_RANGES.join(', ')})
+  --dns ADDRESS           the cluster's DNS, answered on this node; may be given again (default ${DEFAULT_DNS.join(', ')})
+  --control-plane ADDRESS sidecars may always reach it; may be given again
+  --ready-file FILE       written once pods can be added
+  --log-level LEVEL       debug, info, warn or error (default info)
+`;
+
+const NODE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+const DEVICE = /^[^\s/:]{1,15}$/;
+
+/** Reads the command line. `help` where it asks for help. */
+export function parseOptions(args: readonly string[]): Result<AgentOptions | 'help'> {
+  let values: ReturnType<typeof parse>;
+  try {
+    values = parse(args);
+  } catch (thrown) {
+    return wrong(messageOf(thrown));
+  }
+  if (values.help === true) return { ok: true, value: 'help' };
+  const {
+    node,
+    manifests,
+    cgroup,
+    uplink = 'eth0',
+    mode = 'tunnel',
+    'log-level': logLevel = 'info',
+  } = values;
+  if (node === undefined || !NODE_NAME.test(node)) return wrong('--node must be the name of a Node object');
+  if (manifests === undefined) return wrong('--manifests is required');
+  if (cgroup === undefined) return wrong('--cgroup is required');
+  if (!DEVICE.test(uplink)) return wrong('--uplink must be the name of a device');
+  if (mode !== 'tunnel' && mode !== 'direct' && mode !== 'capture')
+    return wrong('--mode must be tunnel, direct or capture');
+  if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
+  const podRanges = values['pod-range'] ?? DEFAULT_POD_RANGES;
+  const dnsAddresses = values.dns ?? DEFAULT_DNS;
+  const controlPlane = values['control-plane'] ?? [];
+  for (const range of podRanges) if (!isPrefix(range)) return wrong(`--pod-range ${range} is no CIDR`);
+  for (const address of [...dnsAddresses, ...controlPlane])
+    if (isIP(address) === 0) return wrong(`${address} is no IP address`);
+  return {
+    ok: true,
+    value: {
+      ...{ node, nodeNetns: values['node-netns'], manifests, cgroup, uplink, mode, logLevel },
+      ...{ podRanges, dnsAddresses, controlPlane, readyFile: values['ready-file'] },
+      stateDirectory: values['state-dir'] ?? '/var/lib/heddle/cni',
+      socket: values.socket ?? '/run/heddle/cni.sock',
+      adminSocket: values['admin-socket'] ?? '/run/heddle/cni-admin.sock',
+      pins: values.pins ?? `/sys/fs/bpf/heddle/${node}`,
+    },
+  };
+}
+
+function parse(args: readonly string[]) {
+  return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false, strict: true }).values;
+}
+
+function isPrefix(text: string): boolean {
+  try {
+    parsePrefix(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function wrong(message: string): { readonly ok: false; readonly error: HeddleError } {
+  return { ok: false, error: new HeddleError('usage', message) };
+}
