@@ -1,0 +1,35 @@
+/* What becomes of a packet is counted; a drop is also told at once. */
+#pragma once
+#include "packet.h"
+
+always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
+{
+	__u32 slot = reason * 2 + direction;
+	struct counter *counter = bpf_map_lookup_elem(&counter_map, &slot);
+	if (!counter)
+		return;
+	counter->packets++;
+	counter->bytes += skb->len;
+}
+
+/* Where the ring is full the drop is only counted: a flood costs its receiver no more than that. */
+always_inline int dropped(struct __sk_buff *skb, const struct packet *p, __u8 reason, __u8 direction, __u32 set)
+{
+	count(skb, reason, direction);
+	struct drop *drop = bpf_ringbuf_reserve(&drop_ring, sizeof(*drop), 0);
+	if (drop) {
+		drop->at_ns = bpf_ktime_get_boot_ns();
+		drop->source = p->source;
+		drop->destination = p->destination;
+		drop->source_port = p->source_port;
+		drop->destination_port = p->destination_port;
+		drop->protocol = p->protocol;
+		drop->direction = direction;
+		drop->reason = reason;
+		drop->family = p->family;
+		drop->set = set;
+		drop->bytes = skb->len;
+		bpf_ringbuf_submit(drop, 0);
+	}
+	return TC_ACT_SHOT;
+}
