@@ -14,7 +14,7 @@ struct address {
 /* ---- node ------------------------------------------------------------------------------------------------ */
 
 #define NODE_TUNNEL (1 << 0)     /* other nodes are reached by VXLAN; without it the underlay routes pods */
-#define NODE_CAN_REFUSE (1 << 1) /* bpf_set_retval exists (5.18): a connect without endpoints is ECONNREFUSED, not EPERM */
+#define NODE_CAN_REFUSE (1 << 1) /* the socket programs answer a connect without endpoints with ECONNREFUSED, not EPERM */
 #define NODE_CAPTURE_ONLY (1 << 2) /* chained over another CNI: no policy, no services, no forwarding */
 
 struct node_config {
