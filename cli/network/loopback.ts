@@ -131,13 +131,14 @@ export class LoopbackNetwork implements MeshNetwork {
           'port-conflict',
           `${owner} fixes its port at ${chosen}, which ${holder} has on this machine already: in loopback mode an app listens on $HOST:$PORT (write $(PORT) in its arguments)`,
         );
+      // Taken before it is tried: two pods that try a port at once would take each other for another program.
+      this.#usedPorts.set(chosen, owner);
+      appPorts.push(chosen);
       if (fixed !== undefined && !(await isFree(fixed)))
         throw new HeddleError(
           'port-conflict',
           `${owner} fixes its port at ${fixed}, which another program on this machine listens on (pod address ${ip}): let the app listen on $HOST:$PORT`,
         );
-      this.#usedPorts.set(chosen, owner);
-      appPorts.push(chosen);
       ports.push(chosen);
     }
     return ports;

@@ -223,11 +223,16 @@ export function addressOf(bytes: Uint8Array): Pointer {
   return koffi.address(bytes);
 }
 
+/** koffi takes each name once. */
+const prototypes = new Map<string, ReturnType<typeof koffi.pointer>>();
+
 /** Makes a function callable from C. `release` ends that. */
 export function callback<A extends readonly unknown[]>(
   prototype: string,
   task: (...values: A) => number,
 ): { readonly pointer: Pointer; release(): void } {
-  const pointer = koffi.register(task, koffi.pointer(koffi.proto(prototype)));
+  const type = prototypes.get(prototype) ?? koffi.pointer(koffi.proto(prototype));
+  prototypes.set(prototype, type);
+  const pointer = koffi.register(task, type);
   return { pointer, release: () => koffi.unregister(pointer) };
 }

@@ -12,6 +12,7 @@ const PROGRAMS = {
   ip: { command: 'ip', debian: 'iproute2' },
   libbpf: { file: `/usr/lib/${MULTIARCH}/libbpf.so.1`, debian: 'libbpf1' },
   go: { command: 'go', debian: 'golang-go' },
+  ping: { command: 'ping', debian: 'iputils-ping' },
   dig: { command: 'dig', debian: 'bind9-dnsutils' },
   curl: { command: 'curl', debian: 'curl' },
   wrk: { command: 'wrk', debian: 'wrk' },

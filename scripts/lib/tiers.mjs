@@ -40,7 +40,7 @@ export const TIERS = [
     name: 'network',
     files: ['test/network/**/*.test.ts'],
     root: true,
-    needs: ['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'python3'],
+    needs: ['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'ping', 'python3'],
     optional: [],
     concurrency: 1,
     testTimeoutMs: 2 * MINUTE_MS,

@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { RingReader } from '../../../cni/kernel/libbpf.ts';
+import { addressText } from '../../../cni/maps/address.ts';
+import { COUNTERS_MAX, IDENTITY, PROTOCOL } from '../../../cni/maps/constants.ts';
+import { DROP } from '../../../cni/maps/drops.ts';
+import { type Drop, drop as dropLayout } from '../../../cni/maps/layouts.ts';
+import { decode } from '../../../cni/maps/struct.ts';
+import { RINGS, TABLES } from '../../../cni/maps/tables.ts';
+import { NODES, namespaceOf, PODS, removeAll, runIn, TwoNodes } from '../../support/network/two-nodes.ts';
+import { eventually } from '../../support/wait.ts';
+
+let world: TwoNodes;
+const children = new Set<ReturnType<typeof spawn>>();
+
+before(() => {
+  world = new TwoNodes();
+});
+
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+  world[Symbol.dispose]();
+  removeAll();
+  assert.doesNotMatch(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }), /hdlt-p-/);
+});
+
+const [A1, A2, B1] = PODS;
+if (A1 === undefined || A2 === undefined || B1 === undefined) throw new Error('three pods');
+const families = [0, 1] as const;
+
+/** Answers each connection with the client's address and echoes each datagram. */
+const SERVER = `
+import socket, socketserver, threading, sys
+class T(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall((self.client_address[0] + '\\n').encode())
+        while True:
+            data = self.request.recv(65536)
+            if not data: return
+            self.request.sendall(data)
+class U(socketserver.BaseRequestHandler):
+    def handle(self): self.request[1].sendto(self.request[0], self.client_address)
+class S(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6; allow_reuse_address = True; daemon_threads = True
+class D(socketserver.ThreadingUDPServer):
+    address_family = socket.AF_INET6; max_packet_size = 65535; daemon_threads = True
+t = S(('::', 8080), T); u = D(('::', 8081), U)
+threading.Thread(target=u.serve_forever, daemon=True).start()
+print('ready', flush=True); t.serve_forever()
+`;
+const TCP_CLIENT = `
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
+f = s.makefile('rw'); print(f.readline().strip().replace('::ffff:', ''))
+blob = 'x' * 200000
+import threading
+threading.Thread(target=lambda: s.sendall(blob.encode()), daemon=True).start()
+got = 0
+while got < len(blob): got += len(s.recv(65536))
+print(got)
+`;
+const UDP_CLIENT = `
+import socket, sys
+i = socket.getaddrinfo(sys.argv[1], 8081, type=socket.SOCK_DGRAM)[0]
+s = socket.socket(i[0], socket.SOCK_DGRAM); s.settimeout(3)
+s.sendto(b'y' * int(sys.argv[2]), i[4]); print(len(s.recv(65535)))
+`;
+
+async function serve(name: string): Promise<() => void> {
+  const child = spawn('ip', ['netns', 'exec', namespaceOf(name), 'python3', '-c', SERVER]);
+  children.add(child);
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await eventually(() => said.includes('ready'), {
+    deadlineMs: 10_000,
+    what: `the server in ${name} listens`,
+  });
+  return () => {
+    child.kill('SIGKILL');
+    children.delete(child);
+  };
+}
+
+function connect(from: string, to: string, timeoutS = 3): readonly string[] {
+  const out = runIn(from, 'python3', '-c', TCP_CLIENT, to, '8080', String(timeoutS));
+  return out.trim().split('\n');
+}
+
+function drops(node: string): Drop[] {
+  const found: Drop[] = [];
+  const take = (record: Buffer) => found.push(decode(dropLayout, record));
+  using ring = new RingReader(world.object(node).map(RINGS.drop.name), take);
+  while (ring.poll() > 0);
+  return found;
+}
+
+function closeIngress(set: number): void {
+  world.know(A2 ?? never(), { ingressSet: set });
+}
+
+function never(): never {
+  throw new Error('three pods');
+}
+
+test('a pod reaches a pod of its node and of the other, and is seen by its own address', async () => {
+  for (const server of [A2, B1]) {
+    const stop = await serve(server.name);
+    for (const family of families)
+      assert.deepEqual(connect('a1', server.ips[family] ?? ''), [A1.ips[family], '200000']);
+    stop();
+  }
+});
+
+test('echoes come back, and datagrams larger than a packet arrive whole', async () => {
+  for (const server of [A2, B1]) {
+    const stop = await serve(server.name);
+    for (const family of families) {
+      const ip = server.ips[family] ?? '';
+      assert.match(runIn('a1', 'ping', '-c', '2', '-i', '0.2', '-W', '2', ip), / 0% packet loss/);
+      for (const bytes of ['100', '4000', '9000'])
+        assert.equal(runIn('a1', 'python3', '-c', UDP_CLIENT, ip, bytes).trim(), bytes);
+    }
+    stop();
+  }
+});
+
+test('pods and nodes reach each other without NAT, on either node', async () => {
+  const stop = await serve('b1');
+  for (const family of families) {
+    for (const node of NODES) {
+      const seen: string | undefined = connect(node.name, B1.ips[family] ?? '')[0];
+      assert.equal(seen, family === 0 ? node.ip : node.ip6);
+      assert.match(
+        runIn('a1', 'ping', '-c', '1', '-W', '2', family === 0 ? node.ip : node.ip6),
+        / 0% packet loss/,
+      );
+    }
+  }
+  stop();
+});
+
+test('a source address that a pod does not have goes nowhere', () => {
+  drops('a');
+  runIn('a1', 'ip', 'addr', 'add', '10.244.9.9/32', 'dev', 'lo');
+  assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '-I', '10.244.9.9', A2.ips[0] ?? ''));
+  runIn('a1', 'ip', 'addr', 'del', '10.244.9.9/32', 'dev', 'lo');
+  const [first] = drops('a');
+  assert.equal(first?.reason, DROP.SPOOFED.code);
+  assert.equal(addressText(first?.source ?? Buffer.alloc(16)), '10.244.9.9');
+});
+
+test('an address of a pod block that nobody has is told as such', () => {
+  drops('a');
+  assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '10.244.1.200'));
+  assert.equal(drops('a')[0]?.reason, DROP.NO_ROUTE.code);
+});
+
+test('an isolated pod is reached by whom its set allows, on the ports that it allows, and a drop is told whole', async () => {
+  const stop = await serve('a2');
+  const set = 7;
+  closeIngress(set);
+  drops('a');
+  for (const family of families) assert.throws(() => connect('a1', A2.ips[family] ?? '', 0.5));
+  const [first] = drops('a');
+  assert.deepEqual(
+    [first?.reason, first?.set, first?.destinationPort, first?.protocol, first?.direction],
+    [DROP.POLICY.code, set, 8080, PROTOCOL.TCP, 0],
+  );
+  const allow = (peer: number, protocol: number, port: number, bits: number) =>
+    world.set('a', TABLES.policy, { bits, set, peer, protocol, port }, 1);
+  allow(A1.identity, PROTOCOL.TCP, 8080, 88);
+  for (const family of families) {
+    assert.equal(connect('a1', A2.ips[family] ?? '')[0], A1.ips[family]);
+    assert.throws(() => connect('b1', A2.ips[family] ?? '', 0.5));
+    assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', A2.ips[family] ?? ''));
+  }
+  allow(IDENTITY.ANY, PROTOCOL.TCP, 0, 72);
+  for (const family of families) assert.equal(connect('b1', A2.ips[family] ?? '')[0], B1.ips[family]);
+  closeIngress(0);
+  stop();
+});
+
+test('what an isolated pod asks for comes back to it, and its node always reaches it', async () => {
+  const stopB = await serve('b1');
+  const stopA = await serve('a2');
+  closeIngress(8);
+  for (const family of families) {
+    assert.equal(connect('a2', B1.ips[family] ?? '')[0], A2.ips[family]);
+    assert.equal(connect('a', A2.ips[family] ?? '')[0], family === 0 ? NODES[0].ip : NODES[0].ip6);
+  }
+  closeIngress(0);
+  stopA();
+  stopB();
+});
+
+test('a new policy cuts connections that it no longer allows', async () => {
+  const stop = await serve('a2');
+  const script = `
+import socket, sys, time
+s = socket.create_connection(('${A2.ips[0]}', 8080), timeout=3); s.recv(100)
+print('open', flush=True); sys.stdin.readline()
+s.settimeout(1.5); s.sendall(b'z')
+try: s.recv(1); print('alive', flush=True)
+except TimeoutError: print('cut', flush=True)
+`;
+  const child = spawn('ip', ['netns', 'exec', namespaceOf('a1'), 'python3', '-c', script]);
+  children.add(child);
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await eventually(() => said.includes('open'), { deadlineMs: 5_000, what: 'the connection is open' });
+  closeIngress(9);
+  child.stdin.write('\n');
+  await eventually(() => /alive|cut/.test(said), { deadlineMs: 5_000, what: 'the client has an answer' });
+  assert.match(said, /cut/);
+  closeIngress(0);
+  children.delete(child);
+  stop();
+});
+
+test('what is forwarded and what is dropped is counted', () => {
+  const map = world.object('a').map(TABLES.counter.name);
+  const sum = (slot: number) => {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(slot);
+    return (map.lookupPerCpu(key) ?? []).reduce((all, bytes) => all + Number(bytes.readBigUInt64LE(0)), 0);
+  };
+  assert.ok(sum(0) > 0 && sum(1) > 0);
+  assert.ok(sum(DROP.POLICY.code * 2) > 0);
+  assert.equal(sum(COUNTERS_MAX - 1), 0);
+});
