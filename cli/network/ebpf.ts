@@ -25,6 +25,7 @@ import type { MeshNetwork, NetworkRequest, PodAddresses } from './pod-network.ts
 import { PodSandbox } from './sandbox.ts';
 import type { TrustFolder } from './trust-folder.ts';
 import { chooseUnderlay, makePodNamespace, makeUnderlay, removeNamespace } from './underlay.ts';
+import { openWorld } from './world.ts';
 
 /** A pod waits this long for an agent that is being started again. */
 const attachMs = 120_000;
@@ -101,6 +102,9 @@ export class EbpfNetwork implements MeshNetwork {
     made.add('cgroup', cgroup);
     for (const place of underlay.nodes) mkdirSync(join(cgroup, place.name), { recursive: true });
     await makeUnderlay(host, underlay, made, ipv6);
+    await openWorld(host, mesh, underlay, made).catch((thrown: unknown) => {
+      this.#settings.say(`pods can't reach anything outside this machine: ${messageOf(thrown)}`);
+    });
     this.#trust = this.#settings.trust();
     this.#processes = this.#settings.processes(underlay);
     this.#processes.start(underlay.nodes);

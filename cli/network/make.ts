@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readIfThere } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { CliContext } from '../context.ts';
 import type { Children } from '../local/children.ts';
@@ -62,7 +64,18 @@ export function makeNetwork(input: NetworkInput): MeshNetwork {
           root: ROOT,
         },
         manifests: [manifests, appliedFolder(paths, manifests), paths.runtime],
+        resolvConf: worldResolvConf(),
         controlPlane: ipv6 ? [underlay.ip4, underlay.ip6] : [underlay.ip4],
       }),
   });
+}
+
+/** A stub of this machine can't be asked from another network; systemd-resolved names who it asks itself. */
+function worldResolvConf(): string {
+  const [own, behind] = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+  const servers = [...(readIfThere(own) ?? '').matchAll(/^nameserver\s+(\S+)/gm)].map(
+    ([, address]) => address,
+  );
+  const stub = servers.every((address) => address === '::1' || address?.startsWith('127.'));
+  return stub && existsSync(behind) ? behind : own;
 }

@@ -27,6 +27,8 @@ export interface NodeProcessesSettings {
   readonly manifests: readonly string[];
   /** The control plane's addresses. */
   readonly controlPlane: readonly string[];
+  /** Names the servers that are asked for names of the world. */
+  readonly resolvConf: string;
   /** cgroup v2 folder of the mesh, above its nodes'. */
   readonly cgroup: string;
   say(line: string): void;
@@ -48,17 +50,16 @@ export class NodeProcesses {
       const paths = nodePaths(mesh, place.name);
       mkdirSync(paths.state, { recursive: true, mode: 0o700 });
       rmSync(paths.readyFile, { force: true });
-      const inside = ['nsenter', `--net=${netnsPath(place.netns)}`, '--', node];
       const agent = [node, join(root, 'cni/agent/main.ts'), ...this.#agentFlags(place)];
       this.#agents.set(place.name, this.#component(`${place.name}-agent`, agent));
       const relay = [join(root, 'cli/network/node-relay.ts'), paths.relaySocket];
-      this.#others.push(this.#component(`${place.name}-relay`, [...inside, ...RELAY_NODE_FLAGS, ...relay]));
+      this.#inside(place, 'relay', [...RELAY_NODE_FLAGS, ...relay]);
     }
   }
 
-  /** Returns once every node's agent and relay serve. Fails with code `network` where one doesn't in time. */
+  /** Returns once every node's agent and relay serve; DNS is started then, on addresses that the agent gives. Fails with code `network` where one doesn't in time. */
   async ready(places: readonly NodePlace[]): Promise<void> {
-    const { clock, mesh, logs } = this.#settings;
+    const { clock, mesh, logs, root } = this.#settings;
     const endMs = clock.now() + agentReadyMs;
     for (const place of places) {
       const { readyFile, relaySocket } = nodePaths(mesh, place.name);
@@ -72,6 +73,7 @@ export class NodeProcesses {
         }
         await sleep(clock, pollMs);
       }
+      this.#inside(place, 'dns', [join(root, 'cni/dns/main.ts'), ...this.#dnsFlags()]);
     }
   }
 
@@ -100,6 +102,17 @@ export class NodeProcesses {
       ...['--state-dir', paths.state, '--socket', paths.cniSocket, '--admin-socket', paths.adminSocket],
       ...['--pins', paths.pins, '--cgroup', join(cgroup, place.name), '--ready-file', paths.readyFile],
     ];
+  }
+
+  #dnsFlags(): readonly string[] {
+    const { manifests, resolvConf } = this.#settings;
+    return [...manifests.flatMap((folder) => ['--manifests', folder]), '--resolv-conf', resolvConf];
+  }
+
+  /** A program of Node that runs in a node's network. */
+  #inside(place: NodePlace, what: string, args: readonly string[]): void {
+    const enter = ['nsenter', `--net=${netnsPath(place.netns)}`, '--', this.#settings.node];
+    this.#others.push(this.#component(`${place.name}-${what}`, [...enter, ...args]));
   }
 
   #component(name: string, [command = '', ...args]: readonly string[]): Component {

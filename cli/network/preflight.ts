@@ -21,6 +21,8 @@ export interface MachineFacts {
   readonly cgroupRoot: string | undefined;
   /** The CNI plugin for this processor, or undefined. */
   readonly plugin: string | undefined;
+  /** Whether this copy of Heddle has the program that runs on each node. */
+  readonly agent: boolean;
   /** Destinations of the machine's routes. */
   readonly routes: readonly string[];
   readonly ipv6: boolean;
@@ -45,6 +47,7 @@ export function ebpfObstacles(facts: MachineFacts): string[] {
   if (!facts.libbpf) found.push('libbpf.so.1 must be installed');
   if (facts.cgroupRoot === undefined) found.push('no cgroup v2 file system is mounted');
   if (facts.plugin === undefined) found.push(`there is no CNI plugin for ${process.arch}`);
+  if (!facts.agent) found.push('this version of Heddle has no node agent yet');
   const ranges = [...Object.values(CLUSTER_RANGES.pods), ...Object.values(CLUSTER_RANGES.services)];
   const taken = facts.routes.find((route) => ranges.some((range) => overlaps(route, range)));
   if (taken !== undefined)
@@ -82,6 +85,7 @@ export async function machineFacts({ host, path, release, root }: FactsInput): P
     libbpf: hasLibrary('libbpf.so.1'),
     cgroupRoot: cgroup2Root(textOf('/proc/mounts')),
     plugin: mayRun(plugin) ? plugin : undefined,
+    agent: existsSync(join(root, 'cni/agent/main.ts')),
     routes: await routes(host),
     ipv6: existsSync('/proc/net/if_inet6'),
   };
