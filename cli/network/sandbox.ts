@@ -78,7 +78,16 @@ export class PodSandbox implements Sandbox {
       args: [
         ...[script, 'enter', directory, own, netns, rights.privileged ? 'privileged' : 'confined', seen.cwd],
         // The container's PATH is for its own command: the programs that start it are the machine's.
-        ...[...setprivArguments(rights), '--', 'env', `PATH=${seen.env.PATH ?? TOOLS}`],
+        ...[
+          ...setprivArguments(rights),
+          '--',
+          'env',
+          '-u',
+          'OLDPWD',
+          '-u',
+          'SHLVL',
+          `PATH=${seen.env.PATH ?? TOOLS}`,
+        ],
         ...[seen.command, ...seen.args],
       ],
       cwd: '/',

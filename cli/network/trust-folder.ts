@@ -1,3 +1,4 @@
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock, Timer } from '../../common/clock.ts';
@@ -18,6 +19,9 @@ export class TrustFolder {
   constructor(clock: Clock, source: string, directory: string) {
     this.#source = source;
     this.#target = join(directory, FILE);
+    mkdirSync(directory, { recursive: true });
+    // Sidecars aren't root.
+    chmodSync(directory, 0o755);
     this.copy();
     this.#timer = clock.every(copyMs, () => this.copy());
   }
