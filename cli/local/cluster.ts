@@ -12,7 +12,8 @@ import { LoadBalancers, type PublishedPort } from './load-balancer.ts';
 import { type Owner, ownersOf, podOf, replicasOf, templateHash } from './owners.ts';
 import { Pod, type PodHost } from './pod.ts';
 import { planRollout } from './rollout.ts';
-import { balancedPorts, ClusterIps, endpointSlices, serviceWithStatus } from './services.ts';
+import { ServiceAddresses } from './service-addresses.ts';
+import { balancedPorts, endpointSlices, serviceWithStatus } from './services.ts';
 import { backoffLimitOf, deploymentWithStatus, jobWithStatus } from './workload-status.ts';
 
 export interface ClusterSettings {
@@ -45,7 +46,7 @@ export class Cluster {
   readonly #settings: ClusterSettings;
   readonly #host: PodHost;
   readonly #gate: AdmissionGate;
-  readonly #ips = new ClusterIps();
+  readonly #addresses: ServiceAddresses;
   readonly #balancers: LoadBalancers;
   readonly #creating = new Map<string, number>();
   /** What a Job has come to, by owner and template. Gone with the Job. */
@@ -62,6 +63,7 @@ export class Cluster {
 
   constructor(settings: ClusterSettings) {
     this.#settings = settings;
+    this.#addresses = new ServiceAddresses(settings.host.network.name);
     this.#host = {
       ...settings.host,
       configMap: (namespace, name) => {
@@ -248,15 +250,16 @@ export class Cluster {
   #publish(): void {
     const services = [...this.#objects.values()].filter((object) => object.kind === 'Service');
     const pods = this.#pods.map((owned) => owned.pod);
-    this.#ips.assign(services);
+    this.#addresses.assign(services);
     this.#balancers.update(balancedPorts(services, pods));
     const made: KubeObject[] = pods.map((pod) => pod.toObject());
     for (const service of services) {
       const key = `${service.metadata.namespace ?? 'default'}/${service.metadata.name}:`;
       const published = this.#balancers.published().filter((entry) => entry.key.startsWith(key));
+      const assigned = this.#addresses.of(service);
       made.push(
-        serviceWithStatus(service, this.#ips.of(service), published),
-        ...endpointSlices(service, pods),
+        serviceWithStatus(service, assigned, published),
+        ...endpointSlices(service, pods, assigned.families),
       );
     }
     for (const owner of ownersOf(this.#objects)) {

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import { at } from '../kube/fields.ts';
+import { at, listAt } from '../kube/fields.ts';
 import { podSpecOf } from './pod-spec.ts';
+import type { AssignedAddresses } from './service-addresses.ts';
 import {
   balancedPorts,
-  ClusterIps,
   endpointSlices,
   type ServedPod,
   selectedPods,
@@ -119,28 +119,18 @@ test('a pod without the named port is an endpoint without ports', () => {
   assert.deepEqual(slice?.ports, []);
 });
 
-test('cluster IPs are asked for, kept, headless or none', () => {
-  const ips = new ClusterIps();
-  const fixed = service('fixed', { clusterIP: '10.96.7.7' });
-  const plain = service('plain', {});
-  const headless = service('headless', { clusterIP: 'None' });
-  const external = service('external', { type: 'ExternalName', externalName: 'example.com' });
-  ips.assign([fixed, plain, headless, external]);
-  const first = ips.of(plain);
-  assert.equal(ips.of(fixed), '10.96.7.7');
-  assert.match(first ?? '', /^10\.96\.\d+\.\d+$/);
-  assert.equal(ips.of(headless), 'None');
-  assert.equal(ips.of(external), undefined);
-  ips.assign([plain]);
-  assert.equal(ips.of(plain), first, 'an address stays while its Service does');
-  assert.equal(ips.of(fixed), undefined);
-});
-
-test('no two Services share a cluster IP', () => {
-  const ips = new ClusterIps();
-  const services = Array.from({ length: 2_000 }, (_, n) => service(`s${n}`, {}));
-  ips.assign(services);
-  assert.equal(new Set(services.map((one) => ips.of(one))).size, services.length);
+test('a slice holds addresses of one family', () => {
+  const dual = pod('a', { ips: ['10.244.1.2', 'fd10:244:0:1::2'] });
+  const single = pod('b', { ips: ['10.244.1.3'] });
+  const slices = endpointSlices(web([{ port: 80 }]), [dual, single], ['IPv6', 'IPv4']);
+  const told = slices.map((slice) => [
+    at(slice, 'addressType'),
+    listAt(slice, 'endpoints').map((endpoint) => at(endpoint, 'addresses')),
+  ]);
+  assert.deepEqual(told, [
+    ['IPv6', [['fd10:244:0:1::2']]],
+    ['IPv4', [['10.244.1.2'], ['10.244.1.3']]],
+  ]);
 });
 
 test('a LoadBalancer gets its ready pods only, by every TCP port', () => {
@@ -163,8 +153,16 @@ test('a LoadBalancer gets its ready pods only, by every TCP port', () => {
 });
 
 test('a published Service shows where', () => {
-  const shown = serviceWithStatus(web([{ port: 80 }]), '10.96.1.1', [{ port: 80, publishedPort: 10_080 }]);
+  const assigned: AssignedAddresses = {
+    ...{ clusterIps: ['10.96.1.1'], families: ['IPv4'], nodePorts: new Map([[0, 30_001]]) },
+  };
+  const shown = serviceWithStatus(web([{ port: 80 }]), assigned, [{ port: 80, publishedPort: 10_080 }]);
   assert.equal(at(shown.spec, 'clusterIP'), '10.96.1.1');
-  assert.equal(at(shown.status, 'loadBalancer', 'ingress', 0, 'ports', 0, 'port'), 10_080);
-  assert.deepEqual(serviceWithStatus(web([]), undefined, []).status, { loadBalancer: {} });
+  assert.equal(at(shown.spec, 'ports', 0, 'nodePort'), 30_001);
+  const ingress = at(shown.status, 'loadBalancer', 'ingress', 0);
+  assert.equal(at(ingress, 'ports', 0, 'port'), 10_080);
+  assert.equal(at(ingress, 'ipMode'), 'Proxy', 'nodes leave it alone');
+  const none = { clusterIps: [], families: [], nodePorts: new Map<number, number>() };
+  assert.deepEqual(serviceWithStatus(web([]), none, []).status, { loadBalancer: {} });
+  assert.deepEqual(serviceWithStatus(web([]), none, []).spec, web([]).spec);
 });

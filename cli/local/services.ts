@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
-import type { JsonObject, JsonValue } from '../../common/json.ts';
+import { isIPv6 } from 'node:net';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { at, listAt, numberAt, textAt, textsAt } from '../kube/fields.ts';
 import { matchesLabels } from '../kube/selector.ts';
 import type { BalancedPort } from './load-balancer.ts';
 import type { PodSpec } from './pod-spec.ts';
 import { portOf } from './probes.ts';
+import type { AssignedAddresses, IpFamily } from './service-addresses.ts';
 
 /** What Services read of a pod. */
 export interface ServedPod {
@@ -18,42 +19,6 @@ export interface ServedPod {
   readonly spec: Pick<PodSpec, 'init' | 'containers'>;
 }
 
-/** Cluster IPs of 10.96.0.0/16: the one the Service asks for, else one that its name leads to, else the next free. */
-export class ClusterIps {
-  readonly #byService = new Map<string, string>();
-
-  assign(services: readonly KubeObject[]): void {
-    const names = new Set(services.map(nameOf));
-    for (const name of this.#byService.keys()) if (!names.has(name)) this.#byService.delete(name);
-    for (const service of services) {
-      const wanted = textAt(service.spec, 'clusterIP');
-      if (wanted !== undefined && wanted !== '') this.#byService.set(nameOf(service), wanted);
-    }
-    for (const service of services) {
-      const name = nameOf(service);
-      if (textAt(service.spec, 'type') === 'ExternalName') this.#byService.delete(name);
-      else if (!this.#byService.has(name)) this.#byService.set(name, this.#free(name));
-    }
-  }
-
-  /** `None` for a headless Service, undefined for an ExternalName. */
-  of(service: KubeObject): string | undefined {
-    return this.#byService.get(nameOf(service));
-  }
-
-  #free(name: string): string {
-    const taken = new Set(this.#byService.values());
-    const start = createHash('sha256').update(name).digest().readUInt16BE(0);
-    for (let step = 0; step < 65_000; step++) {
-      const number = (start + step) & 0xffff;
-      const ip = `10.96.${number >> 8}.${number & 0xff}`;
-      // 10.96.0.1 to .10 are the API server's and the DNS server's by custom.
-      if (number > 10 && number < 0xffff && !taken.has(ip)) return ip;
-    }
-    return 'None';
-  }
-}
-
 function nameOf(service: KubeObject): string {
   return `${service.metadata.namespace ?? 'default'}/${service.metadata.name}`;
 }
@@ -61,22 +26,35 @@ function nameOf(service: KubeObject): string {
 /** A Service with what the cluster fills in. */
 export function serviceWithStatus(
   service: KubeObject,
-  clusterIp: string | undefined,
+  assigned: AssignedAddresses,
   published: readonly { readonly port: number; readonly publishedPort: number }[],
 ): KubeObject {
   const spec = typeof service.spec === 'object' && service.spec !== null ? service.spec : {};
+  const { clusterIps, families, nodePorts } = assigned;
+  const first = clusterIps[0];
+  const withNodePort = (port: JsonValue, index: number): JsonValue => {
+    const nodePort = nodePorts.get(index);
+    return nodePort === undefined || !isJsonObject(port) ? port : { ...port, nodePort };
+  };
   const ingress: JsonObject[] =
     published.length === 0
       ? []
       : [
           {
-            ip: '127.0.0.1',
+            // Only programs of this machine reach it: nodes must not answer for it (KEP-1860).
+            ...{ ip: '127.0.0.1', ipMode: 'Proxy' },
             ports: published.map((entry) => ({ port: entry.publishedPort, protocol: 'TCP' })),
           },
         ];
   return {
     ...service,
-    spec: { ...spec, ...(clusterIp === undefined ? {} : { clusterIP: clusterIp, clusterIPs: [clusterIp] }) },
+    spec: {
+      ...spec,
+      ...(first === undefined
+        ? {}
+        : { clusterIP: first, clusterIPs: [...clusterIps], ipFamilies: [...families] }),
+      ...(nodePorts.size === 0 ? {} : { ports: listAt(spec, 'ports').map(withNodePort) }),
+    },
     status: { loadBalancer: ingress.length === 0 ? {} : { ingress } },
   };
 }
@@ -106,12 +84,23 @@ function targetPortOf(port: JsonValue, pod: ServedPod): number | undefined {
   return target === undefined ? numberAt(port, 'port') : portOf(target, ports);
 }
 
+interface Group {
+  readonly family: IpFamily;
+  readonly ports: JsonObject[];
+  readonly endpoints: JsonObject[];
+}
+
 /**
- * The EndpointSlices of a Service with a selector: one for each set of port numbers that its pods resolve to, conditions
- * as Kubernetes sets them (`ready` false once terminating, `serving` as long as the pod is ready itself).
+ * The EndpointSlices of a Service with a selector: one for each family of addresses and each set of port numbers that its
+ * pods resolve to, conditions as Kubernetes sets them (`ready` false once terminating, `serving` as long as the pod is
+ * ready itself).
  */
-export function endpointSlices(service: KubeObject, pods: readonly ServedPod[]): readonly KubeObject[] {
-  const groups = new Map<string, { ports: JsonObject[]; endpoints: JsonObject[] }>();
+export function endpointSlices(
+  service: KubeObject,
+  pods: readonly ServedPod[],
+  families: readonly IpFamily[] = ['IPv4'],
+): readonly KubeObject[] {
+  const groups = new Map<string, Group>();
   const publishNotReady = at(service.spec, 'publishNotReadyAddresses') === true;
   for (const pod of selectedPods(service, pods)) {
     const ports = listAt(service.spec, 'ports').flatMap((port): JsonObject[] => {
@@ -125,22 +114,14 @@ export function endpointSlices(service: KubeObject, pods: readonly ServedPod[]):
         },
       ];
     });
-    const key = JSON.stringify(ports);
-    const group = groups.get(key) ?? { ports, endpoints: [] };
-    groups.set(key, group);
-    group.endpoints.push({
-      addresses: [...pod.ips],
-      nodeName: nodeName(pod.node),
-      conditions: {
-        ready: publishNotReady || (pod.ready && !pod.terminating),
-        serving: pod.ready,
-        terminating: pod.terminating,
-      },
-      targetRef: {
-        ...{ kind: 'Pod', name: pod.object.metadata.name, uid: pod.object.metadata.uid ?? '' },
-        namespace: pod.object.metadata.namespace ?? 'default',
-      },
-    });
+    for (const family of families) {
+      const address = pod.ips.find((ip) => isIPv6(ip) === (family === 'IPv6'));
+      if (address === undefined) continue;
+      const key = JSON.stringify([family, ports]);
+      const group = groups.get(key) ?? { family, ports, endpoints: [] };
+      groups.set(key, group);
+      group.endpoints.push(endpointOf(pod, address, publishNotReady));
+    }
   }
   return [...groups.values()].map((group, index) => ({
     apiVersion: 'discovery.k8s.io/v1',
@@ -150,10 +131,27 @@ export function endpointSlices(service: KubeObject, pods: readonly ServedPod[]):
       namespace: service.metadata.namespace ?? 'default',
       labels: { 'kubernetes.io/service-name': service.metadata.name },
     },
-    addressType: 'IPv4',
+    addressType: group.family,
     ports: group.ports,
     endpoints: group.endpoints,
   }));
+}
+
+function endpointOf(pod: ServedPod, address: string, publishNotReady: boolean): JsonObject {
+  const { name, uid = '', namespace = 'default' } = pod.object.metadata;
+  const hostname = textAt(pod.object.spec, 'hostname');
+  return {
+    addresses: [address],
+    nodeName: nodeName(pod.node),
+    // A name of its own below a headless Service (Kubernetes, "DNS for Services and Pods").
+    ...(hostname === undefined ? {} : { hostname }),
+    conditions: {
+      ready: publishNotReady || (pod.ready && !pod.terminating),
+      serving: pod.ready,
+      terminating: pod.terminating,
+    },
+    targetRef: { ...{ kind: 'Pod', name, uid }, namespace },
+  };
 }
 
 /** The ports of LoadBalancer Services by `namespace/name:port`, with the ready pods behind each. */
