@@ -48,7 +48,7 @@ export async function gatherProblems(
     context.clock,
   );
   const shown = (path: string) => shownPath(path, context.cwd);
-  const problems = [...told.map(problemOf), ...manifestProblems(files.objects)];
+  const problems = [...told.map(problemOf), ...manifestProblems(files.objects, mesh.file.network)];
   return {
     problems: distinct(problems.map((problem) => ({ ...problem, source: shown(problem.source) }))),
     origins: new Map(

@@ -2,14 +2,15 @@ import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { KubeObject, Problem, SourcedObject } from '../../model/objects.ts';
 import { readManifests } from '../client/manifests.ts';
-import { findMesh, objectInForce, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { findMesh, objectInForce, objectsInForce, pathsOf, type RunningMesh } from '../client/mesh.ts';
 import { type Verdict, verdictOf } from '../client/verdict.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
 import { kindProblem } from '../local/manifest-problems.ts';
-import { appliedFolder } from '../local/state-dir.ts';
+import { appliedFolder, readMeshFile } from '../local/state-dir.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 import { problemLine, shownPath } from '../output/problem.ts';
 
 /** How long the control plane may take to say what it makes of an object. */
@@ -44,7 +45,9 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   const files = input.texts('filename');
   if (files.length === 0) throw usageError('say what to apply: -f FILE');
   const { objects, problems } = await readManifests(files, context);
-  const faults = [...problems, ...objects.flatMap((one) => unfit(one, input.text('namespace')))];
+  // Slips are told also where no mesh runs.
+  const network = readMeshFile(pathsOf(input, context))?.network ?? 'loopback';
+  const faults = [...problems, ...objects.flatMap((one) => unfit(one, input.text('namespace'), network))];
   for (const problem of faults) context.err(`${problemLine(problem, context.cwd)}\n`);
   if (faults.some((problem) => problem.severity === 'error')) {
     context.err('nothing was applied\n');
@@ -62,7 +65,7 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
   for (const [index, sourced] of placed.entries()) {
     context.out(`${resourceName(sourced.object)} ${results[index]}\n`);
     const where = `${shownPath(sourced.origin.source, context.cwd)}:${sourced.origin.line}`;
-    if (kindProblem(sourced.object) !== undefined) continue;
+    if (kindProblem(sourced.object, mesh.file.network) !== undefined) continue;
     const verdict = await verdictWithin(mesh, context, sourced.object, startMs);
     const told = tell(verdict, sourced.object);
     if (told !== undefined) context.err(`${where}: ${told}\n`);
@@ -72,10 +75,14 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
 }
 
 /** Why an object can't be applied, or has no effect: kubectl refuses slips and other namespaces, too. */
-function unfit({ object, origin }: SourcedObject, namespace: string | undefined): readonly Problem[] {
+function unfit(
+  { object, origin }: SourcedObject,
+  namespace: string | undefined,
+  network: NetworkKind,
+): readonly Problem[] {
   const { source, line } = origin;
   const base = { source, line, object: `${object.kind} ${object.metadata.name}` };
-  const kind = kindProblem(object);
+  const kind = kindProblem(object, network);
   const own = object.metadata.namespace;
   const elsewhere = namespace !== undefined && own !== undefined && ![namespace, 'default'].includes(own);
   const message = `is of namespace ${own}, not ${namespace}: leave out -n, or change the file`;

@@ -14,7 +14,9 @@ import { findMesh, type RunningMesh } from '../client/mesh.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { textAt } from '../kube/fields.ts';
+import { EBPF_LIMITS } from '../network/ebpf.ts';
 import { LOOPBACK_LIMITS } from '../network/loopback.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 import { type Palette, palette } from '../output/colour.ts';
 import { formatAge } from '../output/table.ts';
 
@@ -82,7 +84,7 @@ async function inspect(input: CommandInput, context: CliContext, machine: Machin
         ...checkObjects(facts),
         ...checkServices(facts),
         ...checkCommands(facts.objects, machine),
-        ...LOOPBACK_LIMITS.map((message): Finding => ({ level: 'note', about: 'loopback mode', message })),
+        ...networkLimits(mesh.file.network),
       ],
       code: EXIT.done,
     };
@@ -92,6 +94,13 @@ async function inspect(input: CommandInput, context: CliContext, machine: Machin
     const finding: Finding = { level: 'problem', about: 'control plane', message: messageOf(thrown), remedy };
     return { findings: [...own, finding], code: EXIT.unreachable };
   }
+}
+
+/** What this kind of network leaves out. */
+function networkLimits(network: NetworkKind): readonly Finding[] {
+  const [about, limits] =
+    network === 'loopback' ? ['loopback mode', LOOPBACK_LIMITS] : ['pod network', EBPF_LIMITS];
+  return limits.map((message): Finding => ({ level: 'note', about, message }));
 }
 
 function runs(mesh: RunningMesh, context: CliContext): Finding {

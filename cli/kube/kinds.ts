@@ -33,6 +33,7 @@ export const KINDS: readonly Kind[] = [
   kind('Deployment', 'apps', 'deployments', ['deploy']),
   kind('Job', 'batch', 'jobs'),
   kind('EndpointSlice', 'discovery.k8s.io', 'endpointslices'),
+  kind('NetworkPolicy', 'networking.k8s.io', 'networkpolicies', ['netpol']),
   kind('HTTPRoute', GATEWAY_GROUP, 'httproutes'),
   kind('GRPCRoute', GATEWAY_GROUP, 'grpcroutes'),
   kind('ReferenceGrant', GATEWAY_GROUP, 'referencegrants', ['refgrant']),

@@ -3,6 +3,7 @@ import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject, Problem, SourcedObject } from '../../model/objects.ts';
 import { at, listAt } from '../kube/fields.ts';
 import { groupOf, isNamespaced, KINDS } from '../kube/kinds.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 import { didYouMean } from '../suggest.ts';
 import { misfits } from './unknown-fields.ts';
 
@@ -20,17 +21,22 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   HorizontalPodAutoscaler: 'the local mesh does not scale by load',
   PersistentVolumeClaim: 'the local mesh has emptyDir volumes only',
   Secret: 'the local mesh hands out no Secrets; a ConfigMap works',
-  NetworkPolicy: 'loopback mode enforces no NetworkPolicy',
   Ingress: 'nothing serves it here; a Service of type LoadBalancer is published on 127.0.0.1',
   Gateway: 'nothing serves it here; routes attach to Services',
 };
 
-/** Fields that change what runs and that this runner doesn't honour. */
+/** The same for kinds that need a pod network of nodes. */
+const WITHOUT_EFFECT_ON_LOOPBACK: Readonly<Record<string, string>> = {
+  NetworkPolicy: 'loopback mode enforces no NetworkPolicy',
+};
+
+/** Fields that change what runs and that this runner doesn't honour; `only` on one kind of network. */
 const UNHONOURED: readonly {
   readonly kinds: readonly string[];
   readonly path: Path;
   readonly matters: (value: JsonValue) => boolean;
   readonly message: string;
+  readonly only?: NetworkKind;
 }[] = [
   {
     kinds: ['Deployment'],
@@ -67,12 +73,14 @@ const UNHONOURED: readonly {
     path: ['spec', 'externalIPs'],
     matters: (value) => Array.isArray(value) && value.length > 0,
     message: 'is not honoured: nothing answers on these addresses',
+    only: 'loopback',
   },
   {
     kinds: ['Service'],
     path: ['spec', 'type'],
     matters: (value) => value === 'NodePort',
     message: 'NodePort opens no port here; LoadBalancer is published on 127.0.0.1',
+    only: 'loopback',
   },
 ];
 
@@ -80,8 +88,9 @@ const UNHONOURED: readonly {
 const UNHONOURED_IN_PODS: readonly {
   readonly path: Path;
   readonly message: string;
+  readonly only?: NetworkKind;
 }[] = [
-  { path: ['hostNetwork'], message: 'is not honoured: the pod keeps its own address' },
+  { path: ['hostNetwork'], message: 'is not honoured: the pod keeps its own address', only: 'loopback' },
   { path: ['activeDeadlineSeconds'], message: 'is not honoured: the pod runs until it ends' },
 ];
 
@@ -89,24 +98,31 @@ const UNHONOURED_IN_PODS: readonly {
  * What a person should know of objects that the local mesh can't do in full: kinds without effect, kinds that don't
  * exist, fields that aren't honoured, namespaces that no manifest holds. Nothing is passed over in silence.
  */
-export function manifestProblems(objects: readonly SourcedObject[]): readonly Problem[] {
+export function manifestProblems(
+  objects: readonly SourcedObject[],
+  network: NetworkKind,
+): readonly Problem[] {
   const namespaces = new Set(
     objects.filter(({ object }) => object.kind === 'Namespace').map(({ object }) => object.metadata.name),
   );
   return objects.flatMap((sourced) => [
-    ...kindProblems(sourced),
-    ...fieldProblems(sourced),
+    ...kindProblems(sourced, network),
+    ...fieldProblems(sourced, network),
     ...misfits(sourced.object).map(({ path, message }) => problemOf(sourced, path, message)),
     ...namespaceProblems(sourced, namespaces),
   ]);
 }
 
 /** Why an object can't have any effect, or undefined. An error where that can only be a slip. */
-export function kindProblem(object: KubeObject): Pick<Problem, 'severity' | 'message'> | undefined {
+export function kindProblem(
+  object: KubeObject,
+  network: NetworkKind,
+): Pick<Problem, 'severity' | 'message'> | undefined {
   const known = KINDS.filter((kind) => kind.kind === object.kind);
   const group = groupOf(object.apiVersion);
-  if (known.some((kind) => kind.group === group)) return undefined;
-  const effect = WITHOUT_EFFECT[object.kind];
+  const onLoopback = network === 'loopback' ? WITHOUT_EFFECT_ON_LOOPBACK[object.kind] : undefined;
+  if (onLoopback === undefined && known.some((kind) => kind.group === group)) return undefined;
+  const effect = onLoopback ?? WITHOUT_EFFECT[object.kind];
   if (effect !== undefined) return { severity: 'warning', message: `has no effect here: ${effect}` };
   if (known[0] !== undefined)
     return {
@@ -123,14 +139,16 @@ export function kindProblem(object: KubeObject): Pick<Problem, 'severity' | 'mes
     : { severity: 'error', message: `there is no kind ${object.kind} in ${object.apiVersion}${near}` };
 }
 
-function kindProblems(sourced: SourcedObject): readonly Problem[] {
-  const found = kindProblem(sourced.object);
+function kindProblems(sourced: SourcedObject, network: NetworkKind): readonly Problem[] {
+  const found = kindProblem(sourced.object, network);
   return found === undefined ? [] : [{ ...problemOf(sourced, [], found.message), severity: found.severity }];
 }
 
-function fieldProblems(sourced: SourcedObject): readonly Problem[] {
+function fieldProblems(sourced: SourcedObject, network: NetworkKind): readonly Problem[] {
   const { object } = sourced;
-  const own = UNHONOURED.filter((rule) => rule.kinds.includes(object.kind)).flatMap((rule) => {
+  const applies = (rule: { readonly only?: NetworkKind }) => rule.only === undefined || rule.only === network;
+  const rules = UNHONOURED.filter((rule) => applies(rule) && rule.kinds.includes(object.kind));
+  const own = rules.flatMap((rule) => {
     const value = at(object, ...rule.path);
     return value !== undefined && value !== null && rule.matters(value)
       ? [problemOf(sourced, rule.path, rule.message)]
@@ -138,13 +156,13 @@ function fieldProblems(sourced: SourcedObject): readonly Problem[] {
   });
   const base = podSpecPath(object);
   if (base === undefined) return own;
-  const inPod = UNHONOURED_IN_PODS.filter((rule) => isSet(at(object, ...base, ...rule.path))).map((rule) =>
-    problemOf(sourced, [...base, ...rule.path], rule.message),
-  );
-  return [...own, ...inPod, ...containerProblems(sourced, base)];
+  const inPod = UNHONOURED_IN_PODS.filter(
+    (rule) => applies(rule) && isSet(at(object, ...base, ...rule.path)),
+  ).map((rule) => problemOf(sourced, [...base, ...rule.path], rule.message));
+  return [...own, ...inPod, ...containerProblems(sourced, base, network)];
 }
 
-function containerProblems(sourced: SourcedObject, base: Path): readonly Problem[] {
+function containerProblems(sourced: SourcedObject, base: Path, network: NetworkKind): readonly Problem[] {
   return ['initContainers', 'containers'].flatMap((list) =>
     listAt(sourced.object, ...base, list).flatMap((container, index) => {
       const path = [...base, list, index];
@@ -152,7 +170,7 @@ function containerProblems(sourced: SourcedObject, base: Path): readonly Problem
         ? [problemOf(sourced, [...path, 'lifecycle', 'postStart'], 'is not honoured: no hook runs at start')]
         : [];
       const hostPorts = listAt(container, 'ports').flatMap((port, place) =>
-        isSet(at(port, 'hostPort'))
+        network === 'loopback' && isSet(at(port, 'hostPort'))
           ? [problemOf(sourced, [...path, 'ports', place, 'hostPort'], 'is not honoured: use a LoadBalancer')]
           : [],
       );

@@ -6,7 +6,7 @@ import { kindProblem, manifestProblems } from './manifest-problems.ts';
 import { News } from './news.ts';
 
 const problems = (yaml: string) =>
-  manifestProblems(parseManifests(yaml, '/m/a.yaml').objects).map(
+  manifestProblems(parseManifests(yaml, '/m/a.yaml').objects, 'loopback').map(
     ({ line, object, field, message }) => `${line} ${object} ${field ?? '-'} ${message}`,
   );
 
@@ -40,7 +40,7 @@ const named = (apiVersion: string, kind: string): KubeObject => ({
 
 test("a misspelt kind of ours and one of the wrong group are errors, somebody else's only has no effect", () => {
   const told = (apiVersion: string, kind: string) => {
-    const { severity, message } = kindProblem(named(apiVersion, kind)) ?? {};
+    const { severity, message } = kindProblem(named(apiVersion, kind), 'loopback') ?? {};
     return `${severity} ${message}`;
   };
   assert.equal(
@@ -56,7 +56,7 @@ test("a misspelt kind of ours and one of the wrong group are errors, somebody el
     told('example.com/v1', 'Widget'),
     'warning has no effect here: the mesh does not read this kind',
   );
-  assert.equal(kindProblem(named('apps/v1', 'Deployment')), undefined);
+  assert.equal(kindProblem(named('apps/v1', 'Deployment'), 'loopback'), undefined);
 });
 
 test('fields that are not honoured are told with their line', () => {
@@ -131,4 +131,28 @@ test('a problem is told once, and again after it had gone', () => {
   assert.deepEqual(news.problems([problem]), []);
   assert.deepEqual(news.problems([]), []);
   assert.deepEqual(news.problems([problem]), ['a.yaml:3: is wrong']);
+});
+
+test('on a pod network of nodes, node ports, host ports and policies have their effect', () => {
+  const yaml = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, externalIPs: [192.0.2.1], ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: agent}
+spec:
+  hostNetwork: true
+  containers:
+  - {name: agent, command: [agent], ports: [{containerPort: 80, hostPort: 80}]}
+`;
+  const { objects } = parseManifests(yaml, '/m/a.yaml');
+  assert.deepEqual(manifestProblems(objects, 'ebpf'), []);
+  assert.equal(manifestProblems(objects, 'loopback').length, 5, 'and none in loopback mode');
 });

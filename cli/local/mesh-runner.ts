@@ -254,7 +254,7 @@ export class MeshRunner {
     if (change !== undefined) progress.line(`~ ${change}`);
     // The control plane judges the same objects by the same function; here a person is told at once.
     const judged = buildMesh(state.objects, DEFAULT_MESH_SETTINGS).problems;
-    const problems = [...state.problems, ...manifestProblems(state.objects), ...judged];
+    const problems = [...state.problems, ...manifestProblems(state.objects, this.#network.name), ...judged];
     for (const line of this.#news.problems(problems)) progress.warn(line);
     const namespaces = new Set(objects.filter((o) => o.kind === 'Namespace').map((o) => o.metadata.name));
     this.#cluster.setObjects(withImpliedNamespaces(objects, namespaces));

@@ -9,7 +9,9 @@ leakCheck();
 function told(yaml: string): readonly string[] {
   const { objects, problems } = parseManifests(yaml, 'app.yaml');
   assert.deepEqual(problems, []);
-  return manifestProblems(objects).map(({ line, field, message }) => `${line} ${field}: ${message}`);
+  return manifestProblems(objects, 'loopback').map(
+    ({ line, field, message }) => `${line} ${field}: ${message}`,
+  );
 }
 
 test('fields that no workload has are told with their line and the one that was meant', () => {

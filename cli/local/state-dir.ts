@@ -6,6 +6,7 @@ import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import { numberAt, textAt } from '../kube/fields.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 
 /** Where everything of one local mesh is kept. All folders are the user's alone (0700). */
 export interface StatePaths {
@@ -32,7 +33,7 @@ export interface MeshFile {
   readonly pid: number;
   /** The process's start time in clock ticks since boot (`/proc/<pid>/stat`), so that a reused pid isn't taken for it. */
   readonly startTime: string;
-  readonly network: string;
+  readonly network: NetworkKind;
   readonly nodes: number;
   readonly manifests: string;
   readonly dashboard: string;
@@ -113,7 +114,7 @@ export function readMeshFile(paths: Pick<StatePaths, 'meshFile'>): MeshFile | un
     name: words('name'),
     pid,
     startTime: words('startTime'),
-    network: words('network'),
+    network: words('network') === 'ebpf' ? 'ebpf' : 'loopback',
     nodes: numberAt(parsed, 'nodes') ?? 1,
     manifests: words('manifests'),
     dashboard: words('dashboard'),

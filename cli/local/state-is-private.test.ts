@@ -20,7 +20,7 @@ afterEach(() => {
 
 const mode = (path: string) => statSync(path).mode & 0o777;
 const mesh = {
-  ...{ name: 'default', pid: 42, startTime: '7', network: 'loopback', nodes: 2, manifests: '/m' },
+  ...{ name: 'default', pid: 42, startTime: '7', network: 'loopback' as const, nodes: 2, manifests: '/m' },
   ...{ dashboard: 'http://127.0.0.1:1', controlPlane: '127.0.0.1:2', startedAt: '2026-01-01T00:00:00Z' },
   phase: 'ready',
 };

@@ -27,6 +27,12 @@ import type { TrustFolder } from './trust-folder.ts';
 import { chooseUnderlay, makePodNamespace, makeUnderlay, removeNamespace } from './underlay.ts';
 import { openWorld } from './world.ts';
 
+/** What this kind of network can't do, in sentences for a person. */
+export const EBPF_LIMITS: readonly string[] = [
+  'containers see the files and processes of this machine: no image is pulled, and CPU and memory limits are not enforced',
+  'pods reach the world outside this machine over IPv4 only',
+];
+
 /** A pod waits this long for an agent that is being started again. */
 const attachMs = 120_000;
 const attachPauseMs = 250;

@@ -82,6 +82,30 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
           .join(','),
     },
   ],
+  Node: [
+    NAME,
+    { title: 'STATUS', value: nodeStatus },
+    AGE,
+    { title: 'INTERNAL-IP', wide: true, value: (node) => nodeAddresses(node).join(',') || '<none>' },
+    {
+      title: 'POD-CIDRS',
+      wide: true,
+      value: (node) => listAt(node.spec, 'podCIDRs').map(String).join(',') || '<none>',
+    },
+  ],
+  NetworkPolicy: [
+    NAME,
+    {
+      title: 'POD-SELECTOR',
+      value: (one) => pairs(textsAt(one.spec, 'podSelector', 'matchLabels')),
+    },
+    {
+      title: 'TYPES',
+      wide: true,
+      value: (one) => listAt(one.spec, 'policyTypes').map(String).join(',') || 'Ingress',
+    },
+    AGE,
+  ],
   ConfigMap: [NAME, { title: 'DATA', value: (map) => String(Object.keys(textsAt(map.data)).length) }, AGE],
   ServiceAccount: [NAME, AGE],
   HTTPRoute: [
@@ -193,4 +217,15 @@ function pairs(texts: Readonly<Record<string, string>>): string {
 
 function sum(values: readonly JsonValue[], key: string): number {
   return values.reduce<number>((total, value) => total + (numberAt(value, key) ?? 0), 0);
+}
+
+function nodeStatus(node: KubeObject): string {
+  const ready = listAt(node.status, 'conditions').find((condition) => textAt(condition, 'type') === 'Ready');
+  return textAt(ready, 'status') === 'True' ? 'Ready' : 'NotReady';
+}
+
+function nodeAddresses(node: KubeObject): readonly string[] {
+  return listAt(node.status, 'addresses').flatMap((address) =>
+    textAt(address, 'type') === 'InternalIP' ? [textAt(address, 'address') ?? ''] : [],
+  );
 }
