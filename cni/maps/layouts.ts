@@ -63,7 +63,7 @@ export const connectionKey = struct('connection_key', {
 export type ConnectionKey = ValueOf<typeof connectionKey>;
 
 export const connection = struct('connection', {
-  /** Seconds of the boot-time clock. */
+  /** Seconds of the coarse monotonic clock. */
   seenS: u32,
   set: u32,
   peer: u32,

@@ -142,7 +142,7 @@ struct connection_key {
 #define CONNECTION_CLOSING (1 << 1)
 
 struct connection {
-	__u32 seen_s; /* bpf_ktime_get_boot_ns / 1e9 at the last packet */
+	__u32 seen_s; /* bpf_ktime_get_coarse_ns / 1e9 at the last packet */
 	__u32 set;    /* the policy set and the peer that allowed it; when either differs now, it is judged anew */
 	__u32 peer;
 	__u32 flags;
