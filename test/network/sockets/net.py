@@ -86,6 +86,12 @@ def udp(host, port, connect=False):
         sock.close()
 
 
+uid = int(sys.argv[1])
+if uid:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
 space = dict(globals())
 print(json.dumps({"result": os.getpid()}), flush=True)
 for line in sys.stdin:

@@ -41,7 +41,9 @@ export class Program {
   }
 
   static async start(place: Place): Promise<Program> {
-    const program = new Program(spawnIn(place, ['python3', '-u', SCRIPT]));
+    // Python may lie where only root finds it, so it changes its user by itself.
+    const command = ['python3', '-u', SCRIPT, String(place.uid ?? 0)];
+    const program = new Program(spawnIn({ ...place, uid: 0 }, command));
     program.#pid = Number(await program.#answer());
     return program;
   }
