@@ -197,8 +197,17 @@ for _ in range(900):
     // Beyond the search, but where it was last.
     world.service({ address, port }, [...place(affinitySearchSlotsMax - 1), ...others], { affinityS: 600 });
     assert.deepEqual(await names(client, tcp, 3), ['p11']);
-    world.service({ address, port }, place(affinitySearchSlotsMax), { affinityS: 600 });
-    assert.deepEqual(await names(client, tcp, 1), ['p12'], 'one in 400 times it is p11 by chance');
+    // Beyond the search and elsewhere it is given up for any other; by chance that is the same one in 400 times.
+    const given: string[][] = [];
+    for (let round = 0; round < 3; round++) {
+      const fresh = newPort();
+      const call = `tcp("${CLUSTER.ip4}", ${fresh})`;
+      world.service({ address, port: fresh }, [[kept.ip4, 8080]], { affinityS: 600 });
+      assert.deepEqual(await names(client, call, 1), ['p11']);
+      world.service({ address, port: fresh }, place(affinitySearchSlotsMax), { affinityS: 600 });
+      given.push(await names(client, call, 1));
+    }
+    assert.ok(given.some(([name]) => name === 'p12'));
   });
 
   it('is none of ours where another network serves Services', async () => {
