@@ -10,12 +10,16 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct place *t
 	if (!pod)
 		return ALLOW;
 
+	bool skipped = false;
 	if ((pod->flags & POD_MESHED) && ctx->type == SOCK_STREAM) {
 		if (is_sidecar(pod, ctx->sk)) {
 			if (is_for_a_client(pod, ctx->sk))
 				return set_mark(ctx, CAPTURE_MARK) ? refused(EPERM) : ALLOW;
 		} else {
 			int kind = capture_of(pod, to);
+			skipped = kind == SKIPPED;
+			/* Of what this socket dialled before. */
+			bpf_sk_storage_delete(&sidecar_socket_map, ctx->sk);
 			if (kind == CAPTURED)
 				return capture(ctx, to);
 			release_mark(ctx);
@@ -25,6 +29,10 @@ static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct place *t
 	}
 	int outcome = translate(ctx, pod, netns_cookie, to, bpf_get_prandom_u32());
 	*changed = outcome == TRANSLATED;
+	if (skipped && *changed) {
+		__u32 tag = TAG_SKIPPED;
+		bpf_sk_storage_get(&sidecar_socket_map, ctx->sk, &tag, BPF_SK_STORAGE_GET_F_CREATE);
+	}
 	return outcome == NO_BACKEND ? refused(ECONNREFUSED) : ALLOW;
 }
 

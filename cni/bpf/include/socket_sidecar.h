@@ -35,6 +35,10 @@ struct {
 	__uint(max_entries, 8192);
 } candidate_rate_map SEC(".maps");
 
+/* Values of sidecar_socket_map: the pod network lets SYNs of either leave. */
+#define TAG_SIDECAR 1
+#define TAG_SKIPPED 2 /* an app's, to a skipped Service: by its backend nobody could tell that it was skipped */
+
 /* Only TCP is ever tagged: a raw socket that writes its own SYN must not pass as the sidecar. */
 static __always_inline void note_maker(struct bpf_sock *ctx)
 {
@@ -45,7 +49,7 @@ static __always_inline void note_maker(struct bpf_sock *ctx)
 		return;
 	struct maker maker = {.cgroup = bpf_get_current_cgroup_id(), .pid = bpf_get_current_pid_tgid() >> 32};
 	if (pod->sidecar_cgroup && pod->sidecar_cgroup == maker.cgroup) {
-		__u32 tag = 1;
+		__u32 tag = TAG_SIDECAR;
 		bpf_sk_storage_get(&sidecar_socket_map, ctx, &tag, BPF_SK_STORAGE_GET_F_CREATE);
 	} else {
 		bpf_sk_storage_get(&maker_map, ctx, &maker, BPF_SK_STORAGE_GET_F_CREATE);
@@ -55,13 +59,18 @@ static __always_inline void note_maker(struct bpf_sock *ctx)
 /* Sockets older than their cgroup's confirmation get their tag when they are used. */
 static __always_inline bool is_sidecar(const struct pod *pod, struct bpf_sock *sk)
 {
-	if (bpf_sk_storage_get(&sidecar_socket_map, sk, NULL, 0))
+	__u32 *known = bpf_sk_storage_get(&sidecar_socket_map, sk, NULL, 0);
+	if (known && *known == TAG_SIDECAR)
 		return true;
 	struct maker *maker = bpf_sk_storage_get(&maker_map, sk, NULL, 0);
 	if (!maker || !pod->sidecar_cgroup || maker->cgroup != pod->sidecar_cgroup)
 		return false;
-	__u32 tag = 1;
-	return bpf_sk_storage_get(&sidecar_socket_map, sk, &tag, BPF_SK_STORAGE_GET_F_CREATE) != NULL;
+	__u32 tag = TAG_SIDECAR;
+	__u32 *made = bpf_sk_storage_get(&sidecar_socket_map, sk, &tag, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!made)
+		return false;
+	*made = TAG_SIDECAR;
+	return true;
 }
 
 static __always_inline bool candidate_allowed(__u64 netns_cookie)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { addressBytes } from '../../../cni/maps/address.ts';
+import { addressBytes, noAddress } from '../../../cni/maps/address.ts';
 import { DIRECTION } from '../../../cni/maps/constants.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
 import { leakCheck } from '../../support/leak-check.ts';
@@ -142,6 +142,22 @@ describe('a meshed pod', () => {
       world.delete(TABLES.skippedPrefix, key);
     });
   }
+
+  it("asks the cluster's DNS by itself, by TCP and UDP, and nothing else of that address", async () => {
+    const server = await world.program(plain, 'dns');
+    for (const address of [plain.ip4, plain.ip6]) await server.run(`serve("dns", "${address}", 53)`);
+    world.set(TABLES.node, 0, {
+      ...{ node4: noAddress(), node6: noAddress(), netnsCookie: 0n, tunnelIfindex: 0, uplinkIfindex: 0 },
+      ...{ dns4: addressBytes(plain.ip4), dns6: addressBytes(plain.ip6), flags: 0, mtu: 1450 },
+      uplinkMac: '00:00:00:00:00:00',
+    });
+    for (const address of [plain.ip4, plain.ip6])
+      for (const call of ['tcp', 'udp'])
+        assert.match(((await app.value(`${call}("${address}", 53)`)) as [string])[0], /^dns /);
+    assert.deepEqual(sidecar.told, []);
+    await app.run(`tcp("${plain.ip4}", 8080)`);
+    assert.equal((await toldOne())?.port, 8080);
+  });
 
   it('sees the truth by an IPv6 socket that dials IPv4', async () => {
     const [text, host] = (await app.value(`tcp("::ffff:${plain.ip4}", 8080)`)) as [string, string];

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type BpfLink, type BpfObject, createLink, openObject } from '../../../cni/kernel/libbpf.ts';
+import { addressBytes } from '../../../cni/maps/address.ts';
+import { DIRECTION } from '../../../cni/maps/constants.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { compileBpf } from '../../support/network/compile-bpf.ts';
@@ -155,6 +157,26 @@ first.close()`);
       await assertCaptured();
     });
   }
+
+  it('a Service that is skipped is reached, by that socket once and nowhere else', async () => {
+    const key = { podId: meshed.podId, port: 9090, direction: DIRECTION.EGRESS };
+    world.set(TABLES.skippedPort, key, 1);
+    world.service({ address: addressBytes('10.96.7.7'), port: 9090 }, [[plain.ip4, 8080]]);
+    await root().run(`
+import ctypes
+skips = dial("10.96.7.7", 9090)
+text = skips.recv(100)
+if ctypes.CDLL(None, use_errno=True).connect(skips.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16):
+    raise OSError(ctypes.get_errno(), "disconnect")
+result = text.decode()`);
+    // Its own SYN, let through as the sidecar's would be.
+    assert.deepEqual([sidecar.told, syns()], [[], { others: 0, sidecar: 1 }]);
+    await root().run(`
+skips.connect(("${plain.ip4}", 8080))
+skips.close()`);
+    await assertCaptured();
+    world.delete(TABLES.skippedPort, key);
+  });
 
   it('an MPTCP socket is captured', async (context) => {
     const made = await root().error(
