@@ -154,7 +154,10 @@ describe('the sidecar of a pod', () => {
   it('may end while it is being judged', async () => {
     let ended: Promise<void> | undefined;
     const sidecars = agent(async () => {
-      ended ??= running.find((one) => one instanceof SidecarProcess)?.stop();
+      const process = () => running.find((one) => one instanceof SidecarProcess);
+      // It is asked for from its first listener on; it is ours to stop once it has all of them.
+      await eventually(() => process() !== undefined, { ...WITHIN, what: 'it listens' });
+      ended ??= process()?.stop();
       await ended;
       return true;
     });

@@ -92,7 +92,8 @@ export class SocketWorld {
   readonly #pods: TestPod[] = [];
   #serviceId = 0;
 
-  constructor() {
+  /** `canRefuse`: whether the kernel lets the programs choose the caller's error, as one of 6.1 or newer does. */
+  constructor(canRefuse = true) {
     removeNamespaces();
     mkdirSync(this.#cgroup);
     ip('netns', 'add', `${prefix}node`);
@@ -100,7 +101,9 @@ export class SocketWorld {
     const sysctls = ['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'];
     execFileSync('nsenter', [`--net=${this.nodeNetns}`, 'sysctl', '-qw', ...sysctls]);
     batch(`${prefix}node`, [`addr add ${NODE.ip4}/32 dev lo`, `addr add ${NODE.ip6}/128 dev lo nodad`]);
-    const open = openObject(this.objectPath('socket')).setRodata({ can_refuse: Buffer.from([1]) });
+    const open = openObject(this.objectPath('socket')).setRodata({
+      can_refuse: Buffer.from([canRefuse ? 1 : 0]),
+    });
     for (const map of SMALL_MAPS) open.setMaxEntries(map, 4096);
     this.object = open.load();
     this.#objects.push(this.object);
