@@ -15,7 +15,7 @@ remove_cgroup() {
   [ -d "$1" ] || return
   tries=0
   while [ -d "$1" ] && [ "$tries" -lt 100 ]; do
-    echo 1 2>/dev/null >"$1/cgroup.kill"
+    [ -e "$1/cgroup.kill" ] && echo 1 2>/dev/null >"$1/cgroup.kill"
     find "$1" -depth -type d -exec rmdir {} + 2>/dev/null
     [ -d "$1" ] && sleep 0.05
     tries=$((tries + 1))

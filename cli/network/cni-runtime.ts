@@ -85,7 +85,7 @@ export class CniRuntime {
 }
 
 /** The `hostPort`s of a pod in the words of the capability `portMappings` (CNI conventions). */
-function portMappings(pod: KubeObject): JsonValue[] {
+export function portMappings(pod: KubeObject): JsonValue[] {
   const spec = podSpecOf(pod);
   return [...spec.init.filter((one) => one.sidecar), ...spec.containers].flatMap((container) =>
     container.ports.flatMap(({ port, protocol, hostPort, hostIp }) =>

@@ -20,6 +20,8 @@ class RelayedStream extends Duplex implements ByteStream {
   readonly #inner: ByteStream;
   #head = '';
   #connected = false;
+  /** What is sent once connected: a stream has one write under way. */
+  #waiting: (() => void) | undefined;
 
   constructor(inner: ByteStream, target: DialTarget) {
     super({ allowHalfOpen: true });
@@ -39,11 +41,17 @@ class RelayedStream extends Duplex implements ByteStream {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#inner.write(chunk, done);
+    this.#once(() => this.#inner.write(chunk, done));
   }
 
   override _final(done: () => void): void {
-    this.#inner.end(done);
+    this.#once(() => this.#inner.end(done));
+  }
+
+  /** Until it is connected, the relay takes anything but the head for the end of who dialled. */
+  #once(send: () => void): void {
+    if (this.#connected) send();
+    else this.#waiting = send;
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -71,6 +79,7 @@ class RelayedStream extends Duplex implements ByteStream {
     }
     this.#connected = true;
     this.emit('connect');
+    this.#waiting?.();
     if (rest !== '' && !this.push(Buffer.from(rest, 'latin1'))) this.#inner.pause();
   }
 }
