@@ -22,7 +22,7 @@ export async function openWorld(host: Host, mesh: string, underlay: Underlay, ma
 }
 
 /** nft(8) rules; `forwards`: whether the machine forwarded before, for others too. */
-function worldRules(table: string, underlay: Underlay, forwards: boolean): string {
+export function worldRules(table: string, underlay: Underlay, forwards: boolean): string {
   const bridge = `"${underlay.bridge}"`;
   const subnet = `${underlay.ip4.replace(/\.\d+$/, '.0')}/24`;
   return [
