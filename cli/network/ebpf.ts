@@ -9,15 +9,7 @@ import type { KubeObject } from '../../model/objects.ts';
 import { podSpecOf } from '../local/pod-spec.ts';
 import { type Attachment, CNI_TRY_AGAIN, CniRuntime } from './cni-runtime.ts';
 import { type Host, succeed } from './host.ts';
-import {
-  type NodePlace,
-  netnsPath,
-  nodeObject,
-  nodePaths,
-  podNamespace,
-  runDirectory,
-  type Underlay,
-} from './layout.ts';
+import { type NodePlace, netnsPath, nodeObject, nodePaths, podNamespace, type Underlay } from './layout.ts';
 import { cleanMade, type Made } from './made.ts';
 import { nodeDialer } from './node-dialer.ts';
 import type { NodeProcesses } from './node-processes.ts';
@@ -44,6 +36,8 @@ export interface EbpfSettings {
   readonly clock: Clock;
   readonly host: Host;
   readonly mesh: string;
+  /** The mesh's folder of sockets and state. */
+  readonly run: string;
   readonly nodes: number;
   readonly ipv6: boolean;
   /** RFC 3339. */
@@ -94,10 +88,9 @@ export class EbpfNetwork implements MeshNetwork {
   }
 
   async start(): Promise<void> {
-    const { host, mesh, nodes, ipv6, made, cgroup } = this.#settings;
+    const { host, mesh, run, nodes, ipv6, made, cgroup } = this.#settings;
     const underlay = await chooseUnderlay(host, mesh, nodes, ipv6);
     this.#underlay = underlay;
-    const run = runDirectory(mesh);
     mkdirSync(dirname(run), { recursive: true, mode: 0o755 });
     made.add('folder', run);
     mkdirSync(run, { recursive: true, mode: 0o700 });
@@ -135,7 +128,7 @@ export class EbpfNetwork implements MeshNetwork {
   }
 
   dialer(node: number): Dialer {
-    const { relaySocket } = nodePaths(this.#settings.mesh, this.#place(node).name);
+    const { relaySocket } = nodePaths(this.#settings.run, this.#place(node).name);
     return nodeDialer(() => dialUnix(relaySocket));
   }
 
@@ -151,13 +144,14 @@ export class EbpfNetwork implements MeshNetwork {
   }
 
   async #add({ pod, node, injected }: NetworkRequest): Promise<PodAddresses> {
-    const { mesh, cgroup, podsDirectory, trustDirectory, programDirectories, made, host } = this.#settings;
+    const { mesh, run, cgroup, podsDirectory, trustDirectory, programDirectories, made, host } =
+      this.#settings;
     const place = this.#place(node);
     const uid = pod.metadata.uid ?? '';
     const own = podSpecOf(pod).hostNetwork ? undefined : podNamespace(mesh, pod);
     const netns = netnsPath(own ?? place.netns);
     const podCgroup = join(cgroup, place.name, uid);
-    const attachment = { pod, netns, agentSocket: nodePaths(mesh, place.name).cniSocket };
+    const attachment = { pod, netns, agentSocket: nodePaths(run, place.name).cniSocket };
     this.#pods.set(uid, { attachment, netns: own, cgroup: podCgroup });
     try {
       mkdirSync(podCgroup, { recursive: true });

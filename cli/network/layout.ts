@@ -80,9 +80,9 @@ export function runDirectory(mesh: string): string {
   return `${RUN_DIRECTORY}/${mesh}`;
 }
 
-/** Where one node's processes keep what. */
-export function nodePaths(mesh: string, node: string) {
-  const root = `${runDirectory(mesh)}/${node}`;
+/** Where one node's processes keep what, below the mesh's folder `run`. */
+export function nodePaths(run: string, node: string) {
+  const root = `${run}/${node}`;
   return {
     root,
     state: `${root}/state`,
@@ -92,7 +92,7 @@ export function nodePaths(mesh: string, node: string) {
     adminSocket: `${root}/admin.sock`,
     relaySocket: `${root}/relay.sock`,
     readyFile: `${root}/ready`,
-    pins: `${runDirectory(mesh)}/bpf/${node}`,
+    pins: `${run}/bpf/${node}`,
   } as const;
 }
 

@@ -8,6 +8,7 @@ import type { Children } from '../local/children.ts';
 import { appliedFolder, type StatePaths } from '../local/state-dir.ts';
 import { EbpfNetwork } from './ebpf.ts';
 import { machineHost } from './host.ts';
+import { runDirectory } from './layout.ts';
 import { LoopbackNetwork } from './loopback.ts';
 import { Made } from './made.ts';
 import { NodeProcesses } from './node-processes.ts';
@@ -41,10 +42,11 @@ export function makeNetwork(input: NetworkInput): MeshNetwork {
   if (plugin === undefined || cgroupRoot === undefined)
     throw new HeddleError('network', 'the eBPF pod network needs its CNI plugin and cgroup v2');
   const { clock, node } = context;
+  const run = runDirectory(mesh);
   const cgroup = join(cgroupRoot, 'heddle', mesh);
   const trustDirectory = join(paths.pods, 'heddle-trust');
   return new EbpfNetwork({
-    ...{ clock, mesh, plugin, cgroup, ipv6, trustDirectory, say, nodes: input.nodes },
+    ...{ clock, mesh, run, plugin, cgroup, ipv6, trustDirectory, say, nodes: input.nodes },
     ...{ startedAt: input.startedAt, podsDirectory: paths.pods },
     ...{ host: machineHost(clock, environment.PATH ?? ''), made: new Made(paths.networkFile) },
     madeFile: paths.networkFile,
@@ -52,17 +54,8 @@ export function makeNetwork(input: NetworkInput): MeshNetwork {
     trust: () => new TrustFolder(clock, input.rootFile, trustDirectory),
     processes: (underlay) =>
       new NodeProcesses({
-        ...{
-          clock,
-          mesh,
-          node,
-          environment,
-          cgroup,
-          say,
-          children: input.children,
-          logs: paths.logs,
-          root: ROOT,
-        },
+        ...{ clock, run, node, environment, cgroup, say, root: ROOT },
+        ...{ children: input.children, logs: paths.logs },
         manifests: [manifests, appliedFolder(paths, manifests), paths.runtime],
         resolvConf: worldResolvConf(),
         controlPlane: ipv6 ? [underlay.ip4, underlay.ip6] : [underlay.ip4],

@@ -17,7 +17,8 @@ export interface NodeProcessesSettings {
   readonly children: Pick<Children, 'start'>;
   /** Of the mesh's own processes. */
   readonly logs: string;
-  readonly mesh: string;
+  /** The mesh's folder of sockets and state. */
+  readonly run: string;
   /** The Node that runs them. */
   readonly node: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -45,9 +46,9 @@ export class NodeProcesses {
   }
 
   start(places: readonly NodePlace[]): void {
-    const { mesh, node, root } = this.#settings;
+    const { run, node, root } = this.#settings;
     for (const place of places) {
-      const paths = nodePaths(mesh, place.name);
+      const paths = nodePaths(run, place.name);
       mkdirSync(paths.state, { recursive: true, mode: 0o700 });
       rmSync(paths.readyFile, { force: true });
       const agent = [node, join(root, 'cni/agent/main.ts'), ...this.#agentFlags(place)];
@@ -59,10 +60,10 @@ export class NodeProcesses {
 
   /** Returns once every node's agent and relay serve; DNS is started then, on addresses that the agent gives. Fails with code `network` where one doesn't in time. */
   async ready(places: readonly NodePlace[]): Promise<void> {
-    const { clock, mesh, logs, root } = this.#settings;
+    const { clock, run, logs, root } = this.#settings;
     const endMs = clock.now() + agentReadyMs;
     for (const place of places) {
-      const { readyFile, relaySocket } = nodePaths(mesh, place.name);
+      const { readyFile, relaySocket } = nodePaths(run, place.name);
       while (!existsSync(readyFile) || !existsSync(relaySocket)) {
         if (clock.now() > endMs) {
           const said = this.#agents.get(place.name)?.lastOutput.trim().split('\n').slice(-5).join('\n  ');
@@ -84,8 +85,8 @@ export class NodeProcesses {
   }
 
   #agentFlags(place: NodePlace): readonly string[] {
-    const { mesh, manifests, controlPlane, cgroup } = this.#settings;
-    const paths = nodePaths(mesh, place.name);
+    const { run, manifests, controlPlane, cgroup } = this.#settings;
+    const paths = nodePaths(run, place.name);
     return [
       ...[
         '--node',

@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { type Host, succeed } from './host.ts';
 import type { Underlay } from './layout.ts';
@@ -18,7 +17,7 @@ export async function openWorld(host: Host, mesh: string, underlay: Underlay, ma
   await succeed(host, 'nft', ['-f', '-'], { input: worldRules(table, underlay, before === '1') });
   if (before === '1') return;
   made.add('sysctl', FORWARDING, before);
-  writeFileSync(FORWARDING, '1');
+  await succeed(host, 'sh', ['-c', `echo 1 >${FORWARDING}`]);
 }
 
 /** nft(8) rules; `forwards`: whether the machine forwarded before, for others too. */
