@@ -35,14 +35,17 @@ always_inline int link_local(struct __sk_buff *skb, const struct packet *p)
 	return dropped(skb, p, DROP_SPOOFED, DIRECTION_EGRESS, 0);
 }
 
-/* Whether the socket that sent this is one of the pod's confirmed sidecar; known here, at the node's end of the veth. */
-always_inline int sent_by_sidecar(struct __sk_buff *skb)
+#define TAG_SIDECAR 1 /* a confirmed sidecar's; the other tag is an app's on its way to what it may reach by itself */
+
+/* The tag of the socket that sent this, 0 without; known here, at the node's end of the veth. */
+always_inline __u32 sender_tag(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 	if (!sk)
 		return 0;
 	sk = bpf_sk_fullsock(sk);
-	return sk && bpf_sk_storage_get(&sidecar_socket_map, sk, 0, 0);
+	__u32 *tag = sk ? bpf_sk_storage_get(&sidecar_socket_map, sk, 0, 0) : 0;
+	return tag ? *tag : 0;
 }
 
 always_inline int is_dns(const struct packet *p, const struct node_config *node)
@@ -56,7 +59,7 @@ always_inline int goes_round_sidecar(struct __sk_buff *skb, const struct packet 
 {
 	if (!(sender->flags & EP_MESHED) || p->protocol != IPPROTO_TCP || (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return 0;
-	if (sent_by_sidecar(skb) || is_dns(p, node))
+	if (sender_tag(skb) || is_dns(p, node))
 		return 0;
 	struct skipped_port_key port = { .pod_id = sender->pod_id, .port = p->destination_port, .direction = DIRECTION_EGRESS };
 	if (bpf_map_lookup_elem(&skipped_port_map, &port))
@@ -72,7 +75,7 @@ always_inline int always_admitted(struct __sk_buff *skb, const struct endpoint *
 		return 0;
 	if (receiver->flags & EP_OWN_NODE)
 		return 1;
-	return receiver->flags & EP_CONTROL_PLANE && sender->flags & EP_MESHED && sent_by_sidecar(skb);
+	return receiver->flags & EP_CONTROL_PLANE && sender->flags & EP_MESHED && sender_tag(skb) == TAG_SIDECAR;
 }
 
 /* `to` is a pod of this node. */
