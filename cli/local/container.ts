@@ -19,6 +19,7 @@ export interface ContainerSetup {
   readonly commandLine: CommandLine;
   readonly cwd: string;
   readonly podName: string;
+  readonly podUid: string;
   readonly podIp: string;
   readonly logDirectory: string;
   readonly restartPolicy: RestartPolicy;
@@ -131,6 +132,8 @@ export class Container {
       started: this.#started,
       restartCount: this.#restarts,
       image: 'local',
+      // The end of its cgroup's path, by which a node's agent knows the container.
+      containerID: `heddle://${this.setup.podUid}/${spec.name}`,
       state: this.#stateStatus(),
     };
   }

@@ -39,6 +39,7 @@ function made(spec: Record<string, JsonValue> = {}, restartPolicy: RestartPolicy
     ...{ clock, children, dialer: network.dialer, spec: container, cwd: '/', podIp: IP, restartPolicy },
     commandLine: { command: 'app', args: [], env: {} },
     podName: 'shop/web-1',
+    podUid: 'u',
     logDirectory: directory,
     onChange: () => {
       changes++;

@@ -296,6 +296,7 @@ export class Pod {
       ...{ commandLine, cwd: resolve(host.workingDirectory, spec.workingDir ?? '.') },
       enter: (launch) => sandbox?.enter(spec, launch) ?? launch,
       podName: `${namespace}/${name}`,
+      podUid: this.object.metadata.uid ?? '',
       podIp: this.ips[0] ?? '127.0.0.1',
       logDirectory: this.#logDirectory,
       restartPolicy: this.#restartPolicyOf(spec),

@@ -37,10 +37,13 @@ export class LocalMesh {
   readonly root = mkdtempSync(join(tmpdir(), 'heddle-local-'));
   readonly manifests = join(this.root, 'manifests');
   readonly state = join(this.root, 'state');
+  readonly #netns: string | undefined;
   #supervisor: ChildProcess | undefined;
   #output = '';
 
-  constructor() {
+  /** `netns`: name of the network namespace that everything runs in; needs root. */
+  constructor(netns?: string) {
+    this.#netns = netns;
     mkdirSync(this.manifests);
     writeFileSync(join(this.manifests, 'app.mjs'), readFileSync(APP));
   }
@@ -75,7 +78,8 @@ export class LocalMesh {
     if (!options.includes('--dashboard-port')) args.push('--dashboard-port', '0');
     // As root, the other kind would make interfaces and routes on the machine that runs the tests.
     if (!options.includes('--network')) args.push('--network', 'loopback');
-    const supervisor = spawn(process.execPath, [join(ROOT, 'cli/main.ts'), ...args], {
+    const [command, ...words] = this.#command(args);
+    const supervisor = spawn(command, words, {
       cwd: this.root,
       env: ENV,
       detached: true,
@@ -120,7 +124,8 @@ export class LocalMesh {
 
   /** The same with something on standard input. */
   async heddleWith(input: string, ...args: readonly string[]): Promise<Ran> {
-    const child = spawn(process.execPath, [join(ROOT, 'cli/main.ts'), ...args, '--state-dir', this.state], {
+    const [command, ...words] = this.#command([...args, '--state-dir', this.state]);
+    const child = spawn(command, words, {
       cwd: this.root,
       env: ENV,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -135,6 +140,13 @@ export class LocalMesh {
     child.stdin.end(input);
     const [code] = await once(child, 'close');
     return { code: typeof code === 'number' ? code : null, ...ran };
+  }
+
+  #command(args: readonly string[]): readonly [string, ...string[]] {
+    const program = [process.execPath, join(ROOT, 'cli/main.ts'), ...args] as const;
+    return this.#netns === undefined
+      ? [...program]
+      : ['nsenter', `--net=/run/netns/${this.#netns}`, '--', ...program];
   }
 
   /** Objects of a kind as `get -o json` prints them. */
@@ -154,9 +166,10 @@ export class LocalMesh {
 /** What tests read of an object. */
 export interface Shown {
   readonly metadata: { readonly name: string; readonly annotations?: Readonly<Record<string, string>> };
-  readonly spec: { readonly initContainers?: readonly unknown[] };
+  readonly spec: { readonly initContainers?: readonly unknown[]; readonly nodeName?: string };
   readonly status: {
     readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip: string }[];
     readonly conditions?: readonly { type: string; status: string }[];
   };
 }
