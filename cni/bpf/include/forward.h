@@ -3,6 +3,7 @@
 #include "verdict.h"
 
 #define VNI_PODS 1
+#define ND_ROUTER_SOLICIT 133
 #define ND_SOLICIT 135
 #define ND_ADVERTISE 136
 
@@ -24,13 +25,13 @@ always_inline int not_ip(struct __sk_buff *skb, struct packet *p)
 	return skb->protocol == bpf_htons(ETH_P_ARP) ? TC_ACT_OK : dropped(skb, p, DROP_UNSUPPORTED, DIRECTION_EGRESS, 0);
 }
 
-/* Neighbour discovery and listener reports reach the node's end of the veth and no further; routers a pod can't be. */
+/* Neighbour discovery, questions for routers and listener reports reach the node's end of the veth and no further; routers a pod can't be. */
 always_inline int link_local(struct __sk_buff *skb, const struct packet *p)
 {
 	__u8 type = 0;
 	bpf_skb_load_bytes(skb, p->transport, &type, 1);
 	int listener = type == ICMPV6_MGM_REPORT || type == ICMPV6_MGM_REDUCTION || type == ICMPV6_MLD2_REPORT;
-	if (p->protocol == IPPROTO_ICMPV6 && (type == ND_SOLICIT || type == ND_ADVERTISE || listener))
+	if (p->protocol == IPPROTO_ICMPV6 && (type == ND_SOLICIT || type == ND_ADVERTISE || type == ND_ROUTER_SOLICIT || listener))
 		return TC_ACT_OK;
 	return dropped(skb, p, DROP_SPOOFED, DIRECTION_EGRESS, 0);
 }

@@ -147,15 +147,15 @@ test('a source address that a pod does not have goes nowhere', () => {
   runIn('a1', 'ip', 'addr', 'add', '10.244.9.9/32', 'dev', 'lo');
   assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '-I', '10.244.9.9', A2.ips[0] ?? ''));
   runIn('a1', 'ip', 'addr', 'del', '10.244.9.9/32', 'dev', 'lo');
-  const [first] = drops('a');
-  assert.equal(first?.reason, DROP.SPOOFED.code);
-  assert.equal(addressText(first?.source ?? Buffer.alloc(16)), '10.244.9.9');
+  const spoofed = drops('a').filter((one) => addressText(one.source) === '10.244.9.9');
+  assert.ok(spoofed.length > 0 && spoofed.every((one) => one.reason === DROP.SPOOFED.code));
 });
 
 test('an address of a pod block that nobody has is told as such', () => {
   drops('a');
   assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '10.244.1.200'));
-  assert.equal(drops('a')[0]?.reason, DROP.NO_ROUTE.code);
+  const lost = drops('a').filter((one) => addressText(one.destination) === '10.244.1.200');
+  assert.ok(lost.length > 0 && lost.every((one) => one.reason === DROP.NO_ROUTE.code));
 });
 
 test('an isolated pod is reached by whom its set allows, on the ports that it allows, and a drop is told whole', async () => {
@@ -164,7 +164,7 @@ test('an isolated pod is reached by whom its set allows, on the ports that it al
   closeIngress(set);
   drops('a');
   for (const family of families) assert.throws(() => connect('a1', A2.ips[family] ?? '', 0.5));
-  const [first] = drops('a');
+  const first = drops('a').find((one) => one.set === set);
   assert.deepEqual(
     [first?.reason, first?.set, first?.destinationPort, first?.protocol, first?.direction],
     [DROP.POLICY.code, set, 8080, PROTOCOL.TCP, 0],
