@@ -6,6 +6,7 @@ import { HeddleError, messageOf } from '../../common/errors.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { claimState } from '../local/claim.ts';
+import { endLeftovers } from '../local/leftovers.ts';
 import type { PublishedPort } from '../local/load-balancer.ts';
 import { MeshRunner } from '../local/mesh-runner.ts';
 import { processStartTime } from '../local/process-identity.ts';
@@ -66,6 +67,9 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
   const release = await claimState(paths, name);
   const progress = new Progress(context);
   try {
+    // Before the machine is looked at: what a crashed mesh left may be what stands in the way.
+    const leftovers = await endLeftovers(paths, context.clock, context.env.PATH ?? '');
+    if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
     const { ebpf, because } = await chooseNetwork(network, nodes, () => thisMachine(context));
     if (because !== undefined)
       progress.line(

@@ -17,7 +17,6 @@ import { problemLine } from '../output/problem.ts';
 import { carriedOver } from './applied.ts';
 import { Children } from './children.ts';
 import { Cluster } from './cluster.ts';
-import { endLeftovers } from './leftovers.ts';
 import { manifestProblems } from './manifest-problems.ts';
 import { News } from './news.ts';
 import { processStartTime } from './process-identity.ts';
@@ -120,8 +119,6 @@ export class MeshRunner {
 
   async #start(): Promise<void> {
     const { context, paths, manifests, progress, dashboardPort } = this.#settings;
-    const leftovers = await endLeftovers(paths, context.clock, this.#settings.context.env.PATH ?? '');
-    if (leftovers.length > 0) progress.done(`cleaned up after a crash: ended ${leftovers.join(', ')}`);
     this.#goOn();
     makeStateDirectories(paths);
     const applied = appliedFolder(paths, manifests);

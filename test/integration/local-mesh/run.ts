@@ -95,7 +95,9 @@ export class LocalMesh {
   /** Starts the mesh and waits until it says that it is ready. */
   async up(...options: readonly string[]): Promise<void> {
     this.start(...options);
-    await this.says(/^mesh ready$[\s\S]*Ctrl-C ends the mesh/m);
+    const ready = /^mesh ready$[\s\S]*Ctrl-C ends the mesh/m;
+    await this.until(() => ready.test(this.#output) || this.ended, 'the mesh is ready');
+    if (!ready.test(this.#output)) throw new Error(`up ended:\n${this.#output}`);
   }
 
   /** Waits until the output of `up` matches. */
@@ -158,6 +160,8 @@ export class LocalMesh {
   /** Ends what still runs and removes the folder. */
   async close(): Promise<void> {
     if (!this.ended) await this.end('SIGTERM');
+    // What a crashed mesh made in the kernel.
+    if (this.#netns !== undefined) await this.heddle('down');
     for (const { pid } of processesOf(this.root)) process.kill(pid, 'SIGKILL');
     rmSync(this.root, { recursive: true, force: true });
   }

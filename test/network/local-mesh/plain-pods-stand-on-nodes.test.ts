@@ -114,7 +114,7 @@ test('a container has the names, files, user and rights that it asks for', { ski
 test('pods reach each other across nodes by address and by name, and see who asks', { skip }, () => {
   const [one, other] = webs();
   const seen = ask(one, `http://${ipOf(other)}:8080/self`);
-  assert.equal(seen.status, 200);
+  assert.equal(seen.status, 200, JSON.stringify(seen));
   assert.equal(JSON.parse(seen.text).client, ipOf(one));
   assert.equal(ask(one, 'http://web.demo:8080/').status, 200);
   assert.equal(ask(one, 'http://nobody.demo:8080/').error, 'ENOTFOUND');
