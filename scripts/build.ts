@@ -71,6 +71,7 @@ for (const program of PROGRAMS) {
   console.log(`${join(DIST, program)}  ${(bytes / 1024).toFixed(0)} KiB`);
 }
 copyPage();
-copyFileSync(join(ROOT, 'cli/local/watchdog.sh'), join(DIST, 'cli/watchdog.sh'));
+for (const script of ['local/watchdog.sh', 'network/clean.sh', 'network/enter.sh'])
+  copyFileSync(join(ROOT, 'cli', script), join(DIST, 'cli', basename(script)));
 copyFileSync(join(ROOT, 'LICENSE'), join(DIST, 'LICENSE'));
 writeFileSync(join(DIST, STAMP_NAME), sourcesFingerprint(ROOT));

@@ -52,7 +52,7 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
   const manifests = resolve(context.cwd, input.positionals[0] ?? '.');
   if (statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw usageError(`${manifests} is not a folder of manifests`);
-  const network = input.choice('network', ['auto', 'loopback', 'ebpf'], 'loopback');
+  const network = input.choice('network', ['auto', 'loopback', 'ebpf'], 'auto');
   const name = input.text('name') ?? 'default';
   const stateDir = input.text('state-dir');
   const paths = statePaths(
@@ -73,7 +73,7 @@ async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode
     const { ebpf, because } = await chooseNetwork(network, nodes, () => thisMachine(context));
     if (because !== undefined)
       progress.line(
-        `network: loopback, because of what the eBPF pod network asks for: ${because}; "heddle check" says what that leaves out`,
+        `network: loopback, since for the eBPF pod network ${because}; "heddle check" says what that leaves out`,
       );
     const runner = new MeshRunner({ context, paths, name, manifests, dashboardPort, nodes, ebpf, progress });
     return await supervise(runner, context, progress, manifests);

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
+import { CLEAN_SCRIPT } from '../network/made.ts';
 import { processStartTime, signalGroup } from './process-identity.ts';
 import type { StatePaths } from './state-dir.ts';
 
@@ -61,8 +62,7 @@ export class Children {
 
   startWatchdog(): void {
     const script = fileURLToPath(new URL('./watchdog.sh', import.meta.url));
-    const clean = fileURLToPath(new URL('../network/clean.sh', import.meta.url));
-    const watchdog = spawn('/bin/sh', [script, this.#stateRoot, clean], {
+    const watchdog = spawn('/bin/sh', [script, this.#stateRoot, CLEAN_SCRIPT], {
       detached: true,
       cwd: '/',
       stdio: ['pipe', 'ignore', 'ignore'],

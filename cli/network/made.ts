@@ -3,6 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { Host } from './host.ts';
 
+/** Takes away what a file of this kind names. */
+export const CLEAN_SCRIPT = fileURLToPath(new URL('./clean.sh', import.meta.url));
+
 /** What a mesh leaves in the kernel, by the words that `clean.sh` knows. */
 export type MadeKind = 'cgroup' | 'bpffs' | 'netns' | 'link' | 'table' | 'sysctl' | 'folder';
 
@@ -42,8 +45,7 @@ export class Made {
  */
 export async function cleanMade(host: Host, file: string): Promise<readonly string[]> {
   if (readIfThere(file) === undefined) return [];
-  const script = fileURLToPath(new URL('./clean.sh', import.meta.url));
-  const ran = await host.run('/bin/sh', [script, file], { timeoutMs: cleanTimeoutMs });
+  const ran = await host.run('/bin/sh', [CLEAN_SCRIPT, file], { timeoutMs: cleanTimeoutMs });
   if (ran.code === 0) rmSync(file, { force: true });
   return ran.code === 0 ? [] : ran.err.trim().split('\n');
 }
