@@ -181,9 +181,11 @@ export class Container {
     const { commandLine, spec } = this.setup;
     if (status.error !== undefined) return `"${commandLine.command}" could not be started: ${status.error}`;
     const how = status.signal === null ? `with exit code ${status.code}` : `by ${status.signal}`;
-    const taken = /EADDRINUSE|address already in use/i.test(this.#tail)
-      ? "; its port is taken: in loopback mode the sidecar stands at the pod's port and every replica needs its own, so let the app listen on $HOST:$PORT"
-      : '';
+    const shared =
+      "; its port is taken: in loopback mode the sidecar stands at the pod's port and every replica needs its own, so let the app listen on $HOST:$PORT";
+    const alone = '; its port is taken by another process of its pod';
+    const isTaken = /EADDRINUSE|address already in use/i.test(this.#tail);
+    const taken = isTaken ? (this.setup.enter === undefined ? shared : alone) : '';
     return `container ${spec.name} ended ${how}${taken}`;
   }
 

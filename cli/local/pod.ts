@@ -6,7 +6,7 @@ import { ANNOTATIONS, SIDECAR } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import type { PodAddresses, PodNetwork } from '../network/pod-network.ts';
+import type { Launch, PodAddresses, PodNetwork } from '../network/pod-network.ts';
 import type { Children } from './children.ts';
 import { Container } from './container.ts';
 import { type CommandLine, commandLineOf, environmentOf } from './environment.ts';
@@ -294,7 +294,7 @@ export class Pod {
     return new Container({
       ...{ clock: host.clock, dialer: host.network.dialer(this.node), children: host.children, spec },
       ...{ commandLine, cwd: resolve(host.workingDirectory, spec.workingDir ?? '.') },
-      enter: (launch) => sandbox?.enter(spec, launch) ?? launch,
+      ...(sandbox === undefined ? {} : { enter: (launch: Launch) => sandbox.enter(spec, launch) }),
       podName: `${namespace}/${name}`,
       podUid: this.object.metadata.uid ?? '',
       podIp: this.ips[0] ?? '127.0.0.1',
