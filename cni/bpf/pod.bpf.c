@@ -1,37 +1,66 @@
 /* The ways of packets between pods, nodes and the world: cni/README.md, "Ways of packets". */
-#include "verdict.h"
-#include "forward.h"
+#include "external.h"
+#include "neighbour.h"
+
+/* Chained over another CNI the programs after ours decide. */
+#define NEXT_PROGRAM -1
+
+always_inline int not_ip(struct __sk_buff *skb, struct packet *p)
+{
+	return skb->protocol == bpf_htons(ETH_P_ARP) ? arp_of_pod(skb) : dropped(skb, p, DROP_UNSUPPORTED, DIRECTION_EGRESS, 0);
+}
+
+/* A packet of the pod's own address: its way on. */
+always_inline int leave_pod(struct __sk_buff *skb, struct packet *p, struct endpoint *sender, const struct node_config *node)
+{
+	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p->destination);
+	struct peer peer;
+	peer_of(&peer, receiver, &p->destination);
+	if (!(peer.flags & EP_OWN_NODE)) {
+		p->exempt = is_exempt(skb, sender, receiver);
+		int done = admit(skb, p, sender, &peer, DIRECTION_EGRESS);
+		if (done)
+			return done;
+	}
+	count(skb, 0, DIRECTION_EGRESS);
+	if (receiver && receiver->flags & EP_LOCAL) {
+		struct peer from = { p->source, sender->identity, sender->flags };
+		p->exempt = 0;
+		return admit_and_deliver(skb, p, receiver, &from);
+	}
+	if (peer.identity == IDENTITY_WORLD || peer.flags & EP_OTHER_NODE) {
+		int done = answer_outside(skb, p, node, 0);
+		if (done != NOT_EXTERNAL)
+			return done;
+	}
+	return to_elsewhere(skb, p, receiver, node);
+}
 
 SEC("tc")
 int from_pod(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	int reason = parse(skb, &p);
+	struct node_config *node = this_node();
+	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
+	if (node && node->flags & NODE_CAPTURE_ONLY) {
+		int round = !reason && sender && goes_round_sidecar(skb, &p, sender, node);
+		return round ? dropped(skb, &p, DROP_BYPASS, DIRECTION_EGRESS, 0) : NEXT_PROGRAM;
+	}
 	if (reason == PARSED_OTHER)
 		return not_ip(skb, &p);
 	if (reason)
 		return dropped(skb, &p, reason, DIRECTION_EGRESS, 0);
-	if (is_link_local(&p.source))
-		return link_local(skb, &p);
-	struct node_config *node = this_node();
-	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
+	int among_neighbours = neighbours_of_pod(skb, &p);
+	if (among_neighbours != NOT_NEIGHBOURS)
+		return among_neighbours;
 	if (!node)
 		return dropped(skb, &p, DROP_INTERNAL, DIRECTION_EGRESS, 0);
-	if (!sender || !(sender->flags & EP_LOCAL) || sender->ifindex != skb->ifindex)
+	if (!sender || !(sender->flags & EP_LOCAL) || sender->ifindex != skb->ingress_ifindex)
 		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_EGRESS, 0);
 	if (goes_round_sidecar(skb, &p, sender, node))
 		return dropped(skb, &p, DROP_BYPASS, DIRECTION_EGRESS, 0);
-	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
-	if (!always_admitted(skb, sender, receiver)) {
-		struct peer peer = { &p.destination, identity_of(receiver, &p.destination) };
-		reason = judge(skb, &p, sender, &peer, DIRECTION_EGRESS);
-		if (reason)
-			return dropped(skb, &p, reason, DIRECTION_EGRESS, sender->egress_set);
-	}
-	count(skb, 0, DIRECTION_EGRESS);
-	if (receiver && receiver->flags & EP_LOCAL)
-		return admit_and_deliver(skb, &p, receiver, sender->identity);
-	return to_elsewhere(skb, &p, receiver, node);
+	return leave_pod(skb, &p, sender, node);
 }
 
 SEC("tc")
@@ -39,46 +68,89 @@ int to_pod(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	int reason = parse(skb, &p);
-	if (reason == PARSED_OTHER || is_link_local(&p.source))
+	struct node_config *node = this_node();
+	if (node && node->flags & NODE_CAPTURE_ONLY)
+		return NEXT_PROGRAM;
+	if (reason == PARSED_OTHER)
 		return TC_ACT_OK;
 	if (reason)
 		return dropped(skb, &p, reason, DIRECTION_INGRESS, 0);
+	/* No other than the node is on this link. */
+	if (is_link_local(&p.source) || neighbour_type(skb, &p))
+		return TC_ACT_OK;
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
 	if (!receiver || !(receiver->flags & EP_LOCAL))
 		return TC_ACT_OK;
-	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
-	if (!sender || !(sender->flags & EP_OWN_NODE)) {
-		struct peer peer = { &p.source, identity_of(sender, &p.source) };
-		reason = judge(skb, &p, receiver, &peer, DIRECTION_INGRESS);
-		if (reason)
-			return dropped(skb, &p, reason, DIRECTION_INGRESS, receiver->ingress_set);
+	struct peer peer;
+	peer_of(&peer, bpf_map_lookup_elem(&endpoint_map, &p.source), &p.source);
+	if (!(peer.flags & EP_OWN_NODE)) {
+		int done = admit(skb, &p, receiver, &peer, DIRECTION_INGRESS);
+		if (done)
+			return done;
 	}
 	count(skb, 0, DIRECTION_INGRESS);
 	return TC_ACT_OK;
+}
+
+/* By the node that a client outside came in by, or by a backend's node with its answer. */
+always_inline int external_by_overlay(struct __sk_buff *skb, struct packet *p, const struct node_config *node, const struct address *outer)
+{
+	struct endpoint *through = bpf_map_lookup_elem(&endpoint_map, outer);
+	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p->source);
+	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p->destination);
+	struct peer peer;
+	peer_of(&peer, sender, &p->source);
+	int outside = peer.identity == IDENTITY_WORLD || peer.flags & EP_OTHER_NODE;
+	if (!through || !(through->flags & EP_OTHER_NODE) || (!outside && !is_node_of(outer, sender, &p->source)))
+		return dropped(skb, p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
+	if (outside && receiver && receiver->flags & EP_LOCAL) {
+		if (remember_entry_node(p, outer))
+			return dropped(skb, p, DROP_INTERNAL, DIRECTION_INGRESS, 0);
+		return admit_and_deliver(skb, p, receiver, &peer);
+	}
+	int done = outside ? NOT_EXTERNAL : answer_outside(skb, p, node, 1);
+	return done == NOT_EXTERNAL ? dropped(skb, p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0) : done;
 }
 
 SEC("tc")
 int from_overlay(struct __sk_buff *skb)
 {
 	struct packet p = {};
+	struct address outer;
+	__u32 vni;
 	int reason = parse(skb, &p);
+	struct node_config *node = this_node();
 	if (reason)
 		return dropped(skb, &p, reason == PARSED_OTHER ? DROP_UNSUPPORTED : reason, DIRECTION_INGRESS, 0);
+	if (!node || read_tunnel(skb, &outer, &vni))
+		return dropped(skb, &p, DROP_INTERNAL, DIRECTION_INGRESS, 0);
+	if (vni == VNI_EXTERNAL)
+		return external_by_overlay(skb, &p, node, &outer);
 	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
-	if (!came_from_its_node(skb, &p, sender))
+	if (vni != VNI_PODS || !is_node_of(&outer, sender, &p.source))
 		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
-	bpf_skb_change_type(skb, 0); /* PACKET_HOST; before Linux 6.15 redirect_peer leaves it as the outer frame was */
-	if (receiver && receiver->flags & EP_LOCAL)
-		return admit_and_deliver(skb, &p, receiver, identity_of(sender, &p.source));
-	if (receiver && receiver->flags & EP_OWN_NODE)
-		return TC_ACT_OK;
-	return dropped(skb, &p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0);
+	if (receiver && receiver->flags & EP_LOCAL) {
+		struct peer peer;
+		peer_of(&peer, sender, &p.source);
+		return admit_and_deliver(skb, &p, receiver, &peer);
+	}
+	if (!receiver || !(receiver->flags & EP_OWN_NODE))
+		return dropped(skb, &p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0);
+	/* The inner frame has the address of a veth, not of this device. */
+	bpf_skb_change_type(skb, PACKET_HOST);
+	count(skb, 0, DIRECTION_INGRESS);
+	return TC_ACT_OK;
 }
 
 SEC("tc")
 int to_overlay(struct __sk_buff *skb)
 {
+	/* What from_pod and from_uplink redirected has its key, and its verdict. */
+	struct address known;
+	__u32 vni;
+	if (!read_tunnel(skb, &known, &vni))
+		return TC_ACT_OK;
 	struct packet p = {};
 	struct node_config *node = this_node();
 	int reason = parse(skb, &p);
@@ -90,9 +162,17 @@ int to_overlay(struct __sk_buff *skb)
 	struct address at;
 	if (!node_of(receiver, &p.destination, &at) || no_address(&at))
 		return dropped(skb, &p, DROP_NO_ROUTE, DIRECTION_EGRESS, 0);
-	if (set_tunnel(skb, &at))
+	if (set_tunnel(skb, &at, VNI_PODS))
 		return dropped(skb, &p, DROP_INTERNAL, DIRECTION_EGRESS, 0);
 	return TC_ACT_OK;
+}
+
+#define VXLAN_PORT bpf_htons(4789)
+
+always_inline int is_underlay(const struct packet *p, const struct node_config *node)
+{
+	return p->protocol == IPPROTO_UDP && p->destination_port == VXLAN_PORT && node->flags & NODE_TUNNEL &&
+	       (same_address(&p->destination, &node->node4) || same_address(&p->destination, &node->node6));
 }
 
 SEC("tc")
@@ -102,17 +182,23 @@ int from_uplink(struct __sk_buff *skb)
 	int reason = parse(skb, &p);
 	struct node_config *node = this_node();
 	/* What isn't about pods is the host's own affair, broken packets included. */
-	if (reason || !node)
+	if (reason || !node || node->flags & NODE_CAPTURE_ONLY)
+		return NEXT_PROGRAM;
+	if (is_underlay(&p, node))
 		return TC_ACT_OK;
 	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
-	__u32 identity = identity_of(sender, &p.source);
-	int is_pod = identity == IDENTITY_UNKNOWN || identity >= IDENTITY_FIRST_POD;
-	if (is_pod && (node->flags & NODE_TUNNEL || (sender && sender->flags & EP_LOCAL)))
-		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
-	if (!receiver || !(receiver->flags & EP_LOCAL))
+	struct peer peer;
+	peer_of(&peer, sender, &p.source);
+	int is_pod = peer.identity == IDENTITY_UNKNOWN || peer.identity >= IDENTITY_FIRST_POD;
+	if (peer.flags & (EP_LOCAL | EP_OWN_NODE | EP_DNS) || (is_pod && node->flags & NODE_TUNNEL))
+		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
+	if (receiver && receiver->flags & EP_LOCAL)
+		return admit_and_deliver(skb, &p, receiver, &peer);
+	int done = to_backend(skb, &p, receiver && receiver->flags & EP_OWN_NODE);
+	if (done == NOT_EXTERNAL)
 		return TC_ACT_OK;
-	return admit_and_deliver(skb, &p, receiver, identity);
+	return done ? done : forward_to_backend(skb, &p, &peer, node);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -24,7 +24,13 @@ export const IDENTITY = {
 
 export const DIRECTION = { INGRESS: 0, EGRESS: 1 } as const;
 
-export const CONNECTION = { REPLIED: 1 << 0, CLOSING: 1 << 1 } as const;
+export const CONNECTION = {
+  REPLIED: 1 << 0,
+  CLOSING: 1 << 1,
+  CONTROL: 1 << 2,
+  ENDED: 1 << 3,
+  ANSWER_ENDED: 1 << 4,
+} as const;
 
 export const SCOPE = { INTERNAL: 0, EXTERNAL: 1 } as const;
 

@@ -1,6 +1,6 @@
 /* What becomes of a packet is counted; a drop is also told at once. */
 #pragma once
-#include "packet.h"
+#include "parse.h"
 
 always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
 {
@@ -13,8 +13,10 @@ always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
 }
 
 /* Where the ring is full the drop is only counted: a flood costs its receiver no more than that. */
-always_inline int dropped(struct __sk_buff *skb, const struct packet *p, __u8 reason, __u8 direction, __u32 set)
+verified_alone int dropped(struct __sk_buff *skb, const struct packet *p, __u32 reason, __u32 direction, __u32 set)
 {
+	if (!p)
+		return TC_ACT_SHOT;
 	count(skb, reason, direction);
 	struct drop *drop = bpf_ringbuf_reserve(&drop_ring, sizeof(*drop), 0);
 	if (drop) {

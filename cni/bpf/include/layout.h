@@ -139,7 +139,10 @@ struct connection_key {
 };
 
 #define CONNECTION_REPLIED (1 << 0)
-#define CONNECTION_CLOSING (1 << 1)
+#define CONNECTION_CLOSING (1 << 1)  /* reset, or ended by both */
+#define CONNECTION_CONTROL (1 << 2)  /* of a sidecar to the control plane: its policy doesn't apply */
+#define CONNECTION_ENDED (1 << 3)    /* by its initiator: a FIN */
+#define CONNECTION_ANSWER_ENDED (1 << 4)
 
 struct connection {
 	__u32 seen_s; /* bpf_ktime_get_coarse_ns / 1e9 at the last packet */

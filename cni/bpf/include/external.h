@@ -1,0 +1,194 @@
+/* Services for clients outside: cni/README.md, "Ways of packets", 6. The client's own address stays: the node that it came in by
+ * changes the destination alone, a backend's node remembers to send answers back there, and there the source is changed back. */
+#pragma once
+#include "choice.h"
+#include "forward.h"
+#include "rewrite.h"
+
+#define NOT_EXTERNAL -2
+
+/* By what a packet's connection is found; an ICMP error goes the way of an answer to what it quotes. 0 where it can be none. */
+verified_alone int external_key_of(struct __sk_buff *skb, struct packet *p, __u32 way, struct external_key *key, struct change *change)
+{
+	if (!p || !key || !change)
+		return 0;
+	struct packet quoted = {};
+	__builtin_memset(key, 0, sizeof(*key));
+	if (p->error) {
+		change->quoted = parse_quoted(skb, p, &quoted);
+		if (!change->quoted)
+			return 0;
+		change->quoted_transport = quoted.transport;
+	}
+	key->source = p->error ? quoted.destination : p->source;
+	key->destination = p->error ? quoted.source : p->destination;
+	key->source_port = p->error ? quoted.destination_port : p->source_port;
+	key->destination_port = p->error ? quoted.source_port : p->destination_port;
+	key->protocol = p->error ? quoted.protocol : p->protocol;
+	key->way = way;
+	return key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP || key->protocol == IPPROTO_SCTP;
+}
+
+always_inline struct external *live(const struct external_key *key, __u32 now)
+{
+	struct external *e = bpf_map_lookup_elem(&external_map, key);
+	__s32 idle = key->protocol == IPPROTO_TCP ? TCP_IDLE_S : OTHER_IDLE_S;
+	return e && (__s32)(now - e->seen_s) <= idle ? e : 0;
+}
+
+/* The same connection as the other way's packets show it. */
+always_inline void other_way(const struct external_key *key, const struct external *e, struct external_key *other)
+{
+	int forward = key->way == EXTERNAL_FORWARD;
+	other->source = forward ? e->address : key->destination;
+	other->destination = forward ? key->source : e->address;
+	other->source_port = forward ? e->port : key->destination_port;
+	other->destination_port = forward ? key->source_port : e->port;
+	other->protocol = key->protocol;
+	other->way = !key->way;
+	other->pad = 0;
+}
+
+/* Both ways live as long as either is used. */
+always_inline void refresh(const struct external_key *key, struct external *e, __u32 now)
+{
+	if (e->seen_s == now)
+		return;
+	e->seen_s = now;
+	if (key->way == EXTERNAL_REPLY && !no_address(&e->node))
+		return;
+	struct external_key other;
+	other_way(key, e, &other);
+	struct external *counterpart = bpf_map_lookup_elem(&external_map, &other);
+	if (counterpart)
+		counterpart->seen_s = now;
+}
+
+/* 0, or the reason to drop: two of a client's connections from the same port, to frontends that share a backend, would look the
+ * same to it. */
+verified_alone int remember_both_ways(const struct external_key *key, const struct backend *backend)
+{
+	if (!key || !backend)
+		return DROP_INTERNAL;
+	struct external forward, reply;
+	struct external_key back;
+	__u32 now = seconds();
+	__builtin_memset(&forward, 0, sizeof(forward));
+	__builtin_memset(&reply, 0, sizeof(reply));
+	forward.address = backend->address;
+	forward.port = backend->port;
+	forward.seen_s = reply.seen_s = now;
+	reply.address = key->destination;
+	reply.port = key->destination_port;
+	other_way(key, &forward, &back);
+	struct external *taken = live(&back, now);
+	if (taken && (taken->port != reply.port || !same_address(&taken->address, &reply.address)))
+		return DROP_INTERNAL;
+	if (bpf_map_update_elem(&external_map, &back, &reply, BPF_ANY) || bpf_map_update_elem(&external_map, key, &forward, BPF_ANY))
+		return DROP_INTERNAL;
+	return 0;
+}
+
+/* A packet that arrived by the uplink: NOT_EXTERNAL, 0 with its destination changed to a backend, or what the program returns. */
+verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own_node)
+{
+	struct external_key key;
+	struct change change = { .destination = 1 };
+	if (!p || !external_key_of(skb, p, EXTERNAL_FORWARD, &key, &change))
+		return NOT_EXTERNAL;
+	__u32 now = seconds();
+	struct external *known = live(&key, now);
+	struct backend backend = {};
+	if (known) {
+		backend.address = known->address;
+		backend.port = known->port;
+	}
+	int settled = known && (p->error || (p->protocol == IPPROTO_TCP && !p->opening && bpf_map_lookup_elem(&endpoint_map, &backend.address)));
+	if (settled) {
+		refresh(&key, known, now);
+	} else {
+		int choice = p->error ? NO_SERVICE : choose(p, own_node, &backend);
+		if (choice == NO_SERVICE)
+			return NOT_EXTERNAL;
+		if (choice == NO_BACKEND) {
+			/* At its own addresses the host refuses, as for any port that nobody listens on. */
+			dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
+			return own_node ? NOT_EXTERNAL : TC_ACT_SHOT;
+		}
+		if (backend.port == p->destination_port && same_address(&backend.address, &p->destination))
+			return NOT_EXTERNAL; /* a program of this node itself */
+		int reason = remember_both_ways(&key, &backend);
+		if (reason)
+			return dropped(skb, p, reason, DIRECTION_INGRESS, 0);
+	}
+	change.to = backend.address;
+	change.port = backend.port;
+	change.old_port = key.destination_port;
+	int reason = rewrite(skb, p, &change);
+	return reason ? dropped(skb, p, reason, DIRECTION_INGRESS, 0) : 0;
+}
+
+/* To the backend that `to_backend` chose. */
+always_inline int forward_to_backend(struct __sk_buff *skb, struct packet *p, struct peer *client, const struct node_config *node)
+{
+	struct endpoint *backend = bpf_map_lookup_elem(&endpoint_map, &p->destination);
+	struct address at;
+	if (backend && backend->flags & EP_LOCAL)
+		return admit_and_deliver(skb, p, backend, client);
+	/* Answers of a node's own programs pass by no program that would change them back. */
+	if (backend && backend->flags & (EP_OWN_NODE | EP_OTHER_NODE))
+		return dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
+	if (!node_of(backend, &p->destination, &at) || no_address(&at))
+		return dropped(skb, p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0);
+	count(skb, 0, DIRECTION_INGRESS);
+	return send_through_tunnel(skb, p, node, &at, VNI_EXTERNAL, DIRECTION_INGRESS);
+}
+
+/* On the backend's node: where its answers go. */
+verified_alone int remember_entry_node(const struct packet *p, const struct address *entry)
+{
+	if (!p || !entry || p->error)
+		return 0;
+	struct external_key key;
+	struct external value;
+	__builtin_memset(&key, 0, sizeof(key));
+	__builtin_memset(&value, 0, sizeof(value));
+	key.source = p->destination;
+	key.destination = p->source;
+	key.source_port = p->destination_port;
+	key.destination_port = p->source_port;
+	key.protocol = p->protocol;
+	key.way = EXTERNAL_REPLY;
+	value.node = *entry;
+	value.seen_s = seconds();
+	struct external *known = bpf_map_lookup_elem(&external_map, &key);
+	if (known && known->seen_s == value.seen_s && same_address(&known->node, entry))
+		return 0;
+	return bpf_map_update_elem(&external_map, &key, &value, BPF_ANY);
+}
+
+/* A backend's answer: NOT_EXTERNAL, or what the program returns. `arrived`: by the tunnel, so that it may not go there again. */
+verified_alone int answer_outside(struct __sk_buff *skb, struct packet *p, const struct node_config *node, __u32 arrived)
+{
+	struct external_key key;
+	struct change change = {};
+	if (!p || !node || !external_key_of(skb, p, EXTERNAL_REPLY, &key, &change))
+		return NOT_EXTERNAL;
+	__u32 now = seconds();
+	struct external *known = live(&key, now);
+	if (!known)
+		return NOT_EXTERNAL;
+	__u8 direction = arrived ? DIRECTION_INGRESS : DIRECTION_EGRESS;
+	refresh(&key, known, now);
+	struct address entry = known->node;
+	if (!no_address(&entry))
+		return arrived ? NOT_EXTERNAL : send_through_tunnel(skb, p, node, &entry, VNI_EXTERNAL, direction);
+	change.to = known->address;
+	change.port = known->port;
+	change.old_port = key.source_port;
+	int reason = rewrite(skb, p, &change);
+	if (reason)
+		return dropped(skb, p, reason, direction, 0);
+	skb->mark = 0;
+	return bpf_redirect_neigh(node->uplink_ifindex, 0, 0, 0);
+}
