@@ -1,101 +1,29 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { RingReader } from '../../../cni/kernel/libbpf.ts';
 import { addressText } from '../../../cni/maps/address.ts';
 import { COUNTERS_MAX, IDENTITY, PROTOCOL } from '../../../cni/maps/constants.ts';
 import { DROP } from '../../../cni/maps/drops.ts';
-import { type Drop, drop as dropLayout } from '../../../cni/maps/layouts.ts';
-import { decode } from '../../../cni/maps/struct.ts';
-import { RINGS, TABLES } from '../../../cni/maps/tables.ts';
-import { NODES, namespaceOf, PODS, removeAll, runIn, TwoNodes } from '../../support/network/two-nodes.ts';
+import { TABLES } from '../../../cni/maps/tables.ts';
+import { NODES, PODS, remaining, removeAll, runIn, TwoNodes } from '../../support/network/two-nodes.ts';
 import { eventually } from '../../support/wait.ts';
+import { connect, drops, sendDatagram, serve, start, stopAll } from './echo.ts';
 
 let world: TwoNodes;
-const children = new Set<ReturnType<typeof spawn>>();
 
 before(() => {
   world = new TwoNodes();
 });
 
 after(() => {
-  for (const child of children) child.kill('SIGKILL');
+  stopAll();
   world[Symbol.dispose]();
   removeAll();
-  assert.doesNotMatch(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }), /hdlt-p-/);
+  assert.deepEqual(remaining(), []);
 });
 
 const [A1, A2, B1] = PODS;
 if (A1 === undefined || A2 === undefined || B1 === undefined) throw new Error('three pods');
 const families = [0, 1] as const;
-
-/** Answers each connection with the client's address and echoes each datagram. */
-const SERVER = `
-import socket, socketserver, threading, sys
-class T(socketserver.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall((self.client_address[0] + '\\n').encode())
-        while True:
-            data = self.request.recv(65536)
-            if not data: return
-            self.request.sendall(data)
-class U(socketserver.BaseRequestHandler):
-    def handle(self): self.request[1].sendto(self.request[0], self.client_address)
-class S(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6; allow_reuse_address = True; daemon_threads = True
-class D(socketserver.ThreadingUDPServer):
-    address_family = socket.AF_INET6; max_packet_size = 65535; daemon_threads = True
-t = S(('::', 8080), T); u = D(('::', 8081), U)
-threading.Thread(target=u.serve_forever, daemon=True).start()
-print('ready', flush=True); t.serve_forever()
-`;
-const TCP_CLIENT = `
-import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))
-f = s.makefile('rw'); print(f.readline().strip().replace('::ffff:', ''))
-blob = 'x' * 200000
-import threading
-threading.Thread(target=lambda: s.sendall(blob.encode()), daemon=True).start()
-got = 0
-while got < len(blob): got += len(s.recv(65536))
-print(got)
-`;
-const UDP_CLIENT = `
-import socket, sys
-i = socket.getaddrinfo(sys.argv[1], 8081, type=socket.SOCK_DGRAM)[0]
-s = socket.socket(i[0], socket.SOCK_DGRAM); s.settimeout(3)
-s.sendto(b'y' * int(sys.argv[2]), i[4]); print(len(s.recv(65535)))
-`;
-
-async function serve(name: string): Promise<() => void> {
-  const child = spawn('ip', ['netns', 'exec', namespaceOf(name), 'python3', '-c', SERVER]);
-  children.add(child);
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
-  });
-  await eventually(() => said.includes('ready'), {
-    deadlineMs: 10_000,
-    what: `the server in ${name} listens`,
-  });
-  return () => {
-    child.kill('SIGKILL');
-    children.delete(child);
-  };
-}
-
-function connect(from: string, to: string, timeoutS = 3): readonly string[] {
-  const out = runIn(from, 'python3', '-c', TCP_CLIENT, to, '8080', String(timeoutS));
-  return out.trim().split('\n');
-}
-
-function drops(node: string): Drop[] {
-  const found: Drop[] = [];
-  const take = (record: Buffer) => found.push(decode(dropLayout, record));
-  using ring = new RingReader(world.object(node).map(RINGS.drop.name), take);
-  while (ring.poll() > 0);
-  return found;
-}
 
 function closeIngress(set: number): void {
   world.know(A2 ?? never(), { ingressSet: set });
@@ -120,8 +48,7 @@ test('echoes come back, and datagrams larger than a packet arrive whole', async 
     for (const family of families) {
       const ip = server.ips[family] ?? '';
       assert.match(runIn('a1', 'ping', '-c', '2', '-i', '0.2', '-W', '2', ip), / 0% packet loss/);
-      for (const bytes of ['100', '4000', '9000'])
-        assert.equal(runIn('a1', 'python3', '-c', UDP_CLIENT, ip, bytes).trim(), bytes);
+      for (const bytes of [100, 4000, 9000]) assert.equal(sendDatagram('a1', ip, bytes), bytes);
     }
     stop();
   }
@@ -143,18 +70,18 @@ test('pods and nodes reach each other without NAT, on either node', async () => 
 });
 
 test('a source address that a pod does not have goes nowhere', () => {
-  drops('a');
+  drops(world, 'a');
   runIn('a1', 'ip', 'addr', 'add', '10.244.9.9/32', 'dev', 'lo');
   assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '-I', '10.244.9.9', A2.ips[0] ?? ''));
   runIn('a1', 'ip', 'addr', 'del', '10.244.9.9/32', 'dev', 'lo');
-  const spoofed = drops('a').filter((one) => addressText(one.source) === '10.244.9.9');
+  const spoofed = drops(world, 'a').filter((one) => addressText(one.source) === '10.244.9.9');
   assert.ok(spoofed.length > 0 && spoofed.every((one) => one.reason === DROP.SPOOFED.code));
 });
 
 test('an address of a pod block that nobody has is told as such', () => {
-  drops('a');
+  drops(world, 'a');
   assert.throws(() => runIn('a1', 'ping', '-c', '1', '-W', '1', '10.244.1.200'));
-  const lost = drops('a').filter((one) => addressText(one.destination) === '10.244.1.200');
+  const lost = drops(world, 'a').filter((one) => addressText(one.destination) === '10.244.1.200');
   assert.ok(lost.length > 0 && lost.every((one) => one.reason === DROP.NO_ROUTE.code));
 });
 
@@ -162,9 +89,9 @@ test('an isolated pod is reached by whom its set allows, on the ports that it al
   const stop = await serve('a2');
   const set = 7;
   closeIngress(set);
-  drops('a');
+  drops(world, 'a');
   for (const family of families) assert.throws(() => connect('a1', A2.ips[family] ?? '', 0.5));
-  const first = drops('a').find((one) => one.set === set);
+  const first = drops(world, 'a').find((one) => one.set === set);
   assert.deepEqual(
     [first?.reason, first?.set, first?.destinationPort, first?.protocol, first?.direction],
     [DROP.POLICY.code, set, 8080, PROTOCOL.TCP, 0],
@@ -206,19 +133,17 @@ s.settimeout(1.5); s.sendall(b'z')
 try: s.recv(1); print('alive', flush=True)
 except TimeoutError: print('cut', flush=True)
 `;
-  const child = spawn('ip', ['netns', 'exec', namespaceOf('a1'), 'python3', '-c', script]);
-  children.add(child);
-  let said = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
-  });
-  await eventually(() => said.includes('open'), { deadlineMs: 5_000, what: 'the connection is open' });
+  const { said, stop: end, tell } = start('a1', 'python3', '-c', script);
+  await eventually(() => said.text.includes('open'), { deadlineMs: 5_000, what: 'the connection is open' });
   closeIngress(9);
-  child.stdin.write('\n');
-  await eventually(() => /alive|cut/.test(said), { deadlineMs: 5_000, what: 'the client has an answer' });
-  assert.match(said, /cut/);
+  tell('');
+  await eventually(() => /alive|cut/.test(said.text), {
+    deadlineMs: 5_000,
+    what: 'the client has an answer',
+  });
+  assert.match(said.text, /cut/);
   closeIngress(0);
-  children.delete(child);
+  end();
   stop();
 });
 

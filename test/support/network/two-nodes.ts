@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type BpfLink, type BpfObject, createLink, openObject } from '../../../cni/kernel/libbpf.ts';
 import { addressBytes, noAddress, parsePrefix } from '../../../cni/maps/address.ts';
@@ -10,7 +11,8 @@ import { TABLES, type Table } from '../../../cni/maps/tables.ts';
 const OBJECT = fileURLToPath(new URL('../../../cni/bpf/objects/pod.o', import.meta.url));
 const HOST_MAC = 'ee:ee:ee:ee:ee:ee';
 const MTU = '1450';
-const prefix = 'hdlt-p-';
+/** With the number of this process: two runs at once must not take each other's away. */
+const prefix = `hdlt-p${process.pid}-`;
 
 export interface TestPod {
   readonly name: string;
@@ -39,6 +41,13 @@ function ip(...words: string[]): string {
 export function runIn(name: string, command: string, ...words: string[]): string {
   const all = ['netns', 'exec', `${prefix}${name}`, command, ...words];
   return execFileSync('ip', all, { encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Namespaces of this run that are still there. */
+export function remaining(): readonly string[] {
+  return ip('netns', 'list')
+    .split('\n')
+    .filter((line) => line.startsWith(prefix));
 }
 
 export function namespaceOf(name: string): string {
@@ -208,12 +217,18 @@ export class TwoNodes implements Disposable {
   }
 }
 
+/** Of a run that ended without removing it. */
+function isOrphan(name: string): boolean {
+  const pid = /^hdlt-p(\d+)-/.exec(name)?.[1];
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
+}
+
 /** Ends what runs in the namespaces and removes them; nothing is left, however far the making came. */
 export function removeAll(): void {
   const names = ip('netns', 'list')
     .split('\n')
     .map((line) => line.split(' ')[0] ?? '')
-    .filter((name) => name.startsWith(prefix));
+    .filter((name) => name.startsWith(prefix) || isOrphan(name));
   for (const name of names) {
     for (const pid of ip('netns', 'pids', name).split('\n').filter(Boolean)) {
       try {
