@@ -81,8 +81,12 @@ export function echo(from: string, to: string, identifier: number, request: bool
   const four = is4(from);
   const type = four ? (request ? 8 : 0) : request ? 128 : 129;
   const body = Buffer.alloc(16);
+  body.writeUInt8(type, 0);
   body.writeUInt16BE(identifier, 4);
-  return icmp(from, to, type, 0, body);
+  const protocol = four ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
+  const pseudo = four ? Buffer.alloc(0) : pseudoHeader(from, to, protocol, body.length);
+  body.writeUInt16BE(internetSum(pseudo, body), 2);
+  return { from, to, protocol, body };
 }
 
 function ipv4(packet: Crafted, body: Buffer): Buffer {
