@@ -5,7 +5,7 @@ import type { Logger } from '../../common/log.ts';
 import { isKernelError } from '../kernel/errors.ts';
 import { type BpfMap, RingReader } from '../kernel/libbpf.ts';
 import { netnsCookie } from '../kernel/netns.ts';
-import { POD } from '../maps/constants.ts';
+import { POD, TAG } from '../maps/constants.ts';
 import type { Pod } from '../maps/layouts.ts';
 import { decode, encode } from '../maps/struct.ts';
 import { RINGS, TABLES } from '../maps/tables.ts';
@@ -21,7 +21,7 @@ import {
 /** Candidates that are being judged; more are left to the next `scan`. */
 export const candidatesJudgedMax = 1_024;
 
-const TAG = Buffer.from([1, 0, 0, 0]);
+const SIDECAR_TAG = encode(TABLES.sidecarSocket.value, TAG.SIDECAR);
 
 /** A process that listens as a sidecar does and asks to be taken for one. */
 export interface SidecarCandidate {
@@ -184,7 +184,7 @@ export class Sidecars implements Disposable {
       if (cookieOf(pid) !== netns) continue;
       for (const { listener, socket } of openListeners(pid)) {
         using open = socket;
-        this.#deps.maps.sidecarSocket.updateOnSocket(open.number, TAG);
+        this.#deps.maps.sidecarSocket.updateOnSocket(open.number, SIDECAR_TAG);
         this.#registerOne(podId, listener, open.number);
       }
     }

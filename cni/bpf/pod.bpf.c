@@ -5,13 +5,13 @@
 /* Chained over another CNI the programs after ours decide. */
 #define NEXT_PROGRAM -1
 
-always_inline int not_ip(struct __sk_buff *skb, struct packet *p)
+static __always_inline int not_ip(struct __sk_buff *skb, struct packet *p)
 {
 	return skb->protocol == bpf_htons(ETH_P_ARP) ? arp_of_pod(skb) : dropped(skb, p, DROP_UNSUPPORTED, DIRECTION_EGRESS, 0);
 }
 
 /* A packet of the pod's own address: its way on. */
-always_inline int leave_pod(struct __sk_buff *skb, struct packet *p, struct endpoint *sender, const struct node_config *node)
+static __always_inline int leave_pod(struct __sk_buff *skb, struct packet *p, struct endpoint *sender, const struct node_config *node)
 {
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p->destination);
 	struct peer peer;
@@ -93,7 +93,7 @@ int to_pod(struct __sk_buff *skb)
 }
 
 /* By the node that a client outside came in by, or by a backend's node with its answer. */
-always_inline int external_by_overlay(struct __sk_buff *skb, struct packet *p, const struct node_config *node, const struct address *outer)
+static __always_inline int external_by_overlay(struct __sk_buff *skb, struct packet *p, const struct node_config *node, const struct address *outer)
 {
 	struct endpoint *through = bpf_map_lookup_elem(&endpoint_map, outer);
 	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p->source);
@@ -169,7 +169,7 @@ int to_overlay(struct __sk_buff *skb)
 
 #define VXLAN_PORT bpf_htons(4789)
 
-always_inline int is_underlay(const struct packet *p, const struct node_config *node)
+static __always_inline int is_underlay(const struct packet *p, const struct node_config *node)
 {
 	return p->protocol == IPPROTO_UDP && p->destination_port == VXLAN_PORT && node->flags & NODE_TUNNEL &&
 	       (same_address(&p->destination, &node->node4) || same_address(&p->destination, &node->node6));

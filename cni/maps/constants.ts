@@ -40,6 +40,9 @@ export const EXTERNAL = { FORWARD: 0, REPLY: 1 } as const;
 
 export const POD = { MESHED: 1 << 0, NODE: 1 << 1 } as const;
 
+/** Values of `sidecar_socket_map`. */
+export const TAG = { SIDECAR: 1, SKIPPED: 2 } as const;
+
 /** Slots of `counter_map`. */
 export const COUNTERS_MAX = 32;
 

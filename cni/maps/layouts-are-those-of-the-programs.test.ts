@@ -74,7 +74,7 @@ test('every constant has the number of the header, and none is forgotten', () =>
     DIRECTION: constants.DIRECTION,
   };
   const more = { CONNECTION: constants.CONNECTION, SCOPE: constants.SCOPE, SERVICE: constants.SERVICE };
-  const rest = { EXTERNAL: constants.EXTERNAL, POD: constants.POD };
+  const rest = { EXTERNAL: constants.EXTERNAL, POD: constants.POD, TAG: constants.TAG };
   const ours = new Map<string, number>([['COUNTERS_MAX', constants.COUNTERS_MAX]]);
   for (const [group, members] of Object.entries({ ...groups, ...more, ...rest })) {
     for (const [name, number] of Object.entries(members)) ours.set(`${group}_${name}`, number);

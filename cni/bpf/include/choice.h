@@ -1,5 +1,6 @@
 /* Which backend a client from outside gets. */
 #pragma once
+#include "backend.h"
 #include "connection.h"
 
 #define CHOSEN 0
@@ -9,29 +10,20 @@
  * is given up for another. */
 #define KEPT_SEARCH_SLOTS_MAX 64
 
-always_inline struct service *service_outside(struct frontend *frontend, __u32 own_node)
+static __always_inline struct service *service_outside(struct frontend *frontend, __u32 own_node)
 {
 	struct service *service = bpf_map_lookup_elem(&service_map, frontend);
 	if (service || !own_node)
 		return service;
-	int four = is_v4(&frontend->address);
-	__builtin_memset(&frontend->address, 0, sizeof(frontend->address));
-	if (four)
-		frontend->address.word[2] = bpf_htonl(0xffff);
+	frontend->address = every_address_like(&frontend->address);
 	return bpf_map_lookup_elem(&service_map, frontend);
 }
 
-always_inline struct backend *backend_at(const struct service *service, __u32 slot)
-{
-	struct backend_key key = { .service_id = service->id, .slot = slot };
-	return bpf_map_lookup_elem(&backend_map, &key);
-}
-
-always_inline int is_kept(const struct service *service, const struct backend *wanted)
+static __always_inline int is_kept(const struct service *service, const struct backend *wanted)
 {
 	for (__u32 slot = 0; slot < KEPT_SEARCH_SLOTS_MAX && slot < service->count; slot++) {
-		struct backend *backend = backend_at(service, slot);
-		if (backend && backend->port == wanted->port && same_address(&backend->address, &wanted->address))
+		struct backend *backend = backend_in(service, slot);
+		if (backend && same_backend(backend, wanted))
 			return 1;
 	}
 	return 0;
@@ -74,7 +66,7 @@ verified_alone int choose(const struct packet *p, __u32 own_node, struct backend
 		return NO_BACKEND;
 	if (backend->port && is_kept(&service, backend))
 		return CHOSEN;
-	struct backend *drawn = backend_at(&service, bpf_get_prandom_u32() % service.count);
+	struct backend *drawn = backend_in(&service, bpf_get_prandom_u32() % service.count);
 	if (!drawn)
 		return NO_BACKEND; /* the list was replaced meanwhile: the client tries again */
 	*backend = *drawn;

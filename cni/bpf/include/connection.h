@@ -6,12 +6,12 @@
 #define TCP_IDLE_S 8000
 #define OTHER_IDLE_S 60
 
-always_inline __u32 seconds(void)
+static __always_inline __u32 seconds(void)
 {
 	return bpf_ktime_get_coarse_ns() / NS_PER_S; /* of the last tick, and a tenth of the exact one's price */
 }
 
-always_inline void key_of(const struct packet *p, __u8 direction, int reversed, struct connection_key *key)
+static __always_inline void key_of(const struct packet *p, __u8 direction, int reversed, struct connection_key *key)
 {
 	key->source = reversed ? p->destination : p->source;
 	key->destination = reversed ? p->source : p->destination;
@@ -23,7 +23,7 @@ always_inline void key_of(const struct packet *p, __u8 direction, int reversed, 
 }
 
 /* A connection that is still remembered, or 0. */
-always_inline struct connection *remembered(struct connection_key *key, __u32 now)
+static __always_inline struct connection *remembered(struct connection_key *key, __u32 now)
 {
 	struct connection *c = bpf_map_lookup_elem(&connection_map, key);
 	if (!c)
@@ -34,7 +34,7 @@ always_inline struct connection *remembered(struct connection_key *key, __u32 no
 }
 
 /* What a TCP packet tells of its connection's end. A half that ended says nothing of the other: it may go on for long. */
-always_inline __u32 flags_after(__u32 flags, const struct packet *p, int reply)
+static __always_inline __u32 flags_after(__u32 flags, const struct packet *p, int reply)
 {
 	if (reply)
 		flags |= CONNECTION_REPLIED;
@@ -51,7 +51,7 @@ always_inline __u32 flags_after(__u32 flags, const struct packet *p, int reply)
 }
 
 /* Writes only what changes: the line is shared by processors. */
-always_inline void seen(struct connection *c, const struct packet *p, __u32 now, int reply)
+static __always_inline void seen(struct connection *c, const struct packet *p, __u32 now, int reply)
 {
 	if (c->seen_s != now)
 		c->seen_s = now;

@@ -2,7 +2,7 @@
 #pragma once
 #include "parse.h"
 
-always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
+static __always_inline void count(struct __sk_buff *skb, __u32 reason, __u32 direction)
 {
 	__u32 slot = reason * 2 + direction;
 	struct counter *counter = bpf_map_lookup_elem(&counter_map, &slot);

@@ -29,7 +29,7 @@ verified_alone int external_key_of(struct __sk_buff *skb, struct packet *p, __u3
 	return key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP || key->protocol == IPPROTO_SCTP;
 }
 
-always_inline struct external *live(const struct external_key *key, __u32 now)
+static __always_inline struct external *live(const struct external_key *key, __u32 now)
 {
 	struct external *e = bpf_map_lookup_elem(&external_map, key);
 	__s32 idle = key->protocol == IPPROTO_TCP ? TCP_IDLE_S : OTHER_IDLE_S;
@@ -37,7 +37,7 @@ always_inline struct external *live(const struct external_key *key, __u32 now)
 }
 
 /* The same connection as the other way's packets show it. */
-always_inline void other_way(const struct external_key *key, const struct external *e, struct external_key *other)
+static __always_inline void other_way(const struct external_key *key, const struct external *e, struct external_key *other)
 {
 	int forward = key->way == EXTERNAL_FORWARD;
 	other->source = forward ? e->address : key->destination;
@@ -50,7 +50,7 @@ always_inline void other_way(const struct external_key *key, const struct extern
 }
 
 /* Both ways live as long as either is used. */
-always_inline void refresh(const struct external_key *key, struct external *e, __u32 now)
+static __always_inline void refresh(const struct external_key *key, struct external *e, __u32 now)
 {
 	if (e->seen_s == now)
 		return;
@@ -129,7 +129,7 @@ verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own
 }
 
 /* To the backend that `to_backend` chose. */
-always_inline int forward_to_backend(struct __sk_buff *skb, struct packet *p, struct peer *client, const struct node_config *node)
+static __always_inline int forward_to_backend(struct __sk_buff *skb, struct packet *p, struct peer *client, const struct node_config *node)
 {
 	struct endpoint *backend = bpf_map_lookup_elem(&endpoint_map, &p->destination);
 	struct address at;

@@ -5,7 +5,7 @@
 
 #define PACKET_HOST 0
 
-always_inline struct node_config *this_node(void)
+static __always_inline struct node_config *this_node(void)
 {
 	__u32 zero = 0;
 	struct node_config *node = bpf_map_lookup_elem(&node_map, &zero);
@@ -13,14 +13,14 @@ always_inline struct node_config *this_node(void)
 }
 
 /* A verdict for `pod`, reported and counted where it is to drop. 0, or what the program returns. */
-always_inline int admit(struct __sk_buff *skb, struct packet *p, struct endpoint *pod, struct peer *peer, __u8 direction)
+static __always_inline int admit(struct __sk_buff *skb, struct packet *p, struct endpoint *pod, struct peer *peer, __u8 direction)
 {
 	int reason = p->error ? judge_error(skb, p, pod, direction) : judge(p, pod, peer, direction);
 	return reason ? dropped(skb, p, reason, direction, p->denied_set) : 0;
 }
 
 /* `to` is a pod of this node. Its own node is always admitted ("Network Policies", Kubernetes documentation). */
-always_inline int admit_and_deliver(struct __sk_buff *skb, struct packet *p, struct endpoint *to, struct peer *peer)
+static __always_inline int admit_and_deliver(struct __sk_buff *skb, struct packet *p, struct endpoint *to, struct peer *peer)
 {
 	if (!(peer->flags & EP_OWN_NODE)) {
 		int done = admit(skb, p, to, peer, DIRECTION_INGRESS);
@@ -41,7 +41,7 @@ always_inline int admit_and_deliver(struct __sk_buff *skb, struct packet *p, str
 }
 
 /* Not to a pod of this node: through the tunnel, or by the host's own routes. */
-always_inline int to_elsewhere(struct __sk_buff *skb, struct packet *p, const struct endpoint *receiver, const struct node_config *node)
+static __always_inline int to_elsewhere(struct __sk_buff *skb, struct packet *p, const struct endpoint *receiver, const struct node_config *node)
 {
 	struct address at;
 	if (!node_of(receiver, &p->destination, &at))

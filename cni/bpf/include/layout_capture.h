@@ -36,7 +36,11 @@ struct {
 	__uint(max_entries, 32768);
 } listener_map SEC(".maps");
 
-/* Sockets of confirmed sidecars, tagged when they are made. */
+/* The pod network lets SYNs of sockets with either tag leave. */
+#define TAG_SIDECAR 1
+#define TAG_SKIPPED 2 /* an app's, to a skipped Service: by its backend nobody could tell that it was skipped */
+
+/* Tagged sockets: those of confirmed sidecars when they are made, others when they dial. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

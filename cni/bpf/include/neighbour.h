@@ -46,14 +46,14 @@ struct pseudo_header {
 	__u32 length, next;
 };
 
-always_inline int is_own(struct __sk_buff *skb, const struct address *address)
+static __always_inline int is_own(struct __sk_buff *skb, const struct address *address)
 {
 	struct endpoint *pod = bpf_map_lookup_elem(&endpoint_map, address);
 	return pod && pod->flags & EP_LOCAL && pod->ifindex == skb->ingress_ifindex;
 }
 
 /* Back to the pod's end of the veth. */
-always_inline int answer_pod(struct __sk_buff *skb)
+static __always_inline int answer_pod(struct __sk_buff *skb)
 {
 	__u8 macs[12];
 	if (bpf_skb_load_bytes(skb, 6, macs, 6))
@@ -64,13 +64,13 @@ always_inline int answer_pod(struct __sk_buff *skb)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-always_inline int arp_of_pod(struct __sk_buff *skb)
+static __always_inline int arp_of_pod(struct __sk_buff *skb)
 {
 	struct arp arp;
 	struct address sender;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)) || arp.protocol != bpf_htons(ETH_P_IP) || arp.protocol_bytes != 4)
 		return TC_ACT_SHOT;
-	map_v4(&sender, arp.sender);
+	sender = mapped(arp.sender);
 	if (!is_own(skb, &sender))
 		return TC_ACT_SHOT;
 	if (arp.operation == bpf_htons(ARP_REPLY))
@@ -87,7 +87,7 @@ always_inline int arp_of_pod(struct __sk_buff *skb)
 	return answer_pod(skb);
 }
 
-always_inline __u16 folded(__s64 sum)
+static __always_inline __u16 folded(__s64 sum)
 {
 	__u32 rest = (__u32)sum;
 	rest = (rest & 0xffff) + (rest >> 16);
@@ -96,7 +96,7 @@ always_inline __u16 folded(__s64 sum)
 }
 
 /* Who asks for fe80::1 by an address of its own; without one (address detection) nobody can be told. */
-always_inline int advertise_gateway(struct __sk_buff *skb, const struct packet *p, const struct address *gateway)
+static __always_inline int advertise_gateway(struct __sk_buff *skb, const struct packet *p, const struct address *gateway)
 {
 	__u32 bytes = ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct advertisement);
 	if (p->transport != ETH_HLEN + sizeof(struct ipv6hdr) || no_address(&p->source) || bpf_skb_change_tail(skb, bytes, 0))
@@ -130,7 +130,7 @@ verified_alone int solicited(struct __sk_buff *skb, struct packet *p)
 #define NOT_NEIGHBOURS -2
 
 /* The type of an ICMPv6 message among neighbours, or 0. */
-always_inline __u8 neighbour_type(struct __sk_buff *skb, const struct packet *p)
+static __always_inline __u8 neighbour_type(struct __sk_buff *skb, const struct packet *p)
 {
 	__u8 type = 0;
 	if (p->protocol != IPPROTO_ICMPV6 || p->family != 6 || p->fragment || bpf_skb_load_bytes(skb, p->transport, &type, 1))
@@ -138,7 +138,7 @@ always_inline __u8 neighbour_type(struct __sk_buff *skb, const struct packet *p)
 	return (type >= MLD_REPORT && type <= ND_REDIRECT) || type == MLD2_REPORT ? type : 0;
 }
 
-always_inline int neighbours_of_pod(struct __sk_buff *skb, struct packet *p)
+static __always_inline int neighbours_of_pod(struct __sk_buff *skb, struct packet *p)
 {
 	__u8 type = neighbour_type(skb, p);
 	struct address target;

@@ -29,14 +29,14 @@
 #define PARSED_OTHER -1 /* ARP and the like: not IP */
 
 /* Only where the kernel joined segments may the length field be 0: they are more than it can tell. */
-always_inline int ends_outside(struct __sk_buff *skb, struct packet *p, __u32 at, __u32 bytes, int unknown)
+static __always_inline int ends_outside(struct __sk_buff *skb, struct packet *p, __u32 at, __u32 bytes, int unknown)
 {
 	p->end = unknown && skb->gso_size ? skb->len : at + bytes;
 	return p->end > skb->len;
 }
 
 /* Both return 0, or the reason to drop. `at` is the offset of the IP header. */
-always_inline int parse_ipv4(struct __sk_buff *skb, __u32 at, struct packet *p, const int quoted)
+static __always_inline int parse_ipv4(struct __sk_buff *skb, __u32 at, struct packet *p, const int quoted)
 {
 	struct iphdr ip;
 	if ((quoted ? bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) : take(skb, ETH_HLEN, &ip, sizeof(ip))) || ip.version != 4 || ip.ihl < 5)
@@ -44,8 +44,8 @@ always_inline int parse_ipv4(struct __sk_buff *skb, __u32 at, struct packet *p, 
 	if (!quoted && (ends_outside(skb, p, at, bpf_ntohs(ip.tot_len), !ip.tot_len) || p->end < at + ip.ihl * 4))
 		return DROP_MALFORMED;
 	p->family = 4;
-	map_v4(&p->source, ip.saddr);
-	map_v4(&p->destination, ip.daddr);
+	p->source = mapped(ip.saddr);
+	p->destination = mapped(ip.daddr);
 	p->protocol = ip.protocol;
 	p->transport = at + ip.ihl * 4;
 	p->fragment_id = ip.id;
@@ -65,13 +65,13 @@ struct fragment_extension {
 	__u32 id;
 };
 
-always_inline int is_extension(__u8 next)
+static __always_inline int is_extension(__u8 next)
 {
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT || next == IPPROTO_AH;
 }
 
 /* One extension header: what follows it, and where. 0, or the reason to drop. */
-always_inline int parse_extension(struct __sk_buff *skb, struct packet *p, __u8 *next)
+static __always_inline int parse_extension(struct __sk_buff *skb, struct packet *p, __u8 *next)
 {
 	__u8 head[8];
 	if (bpf_skb_load_bytes(skb, p->transport, head, sizeof(head)))
@@ -98,7 +98,7 @@ always_inline int parse_extension(struct __sk_buff *skb, struct packet *p, __u8 
 	return 0;
 }
 
-always_inline int parse_ipv6(struct __sk_buff *skb, __u32 at, struct packet *p, const int quoted)
+static __always_inline int parse_ipv6(struct __sk_buff *skb, __u32 at, struct packet *p, const int quoted)
 {
 	struct ipv6hdr ip;
 	if ((quoted ? bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) : take(skb, ETH_HLEN, &ip, sizeof(ip))) || ip.version != 6)
@@ -124,7 +124,7 @@ always_inline int parse_ipv6(struct __sk_buff *skb, __u32 at, struct packet *p, 
 	return 0;
 }
 
-always_inline void tcp_ports(struct packet *p, const __u8 *tcp)
+static __always_inline void tcp_ports(struct packet *p, const __u8 *tcp)
 {
 	__builtin_memcpy(&p->source_port, tcp, 2);
 	__builtin_memcpy(&p->destination_port, tcp + 2, 2);
@@ -142,7 +142,7 @@ always_inline void tcp_ports(struct packet *p, const __u8 *tcp)
 		failed ? DROP_MALFORMED : 0; \
 	})
 
-always_inline int parse_tcp(struct __sk_buff *skb, struct packet *p)
+static __always_inline int parse_tcp(struct __sk_buff *skb, struct packet *p)
 {
 	if (p->transport == ETH_HLEN + sizeof(struct iphdr))
 		return TAKE_TCP(skb, p, ETH_HLEN + sizeof(struct iphdr));
@@ -156,7 +156,7 @@ always_inline int parse_tcp(struct __sk_buff *skb, struct packet *p)
 }
 
 /* Of an echo its identifier in both. */
-always_inline void icmp_ports(struct packet *p, const __u8 *head)
+static __always_inline void icmp_ports(struct packet *p, const __u8 *head)
 {
 	int four = p->protocol == IPPROTO_ICMP;
 	p->opening = head[0] == (four ? ICMP_ECHO : ICMPV6_ECHO_REQUEST);
@@ -169,7 +169,7 @@ always_inline void icmp_ports(struct packet *p, const __u8 *head)
 }
 
 /* Ports of TCP, UDP and SCTP, or the identifier of an echo. Other protocols have none. */
-always_inline int parse_ports(struct __sk_buff *skb, struct packet *p)
+static __always_inline int parse_ports(struct __sk_buff *skb, struct packet *p)
 {
 	if (p->protocol == IPPROTO_TCP)
 		return parse_tcp(skb, p);
@@ -190,7 +190,7 @@ always_inline int parse_ports(struct __sk_buff *skb, struct packet *p)
 }
 
 /* Later fragments get the ports that the first one left behind. */
-always_inline int fragment_ports_of(struct __sk_buff *skb, struct packet *p)
+static __always_inline int fragment_ports_of(struct __sk_buff *skb, struct packet *p)
 {
 	struct fragment_key key = { .source = p->source, .destination = p->destination, .id = p->fragment_id, .protocol = p->protocol };
 	if (p->later) {

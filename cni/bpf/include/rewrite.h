@@ -16,7 +16,7 @@ struct change {
 	__u32 quoted_transport;
 };
 
-always_inline __u32 address_at(__u8 family, int destination)
+static __always_inline __u32 address_at(__u8 family, int destination)
 {
 	if (family == 4)
 		return destination ? __builtin_offsetof(struct iphdr, daddr) : __builtin_offsetof(struct iphdr, saddr);
@@ -24,7 +24,7 @@ always_inline __u32 address_at(__u8 family, int destination)
 }
 
 /* An IP header's address at `at`, and an IPv4 header's own sum. */
-always_inline int store_address(struct __sk_buff *skb, __u8 family, __u32 at, int destination, const struct address *from, const struct address *to, __u64 flags)
+static __always_inline int store_address(struct __sk_buff *skb, __u8 family, __u32 at, int destination, const struct address *from, const struct address *to, __u64 flags)
 {
 	__u32 place = at + address_at(family, destination);
 	if (family == 6)
@@ -33,18 +33,18 @@ always_inline int store_address(struct __sk_buff *skb, __u8 family, __u32 at, in
 	       bpf_skb_store_bytes(skb, place, &to->word[3], 4, 0);
 }
 
-always_inline __s64 difference(__u8 family, struct address *from, struct address *to)
+static __always_inline __s64 difference(__u8 family, struct address *from, struct address *to)
 {
 	return family == 4 ? bpf_csum_diff(&from->word[3], 4, &to->word[3], 4, 0) : bpf_csum_diff(from->word, 16, to->word, 16, 0);
 }
 
-always_inline int replace_port(struct __sk_buff *skb, __u32 at, const struct change *c)
+static __always_inline int replace_port(struct __sk_buff *skb, __u32 at, const struct change *c)
 {
 	return bpf_skb_store_bytes(skb, at, &c->port, sizeof(c->port), 0);
 }
 
 /* Of a first fragment too: the sum of the whole datagram stands in it and changes by the same. */
-always_inline int rewrite_transport(struct __sk_buff *skb, const struct packet *p, const struct change *c, __s64 by)
+static __always_inline int rewrite_transport(struct __sk_buff *skb, const struct packet *p, const struct change *c, __s64 by)
 {
 	int udp = p->protocol == IPPROTO_UDP;
 	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
@@ -59,7 +59,7 @@ always_inline int rewrite_transport(struct __sk_buff *skb, const struct packet *
 }
 
 /* What is quoted was sent by whom the error goes to: the ends stand the other way round. */
-always_inline int rewrite_quoted(struct __sk_buff *skb, const struct packet *p, const struct change *c, struct address *from, __s64 by)
+static __always_inline int rewrite_quoted(struct __sk_buff *skb, const struct packet *p, const struct change *c, struct address *from, __s64 by)
 {
 	struct address to = c->to;
 	__u32 sum = p->transport + ICMP_SUM_AT;

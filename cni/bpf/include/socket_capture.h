@@ -1,39 +1,25 @@
 /* Capture at the socket: TCP of a meshed pod's apps is marked, and the pod's routing rules lead what is marked to lo, where
  * steer.bpf.c hands it to the sidecar. */
 #pragma once
+#include "skipped.h"
 #include "socket_sidecar.h"
 
 #define CAPTURE_MARK 0x1
-#define PORT_DNS 53
 
 /* What becomes of a connection of an app. */
 #define CAPTURED 0
 #define LEFT_ALONE 1 /* within the pod, or to the cluster's DNS */
 #define SKIPPED 2    /* as if the pod weren't meshed */
 
-static __always_inline bool is_dns(const struct place *to)
+static __always_inline int capture_of(const struct pod *pod, const struct place *to)
 {
 	__u32 zero = 0;
 	struct node_config *node = bpf_map_lookup_elem(&node_map, &zero);
 
-	return node && to->port == bpf_htons(PORT_DNS) &&
-	       (same_address(&to->address, &node->dns4) || same_address(&to->address, &node->dns6));
-}
-
-static __always_inline bool is_skipped(const struct pod *pod, const struct place *to)
-{
-	struct skipped_port_key port = {.pod_id = pod->pod_id, .port = to->port, .direction = DIRECTION_EGRESS};
-	if (bpf_map_lookup_elem(&skipped_port_map, &port))
-		return true;
-	struct skipped_prefix prefix = {.bits = 32 + 128, .pod_id = pod->pod_id, .address = to->address};
-	return bpf_map_lookup_elem(&skipped_prefix_map, &prefix) != NULL;
-}
-
-static __always_inline int capture_of(const struct pod *pod, const struct place *to)
-{
-	if (is_loopback(&to->address) || is_unspecified(&to->address) || is_own(pod, &to->address) || is_dns(to))
+	if (is_loopback(&to->address) || is_unspecified(&to->address) || is_own(pod, &to->address) ||
+	    is_cluster_dns(node, &to->address, to->port))
 		return LEFT_ALONE;
-	return is_skipped(pod, to) ? SKIPPED : CAPTURED;
+	return is_skipped_outbound(pod->pod_id, &to->address, to->port) ? SKIPPED : CAPTURED;
 }
 
 static __always_inline int set_mark(struct bpf_sock_addr *ctx, __u32 mark)
@@ -45,7 +31,7 @@ static __always_inline int set_mark(struct bpf_sock_addr *ctx, __u32 mark)
  * gives way to ours. */
 static __always_inline int capture(struct bpf_sock_addr *ctx, const struct place *to)
 {
-	if (ctx->sk->bound_dev_if > LO_IFINDEX || is_link_local6(&to->address))
+	if (ctx->sk->bound_dev_if > LO_IFINDEX || is_link_local(&to->address))
 		return refused(EPERM);
 	return set_mark(ctx, CAPTURE_MARK) ? refused(EPERM) : ALLOW;
 }

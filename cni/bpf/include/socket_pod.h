@@ -1,9 +1,7 @@
-/* What all socket programs share: whose socket it is, and addresses in the one form that maps have. */
+/* What all socket programs share: whose socket it is, and where it goes. */
 #pragma once
-#include <stdbool.h>
 #include <linux/in.h>
-#include <bpf/bpf_endian.h>
-#include "layout.h"
+#include "address.h"
 
 /* Not in the UAPI headers that eBPF can include. */
 #define AF_INET 2
@@ -36,42 +34,6 @@ static __always_inline int refused(int error)
 static __always_inline struct pod *pod_of_netns(__u64 netns_cookie)
 {
 	return bpf_map_lookup_elem(&pod_map, &netns_cookie);
-}
-
-static __always_inline struct address mapped(__u32 ip4)
-{
-	struct address address = {.word = {0, 0, bpf_htonl(0xffff), ip4}};
-	return address;
-}
-
-static __always_inline bool is_ip4(const struct address *address)
-{
-	return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline bool same_address(const struct address *one, const struct address *other)
-{
-	return one->word[0] == other->word[0] && one->word[1] == other->word[1] && one->word[2] == other->word[2] &&
-	       one->word[3] == other->word[3];
-}
-
-/* :: and 0.0.0.0, which mean this host where they are dialled. */
-static __always_inline bool is_unspecified(const struct address *address)
-{
-	return !address->word[0] && !address->word[1] && !address->word[3] &&
-	       (!address->word[2] || address->word[2] == bpf_htonl(0xffff));
-}
-
-static __always_inline bool is_loopback(const struct address *address)
-{
-	if (is_ip4(address))
-		return (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-	return !address->word[0] && !address->word[1] && !address->word[2] && address->word[3] == bpf_htonl(1);
-}
-
-static __always_inline bool is_link_local6(const struct address *address)
-{
-	return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
 static __always_inline bool is_own(const struct pod *pod, const struct address *address)

@@ -1,16 +1,12 @@
 /* Services at the socket: connect and sendmsg replace a frontend by one of its backends, getpeername and recvmsg show the
  * frontend again. Nothing is done per packet. */
 #pragma once
+#include "backend.h"
 #include "socket_pod.h"
 
 /* How many slots are searched for a sticky caller's backend after the backends changed; in a longer list one that moved
  * further back is given up for another. */
 #define AFFINITY_SEARCH_SLOTS_MAX 128
-
-static __always_inline bool same_backend(const struct backend *one, const struct backend *other)
-{
-	return one->port == other->port && same_address(&one->address, &other->address);
-}
 
 static __always_inline struct service *find_service(struct frontend *frontend, const struct pod *pod)
 {
@@ -25,17 +21,8 @@ static __always_inline struct service *find_service(struct frontend *frontend, c
 	}
 	if (!node)
 		return NULL;
-	frontend->address.word[0] = 0;
-	frontend->address.word[1] = 0;
-	frontend->address.word[2] = is_ip4(&frontend->address) ? bpf_htonl(0xffff) : 0;
-	frontend->address.word[3] = 0;
+	frontend->address = every_address_like(&frontend->address);
 	return bpf_map_lookup_elem(&service_map, frontend);
-}
-
-static __always_inline struct backend *backend_in(const struct service *service, __u32 slot)
-{
-	struct backend_key key = {.service_id = service->id, .slot = slot};
-	return bpf_map_lookup_elem(&backend_map, &key);
 }
 
 /* The slot that holds a backend now, or count where it is gone. */

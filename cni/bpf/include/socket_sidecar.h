@@ -35,10 +35,6 @@ struct {
 	__uint(max_entries, 8192);
 } candidate_rate_map SEC(".maps");
 
-/* Values of sidecar_socket_map: the pod network lets SYNs of either leave. */
-#define TAG_SIDECAR 1
-#define TAG_SKIPPED 2 /* an app's, to a skipped Service: by its backend nobody could tell that it was skipped */
-
 /* Only TCP is ever tagged: a raw socket that writes its own SYN must not pass as the sidecar. */
 static __always_inline void note_maker(struct bpf_sock *ctx)
 {

@@ -1,10 +1,8 @@
 /* sk_lookup in the namespace of a captured pod, one instance for each: new TCP connections go to the sidecar's listeners, wherever they
  * were addressed to. Without a listener they are refused; they never pass by. */
 #pragma once
-#include <stdbool.h>
 #include <linux/in.h>
-#include <bpf/bpf_endian.h>
-#include "layout.h"
+#include "address.h"
 
 #define AF_INET 2
 /* Of a network namespace, always: the kernel makes lo first. Test runs can give no device, they say 0. */
@@ -33,13 +31,10 @@ static __always_inline bool stays4(const struct bpf_sk_lookup *ctx)
 
 static __always_inline bool stays6(const struct bpf_sk_lookup *ctx)
 {
-	__u32 a = ctx->local_ip6[0], b = ctx->local_ip6[1], c = ctx->local_ip6[2], d = ctx->local_ip6[3];
+	struct address local = {.word = {ctx->local_ip6[0], ctx->local_ip6[1], ctx->local_ip6[2], ctx->local_ip6[3]}};
+	struct address own = {.word = {ip6.word[0], ip6.word[1], ip6.word[2], ip6.word[3]}};
 
-	if (!a && !b && !c && d == bpf_htonl(1))
-		return true;
-	if ((a & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
-		return true;
-	return a == ip6.word[0] && b == ip6.word[1] && c == ip6.word[2] && d == ip6.word[3];
+	return is_loopback(&local) || is_link_local(&local) || same_address(&local, &own);
 }
 
 static __always_inline bool is_skipped(__u16 port)

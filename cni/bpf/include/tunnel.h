@@ -9,7 +9,7 @@
 /* Without the fields that Linux 5.17 doesn't know: it refuses a size of which it has never heard. */
 #define TUNNEL_KEY_BYTES __builtin_offsetof(struct bpf_tunnel_key, local_ipv4)
 
-always_inline int set_tunnel(struct __sk_buff *skb, const struct address *node, __u32 vni)
+static __always_inline int set_tunnel(struct __sk_buff *skb, const struct address *node, __u32 vni)
 {
 	struct bpf_tunnel_key key = { .tunnel_id = vni, .tunnel_ttl = TUNNEL_TTL };
 	if (is_v4(node)) {
@@ -21,7 +21,7 @@ always_inline int set_tunnel(struct __sk_buff *skb, const struct address *node, 
 }
 
 /* To another node. The mark would choose the outer packet's route. */
-always_inline int send_through_tunnel(struct __sk_buff *skb, struct packet *p, const struct node_config *node, const struct address *to, __u32 vni, __u8 direction)
+static __always_inline int send_through_tunnel(struct __sk_buff *skb, struct packet *p, const struct node_config *node, const struct address *to, __u32 vni, __u8 direction)
 {
 	skb->mark = 0;
 	if (!node->tunnel_ifindex)
@@ -32,11 +32,11 @@ always_inline int send_through_tunnel(struct __sk_buff *skb, struct packet *p, c
 }
 
 /* Who sent the outer packet, and by which VNI. */
-always_inline int read_tunnel(struct __sk_buff *skb, struct address *outer, __u32 *vni)
+static __always_inline int read_tunnel(struct __sk_buff *skb, struct address *outer, __u32 *vni)
 {
 	struct bpf_tunnel_key key = {};
 	if (!bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, 0))
-		map_v4(outer, bpf_htonl(key.remote_ipv4));
+		*outer = mapped(bpf_htonl(key.remote_ipv4));
 	else if (!bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY_BYTES, BPF_F_TUNINFO_IPV6))
 		__builtin_memcpy(outer, key.remote_ipv6, 16);
 	else
@@ -46,7 +46,7 @@ always_inline int read_tunnel(struct __sk_buff *skb, struct address *outer, __u3
 }
 
 /* The node that has an address; zero for this one. 0 where no node has it. */
-always_inline int node_of(const struct endpoint *e, const struct address *address, struct address *node)
+static __always_inline int node_of(const struct endpoint *e, const struct address *address, struct address *node)
 {
 	if (e && !no_address(&e->node)) {
 		*node = e->node;
@@ -61,7 +61,7 @@ always_inline int node_of(const struct endpoint *e, const struct address *addres
 }
 
 /* By it alone a packet from the underlay is believed. */
-always_inline int is_node_of(const struct address *outer, const struct endpoint *sender, const struct address *address)
+static __always_inline int is_node_of(const struct address *outer, const struct endpoint *sender, const struct address *address)
 {
 	struct address node;
 	return node_of(sender, address, &node) && same_address(&node, outer);

@@ -10,7 +10,7 @@ struct peer {
 };
 
 /* Who an address belongs to, as policy knows it. */
-always_inline __u32 identity_of(const struct endpoint *e, const struct address *address)
+static __always_inline __u32 identity_of(const struct endpoint *e, const struct address *address)
 {
 	if (e)
 		return e->identity;
@@ -18,19 +18,19 @@ always_inline __u32 identity_of(const struct endpoint *e, const struct address *
 	return bpf_map_lookup_elem(&block_map, &key) ? IDENTITY_UNKNOWN : IDENTITY_WORLD;
 }
 
-always_inline void peer_of(struct peer *peer, const struct endpoint *e, const struct address *address)
+static __always_inline void peer_of(struct peer *peer, const struct endpoint *e, const struct address *address)
 {
 	peer->address = *address;
 	peer->identity = identity_of(e, address);
 	peer->flags = e ? e->flags : 0;
 }
 
-always_inline __u32 set_of(const struct endpoint *pod, __u8 direction)
+static __always_inline __u32 set_of(const struct endpoint *pod, __u8 direction)
 {
 	return direction == DIRECTION_EGRESS ? pod->egress_set : pod->ingress_set;
 }
 
-always_inline int allows(__u32 set, __u32 peer, __u8 protocol, __u16 port)
+static __always_inline int allows(__u32 set, __u32 peer, __u8 protocol, __u16 port)
 {
 	struct policy_key key = { .bits = 88, .set = set, .peer = peer, .protocol = protocol };
 	__builtin_memcpy(key.port, &port, 2);
@@ -51,7 +51,7 @@ verified_alone int policy_allows(__u32 set, const struct peer *peer, __u32 proto
 }
 
 /* Whether a remembered connection is allowed now, by what allowed it or anew. */
-always_inline int holds(struct connection *c, const struct connection_key *key, __u32 set, const struct peer *peer)
+static __always_inline int holds(struct connection *c, const struct connection_key *key, __u32 set, const struct peer *peer)
 {
 	if (c->set == set && c->peer == peer->identity)
 		return 1;
@@ -63,7 +63,7 @@ always_inline int holds(struct connection *c, const struct connection_key *key, 
 	return 1;
 }
 
-always_inline int denied(struct packet *p, __u32 set, const struct peer *peer)
+static __always_inline int denied(struct packet *p, __u32 set, const struct peer *peer)
 {
 	p->denied_set = set;
 	return peer->identity == IDENTITY_UNKNOWN ? DROP_PEER_UNKNOWN : DROP_POLICY;
