@@ -1,12 +1,15 @@
 import { CLUSTER_DOMAIN } from '../../common/contracts.ts';
 import type { JsonValue } from '../../common/json.ts';
+import {
+  type DnsPolicy,
+  type PodDnsConfig,
+  parseResolvConf,
+  podResolvConf,
+} from '../../common/resolv-conf.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { at, listAt, textAt } from '../kube/fields.ts';
 import { DNS_ADDRESS } from './layout.ts';
 
-/** Kubernetes' limits on what a pod may ask for (API reference, PodDNSConfig). */
-const nameserversMax = 3;
-const searchesMax = 32;
 const hostNameMax = 63;
 
 /** The pod's own host name, as kubelet gives it. */
@@ -35,62 +38,38 @@ export function hostsFile(pod: KubeObject, ips: readonly string[], machine: stri
   ].join('\n');
 }
 
-interface Resolver {
-  nameservers: string[];
-  searches: string[];
-  options: string[];
-}
-
 /** `/etc/resolv.conf` by `dnsPolicy` and `dnsConfig` (Kubernetes, "DNS for Services and Pods"); `machine` is the node's. */
 export function resolvConf(pod: KubeObject, machine: string): string {
-  const resolver = base(pod, machine);
-  const config = at(pod.spec, 'dnsConfig');
-  const added = (key: string) => listAt(config, key).map(String);
-  const options = listAt(config, 'options').map((option) => {
-    const value = textAt(option, 'value');
-    return value === undefined ? (textAt(option, 'name') ?? '') : `${textAt(option, 'name')}:${value}`;
+  const { nameservers, searches, options } = podResolvConf({
+    namespace: pod.metadata.namespace ?? 'default',
+    dnsPolicy: dnsPolicyOf(pod),
+    hostNetwork: at(pod.spec, 'hostNetwork') === true,
+    dnsConfig: dnsConfigOf(at(pod.spec, 'dnsConfig')),
+    ...{ clusterDns: [DNS_ADDRESS], clusterDomain: CLUSTER_DOMAIN, upstream: parseResolvConf(machine) },
   });
-  const named = new Set(options.map((option) => option.split(':')[0]));
-  const kept = resolver.options.filter((option) => !named.has(option.split(':')[0]));
-  const nameservers = unique([...resolver.nameservers, ...added('nameservers')]).slice(0, nameserversMax);
-  const searches = unique([...resolver.searches, ...added('searches')]).slice(0, searchesMax);
   return [
     ...nameservers.map((address) => `nameserver ${address}`),
     ...(searches.length === 0 ? [] : [`search ${searches.join(' ')}`]),
-    ...(kept.length + options.length === 0 ? [] : [`options ${[...kept, ...options].join(' ')}`]),
+    ...(options.length === 0 ? [] : [`options ${options.join(' ')}`]),
     '',
   ].join('\n');
 }
 
-function base(pod: KubeObject, machine: string): Resolver {
-  const policy = textAt(pod.spec, 'dnsPolicy') ?? 'ClusterFirst';
-  const onNode = at(pod.spec, 'hostNetwork') === true;
-  if (policy === 'None') return { nameservers: [], searches: [], options: [] };
-  const node = parsed(machine);
-  if (policy === 'Default' || (policy === 'ClusterFirst' && onNode)) return node;
-  const namespace = pod.metadata.namespace ?? 'default';
-  const cluster = [`${namespace}.svc.${CLUSTER_DOMAIN}`, `svc.${CLUSTER_DOMAIN}`, CLUSTER_DOMAIN];
+/** What isn't one of the policies counts as the default. */
+function dnsPolicyOf(pod: KubeObject): DnsPolicy {
+  const policy = textAt(pod.spec, 'dnsPolicy');
+  if (policy === 'Default' || policy === 'None' || policy === 'ClusterFirstWithHostNet') return policy;
+  return 'ClusterFirst';
+}
+
+function dnsConfigOf(config: JsonValue | undefined): PodDnsConfig {
+  const options = listAt(config, 'options').map((option) => {
+    const value = textAt(option, 'value');
+    return { name: textAt(option, 'name') ?? '', ...(value === undefined ? {} : { value }) };
+  });
   return {
-    nameservers: [DNS_ADDRESS],
-    searches: [...cluster, ...node.searches],
-    options: ['ndots:5'],
+    nameservers: listAt(config, 'nameservers').map(String),
+    searches: listAt(config, 'searches').map(String),
+    options,
   };
-}
-
-function parsed(text: string): Resolver {
-  const resolver: Resolver = { nameservers: [], searches: [], options: [] };
-  for (const line of text.split('\n')) {
-    const [word, ...rest] = line
-      .replace(/[#;].*$/, '')
-      .trim()
-      .split(/\s+/);
-    if (word === 'nameserver') resolver.nameservers.push(...rest.slice(0, 1));
-    if (word === 'search' || word === 'domain') resolver.searches = rest;
-    if (word === 'options') resolver.options.push(...rest);
-  }
-  return resolver;
-}
-
-function unique(values: readonly JsonValue[]): string[] {
-  return [...new Set(values.map(String))];
 }

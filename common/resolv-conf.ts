@@ -39,11 +39,11 @@ export const searchesMax = 32;
 export const searchCharsMax = 2048;
 const CLUSTER_OPTIONS: readonly string[] = ['ndots:5'];
 
-/** Reads resolv.conf as kubelet does: all nameservers; the last `search` and the last `options` line count. */
+/** Reads resolv.conf as resolvers do: all nameservers and options; the last `search` or `domain` line counts. */
 export function parseResolvConf(text: string): ResolvConf {
   const nameservers: string[] = [];
   let searches: readonly string[] = [];
-  let options: readonly string[] = [];
+  const options: string[] = [];
   for (const line of text.split('\n')) {
     const [word = '', ...rest] = line
       .replace(/[#;].*$/, '')
@@ -51,8 +51,9 @@ export function parseResolvConf(text: string): ResolvConf {
       .split(/\s+/);
     const [first] = rest;
     if (word === 'nameserver' && first !== undefined && isIP(first) !== 0) nameservers.push(first);
-    else if (word === 'search') searches = rest.map((one) => (one === '.' ? one : one.replace(/\.$/, '')));
-    else if (word === 'options') options = rest;
+    else if (word === 'search' || word === 'domain')
+      searches = rest.map((one) => (one === '.' ? one : one.replace(/\.$/, '')));
+    else if (word === 'options') options.push(...rest);
   }
   return { nameservers, searches, options };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { leakCheck } from '../../test/support/leak-check.ts';
+import { leakCheck } from '../test/support/leak-check.ts';
 import {
   nameserversMax,
   parseResolvConf,
