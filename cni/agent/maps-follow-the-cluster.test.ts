@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { addressBytes, addressText, isNoAddress } from '../../common/address.ts';
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
 import { object } from '../../test/support/model-objects.ts';
 import { networkPolicy } from '../../test/support/policy-objects.ts';
 import { compiled, EMPTY_INPUT, serviceOf, sliceOf } from '../../test/support/service-objects.ts';
-import { addressBytes, addressText, isNoAddress } from '../maps/address.ts';
 import { EP, IDENTITY, NODE, POD } from '../maps/constants.ts';
 import { keyText } from '../maps/entries.ts';
 import { decode, encode } from '../maps/struct.ts';

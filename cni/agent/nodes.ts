@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
+import { type Prefix, parsePrefix } from '../../common/address.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import type { SourcedObject } from '../../model/objects.ts';
-import { type Prefix, parsePrefix } from '../maps/address.ts';
 
 /** A node of the cluster as the pod network sees it. */
 export interface ClusterNode {

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import { parsePrefix } from '../../common/address.ts';
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
-import { parsePrefix } from '../maps/address.ts';
 
 /**
  * How pods reach other nodes: VXLAN; by the underlay's own routes; or not at all, where another CNI does it and Heddle

@@ -1,14 +1,14 @@
-import { isIP, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
+import { addressBytes, noAddress, parsePrefix } from '../../common/address.ts';
 import { isJsonObject } from '../../common/json.ts';
 import type { SourcedObject } from '../../model/objects.ts';
-import { addressBytes, noAddress, parsePrefix } from '../maps/address.ts';
 import { DIRECTION, EP, IDENTITY, NODE, POD } from '../maps/constants.ts';
 import { type Entries, entriesOf } from '../maps/entries.ts';
 import type { Endpoint, NodeConfig } from '../maps/layouts.ts';
 import type { MapPlan } from '../maps/reconcile.ts';
 import { TABLES } from '../maps/tables.ts';
 import type { PolicyPlan } from '../policy/plan.ts';
-import { canonical } from '../policy/pods.ts';
+import { statusIps } from '../policy/pods.ts';
 import type { ServicePlan } from '../services/plan.ts';
 import type { LocalPod } from './local-pods.ts';
 import { type ClusterNode, tunnelAddress } from './nodes.ts';
@@ -132,9 +132,7 @@ function* remoteEndpoints({
   for (const { object } of pods) {
     const home = isJsonObject(object.spec) ? object.spec.nodeName : undefined;
     if (typeof home !== 'string' || home === node.name) continue;
-    for (const written of podAddresses(object.status)) {
-      if (isIP(written) === 0) continue;
-      const ip = canonical(written);
+    for (const ip of statusIps(object)) {
       const identity = policy.addresses.get(ip);
       const at = tunnelAddress(nodes.get(home));
       // A pod of the node's own network, one that has ended, or one on a node that isn't known: not an endpoint.
@@ -192,14 +190,6 @@ function skippedPrefixes({ captured, podId, skip }: LocalPod) {
     const { bits, address } = parsePrefix(text);
     return [{ bits: bits + 32, podId, address }, 1] as const;
   });
-}
-
-function podAddresses(status: SourcedObject['object']['status']): readonly string[] {
-  if (!isJsonObject(status)) return [];
-  const all = Array.isArray(status.podIPs) ? status.podIPs : [];
-  const ips = all.flatMap((one) => (isJsonObject(one) && typeof one.ip === 'string' ? [one.ip] : []));
-  if (ips.length > 0) return ips;
-  return typeof status.podIP === 'string' ? [status.podIP] : [];
 }
 
 function addressIn(addresses: readonly string[] | undefined, family: 4 | 6): Buffer {

@@ -1,11 +1,12 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { canonicalAddress } from '../../common/address.ts';
 import type { Zone } from './records.ts';
 import { RCODE, TYPE } from './wire/numbers.ts';
 import type { OwnRecord } from './wire/records.ts';
 import { record } from './wire/records.ts';
 import type { Reply } from './wire/reply.ts';
 import { reversedAddress } from './zone/reverse.ts';
-import { addressRecord, CLUSTER_TTL_S, canonical, type NameRecords } from './zone/service.ts';
+import { addressRecord, CLUSTER_TTL_S, type NameRecords } from './zone/service.ts';
 
 /** An ExternalName may lead to another one; a longer way is a circle. */
 export const aliasesMax = 8;
@@ -87,7 +88,7 @@ function lookUpService(zone: Zone, key: string, below: string): Found {
 function lookUpPod(zone: Zone, namespace: string, label: string, labels: string): Found {
   const v4 = label.replaceAll('-', '.');
   const v6 = label.replaceAll('-', ':');
-  const address = isIPv4(v4) ? v4 : isIPv6(v6) ? canonical(v6) : undefined;
+  const address = isIPv4(v4) ? v4 : isIPv6(v6) ? canonicalAddress(v6) : undefined;
   if (address === undefined || !zone.pods.has(`${namespace}/${address}`)) return MISSING;
   const name = `${labels}.${zone.clusterDomain}`;
   return { kind: 'name', at: { records: [addressRecord(name, address)], additionals: [] } };

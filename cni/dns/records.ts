@@ -1,10 +1,10 @@
+import { canonicalAddress } from '../../common/address.ts';
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
 import { keyOf, namespaceOf, objectsOf, recordOf, stringMap, textOf } from '../../model/read/meta.ts';
 import { type OwnRecord, record } from './wire/records.ts';
 import {
   addressRecord,
   CLUSTER_TTL_S,
-  canonical,
   isLabel,
   type NameRecords,
   type ServiceRecords,
@@ -169,7 +169,7 @@ function readPod(
   if (status.phase === 'Succeeded' || status.phase === 'Failed') return;
   pods.set(keyOf(object), object);
   for (const ip of [status.podIP, ...objectsOf(status.podIPs).map((one) => one.ip)]) {
-    const address = canonical(ip);
+    const address = canonicalAddress(ip);
     if (address !== undefined) podAddresses.add(`${namespace}/${address}`);
   }
 }
@@ -191,7 +191,7 @@ function fixedNames(settings: ZoneSettings, soa: OwnRecord): ReadonlyMap<string,
   const { clusterDomain } = settings;
   const server = `ns.dns.${clusterDomain}`;
   const addresses = settings.dnsAddresses
-    .map(canonical)
+    .map(canonicalAddress)
     .filter((address) => address !== undefined)
     .map((address) => addressRecord(server, address));
   const at = (...records: OwnRecord[]): NameRecords => ({ records, additionals: [] });

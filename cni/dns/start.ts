@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { canonicalAddress } from '../../common/address.ts';
 import type { Clock } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
@@ -22,7 +23,6 @@ import { Resolver } from './resolver.ts';
 import { DEFAULT_SERVE_LIMITS } from './serve/limits.ts';
 import { serveTcp, type TcpServer } from './serve/tcp.ts';
 import { serveUdp, type UdpServer } from './serve/udp.ts';
-import { canonical } from './zone/service.ts';
 
 export interface DnsDeps {
   readonly clock: Clock;
@@ -118,8 +118,10 @@ async function followZone(options: DnsOptions, { clock, log }: DnsDeps, metrics:
 /** Those given, else the host's; never one of our own addresses. */
 function upstreamsOf(options: DnsOptions, log: Logger): readonly Upstream[] {
   const listed = options.upstreams ?? hostNameservers(options.resolvConf, log);
-  const own = new Set(options.listen.map(canonical));
-  const usable = listed.filter((one) => !(one.port === options.port && own.has(canonical(one.address))));
+  const own = new Set(options.listen.map(canonicalAddress));
+  const usable = listed.filter(
+    (one) => !(one.port === options.port && own.has(canonicalAddress(one.address))),
+  );
   if (usable.length < listed.length) log.warn('an upstream is this server itself, so it is not asked');
   if (usable.length === 0) log.warn('there is no upstream: only names of the cluster are answered');
   return usable;

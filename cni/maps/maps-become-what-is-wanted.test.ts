@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { addressBytes, noAddress } from '../../common/address.ts';
 import { MemoryMap } from '../../test/support/memory-map.ts';
-import { addressBytes, noAddress } from './address.ts';
 import { type Entries, entriesOf } from './entries.ts';
 import { MirroredMap } from './mirror.ts';
 import {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { addressBytes, addressText, noAddress } from './address.ts';
+import { addressBytes, addressText, noAddress } from '../../common/address.ts';
 import { protocolName } from './constants.ts';
 import { dropReason } from './drops.ts';
 import * as layout from './layouts.ts';

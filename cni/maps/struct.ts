@@ -1,5 +1,5 @@
+import { ADDRESS_BYTES, type AddressBytes } from '../../common/address.ts';
 import { HeddleError } from '../../common/errors.ts';
-import { ADDRESS_BYTES, type AddressBytes } from './address.ts';
 
 /** How one C type stands in memory: little-endian as eBPF objects are built for, ports and addresses in network order. */
 export interface Codec<T> {

@@ -1,6 +1,6 @@
+import { isMapped, type Prefix, parsePrefix, prefixHolds, prefixText } from '../../common/address.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { type Fields, shown } from '../../model/read/fields.ts';
-import { isMapped, type Prefix, parsePrefix, prefixHolds, prefixText } from '../maps/address.ts';
 
 /** An ipBlock: the addresses of `cidr` without those of `except`, all of one family. */
 export interface Block {

@@ -1,4 +1,4 @@
-import { addressBytes, type Prefix, prefixText } from '../maps/address.ts';
+import { addressBytes, type Prefix, prefixText } from '../../common/address.ts';
 import { type Block, blockHolds } from './block.ts';
 import type { SetDefinition } from './definitions.ts';
 import type { Identity, SetRule } from './plan.ts';

@@ -1,5 +1,5 @@
+import type { Prefix } from '../../common/address.ts';
 import type { Problem } from '../../model/objects.ts';
-import type { Prefix } from '../maps/address.ts';
 import type { TransportName } from '../maps/constants.ts';
 import type { Policy, Rule } from './policy.ts';
 import type { Table } from './table.ts';

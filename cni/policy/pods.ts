@@ -1,4 +1,4 @@
-import { HeddleError } from '../../common/errors.ts';
+import { addressBytes, addressText, canonicalAddress } from '../../common/address.ts';
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
 import {
   createdAtMs,
@@ -10,7 +10,6 @@ import {
   stringMap,
   textOf,
 } from '../../model/read/meta.ts';
-import { addressBytes, addressText } from '../maps/address.ts';
 
 /** A pod that this node has added to its network. */
 export interface LocalPodRef {
@@ -87,12 +86,13 @@ function isDeleted(object: KubeObject): boolean {
   return textOf(object.metadata.deletionTimestamp) !== undefined;
 }
 
-function statusIps(object: KubeObject): readonly string[] {
+/** The addresses of its own that a Pod's status names, in their one form; none of the node's, and none once it has ended. */
+export function statusIps(object: KubeObject): readonly string[] {
   const status = recordOf(object.status);
   if (recordOf(object.spec).hostNetwork === true) return [];
   if (status.phase === 'Succeeded' || status.phase === 'Failed') return [];
   const texts = [textOf(status.podIP), ...objectsOf(status.podIPs).map((one) => textOf(one.ip))];
-  return [...new Set(texts.flatMap((text) => canonicalOrNone(text)))];
+  return [...new Set(texts.map(canonicalAddress).filter((ip) => ip !== undefined))];
 }
 
 function podOf(object: KubeObject, ips: readonly string[]): PolicyPod {
@@ -120,17 +120,7 @@ function namedPortsOf(spec: Readonly<Record<string, unknown>>): ReadonlyMap<stri
   return found;
 }
 
-/** An address in the one form that maps of addresses are kept by. */
+/** As `canonicalAddress`, of what is known to be an address. Throws `address` otherwise. */
 export function canonical(ip: string): string {
   return addressText(addressBytes(ip));
-}
-
-function canonicalOrNone(ip: string | undefined): readonly string[] {
-  if (ip === undefined) return [];
-  try {
-    return [canonical(ip)];
-  } catch (thrown) {
-    if (thrown instanceof HeddleError) return [];
-    throw thrown;
-  }
 }

@@ -1,4 +1,4 @@
-import { masked, type Prefix, prefixText } from '../maps/address.ts';
+import { masked, type Prefix, prefixText } from '../../common/address.ts';
 import { IDENTITY } from '../maps/constants.ts';
 import { type Block, familyOf } from './block.ts';
 import type { Numbering } from './numbers.ts';

@@ -1,4 +1,4 @@
-import { addressBytes } from '../maps/address.ts';
+import { addressBytes } from '../../common/address.ts';
 import { IDENTITY, POLICY_BITS, PROTOCOL, type TransportName } from '../maps/constants.ts';
 import { blockHolds } from './block.ts';
 import { entryKey, portsAt } from './entries.ts';

@@ -1,8 +1,8 @@
+import { addressBytes, addressText, isMapped, isNoAddress } from '../../common/address.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { createdAtMs, keyOf, recordOf, stringMap } from '../../model/read/meta.ts';
 import { compareText } from '../../model/route/order.ts';
 import { Findings } from '../../model/status.ts';
-import { addressBytes, addressText, isMapped, isNoAddress } from '../maps/address.ts';
 import { PROTOCOL, protocolName, SCOPE, SERVICE } from '../maps/constants.ts';
 import type { Place } from './choose.ts';
 import { hostPortOffers, hostPortProblem } from './host-ports.ts';

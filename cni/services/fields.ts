@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
+import { addressBytes, isMapped, type Prefix, parsePrefix } from '../../common/address.ts';
 import { type FieldError, type Item, shown } from '../../model/read/fields.ts';
-import { addressBytes, isMapped, type Prefix, parsePrefix } from '../maps/address.ts';
 import type { AddressAt } from './service-spec.ts';
 import { specialAddress } from './special-addresses.ts';
 

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
+import { addressBytes, isMapped, isNoAddress } from '../../common/address.ts';
 import type { Problem } from '../../model/objects.ts';
-import { addressBytes, isMapped, isNoAddress } from '../maps/address.ts';
 import { PROTOCOL, SCOPE } from '../maps/constants.ts';
 import type { HostPortMapping, Offer } from './plan.ts';
 import { specialAddress } from './special-addresses.ts';

@@ -1,6 +1,6 @@
+import { anyAddress } from '../../common/address.ts';
 import type { SourcedObject } from '../../model/objects.ts';
 import { Findings } from '../../model/status.ts';
-import { anyAddress } from '../maps/address.ts';
 import { PROTOCOL, SCOPE, SERVICE } from '../maps/constants.ts';
 import { type Choice, chooseEndpoints, type Place } from './choose.ts';
 import type { FrontendKind, HealthCheck, Offer, ServiceLimits, ServiceOffers } from './plan.ts';

@@ -1,5 +1,5 @@
+import type { AddressBytes } from '../../common/address.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
-import type { AddressBytes } from '../maps/address.ts';
 import type { TransportName } from '../maps/constants.ts';
 
 /** Key of `service_map`. */

@@ -1,8 +1,8 @@
+import { type AddressBytes, isMapped } from '../../common/address.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { type FieldError, type FieldPath, Fields } from '../../model/read/fields.ts';
 import { keyOf, labelOf, namespaceOf, recordOf } from '../../model/read/meta.ts';
 import { Findings, lastGoodOf } from '../../model/status.ts';
-import { type AddressBytes, isMapped } from '../maps/address.ts';
 import type { TransportName } from '../maps/constants.ts';
 import { addressField, prefixField } from './fields.ts';
 

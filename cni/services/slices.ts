@@ -1,8 +1,8 @@
+import type { AddressBytes } from '../../common/address.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import { type FieldError, Fields, shown } from '../../model/read/fields.ts';
 import { namespaceOf, objectsOf, portOf, recordOf, stringMap, textOf } from '../../model/read/meta.ts';
 import { Findings } from '../../model/status.ts';
-import type { AddressBytes } from '../maps/address.ts';
 import type { TransportName } from '../maps/constants.ts';
 import { addressField } from './fields.ts';
 

@@ -1,4 +1,4 @@
-import { type AddressBytes, parsePrefix, prefixHolds } from '../maps/address.ts';
+import { type AddressBytes, parsePrefix, prefixHolds } from '../../common/address.ts';
 
 /**
  * Addresses that mean something else on every machine, so that no endpoint and no external address may be one

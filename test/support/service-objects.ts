@@ -1,7 +1,7 @@
-import { addressText } from '../../cni/maps/address.ts';
 import { protocolName, SCOPE } from '../../cni/maps/constants.ts';
 import { compileServices } from '../../cni/services/compile.ts';
 import type { ServiceInput, ServicePlan } from '../../cni/services/plan.ts';
+import { addressText } from '../../common/address.ts';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
 import type { SourcedObject } from '../../model/objects.ts';
 import { object } from './model-objects.ts';

@@ -1,4 +1,4 @@
-import { addressBytes, addressText, parsePrefix, prefixText } from '../../maps/address.ts';
+import { addressBytes, addressText, parsePrefix, prefixText } from '../../../common/address.ts';
 
 const ADDRESS_BITS = 128n;
 /** Highest interface identifiers of a subnet: reserved anycast addresses (RFC 2526). */

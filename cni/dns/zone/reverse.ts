@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { addressText } from '../../maps/address.ts';
+import { addressText } from '../../../common/address.ts';
 
 const V4 = '.in-addr.arpa';
 const V6 = '.ip6.arpa';

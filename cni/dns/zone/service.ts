@@ -1,7 +1,6 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { canonicalAddress } from '../../../common/address.ts';
 import type { KubeObject } from '../../../model/objects.ts';
 import { namespaceOf, objectsOf, portOf, recordOf, textOf } from '../../../model/read/meta.ts';
-import { addressBytes, addressText } from '../../maps/address.ts';
 import { isWritableName } from '../wire/names.ts';
 import { type OwnRecord, record } from '../wire/records.ts';
 
@@ -74,7 +73,7 @@ function clusterIp(
   ips: readonly string[],
   host: string,
 ): ServiceRecords {
-  const addresses = ips.map(canonical).filter((ip) => ip !== undefined);
+  const addresses = ips.map(canonicalAddress).filter((ip) => ip !== undefined);
   const records = addresses.map((ip) => addressRecord(host, ip));
   const below = new BelowNames(host);
   for (const entry of objectsOf(spec.ports)) {
@@ -102,7 +101,7 @@ function headless(service: KubeObject, context: ServiceContext): ServiceRecords 
       if (!publishNotReady && recordOf(entry.conditions).ready === false) continue;
       const hostname = hostnameOf(entry, service, context);
       for (const listed of Array.isArray(entry.addresses) ? entry.addresses : []) {
-        const address = canonical(listed);
+        const address = canonicalAddress(listed);
         if (address === undefined) continue;
         const target = `${hostname ?? dashed(address)}.${host}`;
         const known = below.addAddress(target, address);
@@ -209,13 +208,6 @@ class BelowNames {
 
 export function addressRecord(name: string, address: string): OwnRecord {
   return record(name, address.includes(':') ? 'AAAA' : 'A', CLUSTER_TTL_S, address);
-}
-
-/** Text of an address as `addressText` writes it; undefined for anything else. */
-export function canonical(text: unknown): string | undefined {
-  if (typeof text !== 'string') return undefined;
-  if (isIPv4(text)) return text;
-  return isIPv6(text) && !text.includes('%') ? addressText(addressBytes(text)) : undefined;
 }
 
 /** `10-244-1-3`, `fd10-244--3`: an address as a label. A dash at an end, which no host name has, gets a zero. */

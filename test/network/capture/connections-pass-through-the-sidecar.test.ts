@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { addressBytes, noAddress } from '../../../cni/maps/address.ts';
 import { DIRECTION } from '../../../cni/maps/constants.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressBytes, noAddress } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { eventually } from '../../support/wait.ts';
 import type { Program } from '../sockets/program.ts';

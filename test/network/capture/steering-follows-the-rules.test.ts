@@ -4,10 +4,10 @@ import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type BpfObject, openObject } from '../../../cni/kernel/libbpf.ts';
-import { addressBytes } from '../../../cni/maps/address.ts';
 import { DIRECTION, PROTOCOL } from '../../../cni/maps/constants.ts';
 import { encode } from '../../../cni/maps/struct.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressBytes } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { compileBpf } from '../../support/network/compile-bpf.ts';
 

@@ -3,13 +3,13 @@ import { readdirSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type BpfObject, openObject } from '../../../cni/kernel/libbpf.ts';
-import { addressBytes, noAddress, parsePrefix } from '../../../cni/maps/address.ts';
 import { type Entries, entriesOf, keyText } from '../../../cni/maps/entries.ts';
 import { MirroredMap } from '../../../cni/maps/mirror.ts';
 import { FILL_ORDER, type MapPlan, type PlannedMap, reconcileAll } from '../../../cni/maps/reconcile.ts';
 import { decode } from '../../../cni/maps/struct.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
 import type { ServicePlan } from '../../../cni/services/plan.ts';
+import { addressBytes, noAddress, parsePrefix } from '../../../common/address.ts';
 import { compiled, serviceOf, sliceOf } from '../../support/service-objects.ts';
 
 const OBJECT = fileURLToPath(new URL('../../../cni/bpf/objects/layout.o', import.meta.url));

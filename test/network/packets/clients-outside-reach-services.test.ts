@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { addressBytes, anyAddress } from '../../../cni/maps/address.ts';
 import { PROTOCOL, SCOPE, SERVICE } from '../../../cni/maps/constants.ts';
 import { DROP } from '../../../cni/maps/drops.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressBytes, anyAddress } from '../../../common/address.ts';
 import { NODES, PODS, remaining, removeAll, runIn, TwoNodes } from '../../support/network/two-nodes.ts';
 import { connect, drops, sendDatagram, serve, stopAll, UDP_PORT } from './echo.ts';
 

@@ -1,5 +1,5 @@
-import { addressBytes, isMapped } from '../../../cni/maps/address.ts';
 import { PROTOCOL } from '../../../cni/maps/constants.ts';
+import { addressBytes, isMapped } from '../../../common/address.ts';
 
 export const TCP = { FIN: 0x01, SYN: 0x02, RST: 0x04, ACK: 0x10 } as const;
 const IPV4 = 0x0800;

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { type BpfObject, openObject, RingReader } from '../../../cni/kernel/libbpf.ts';
-import { addressBytes, addressText, noAddress, parsePrefix } from '../../../cni/maps/address.ts';
 import { EP, IDENTITY, NODE, POLICY_BITS } from '../../../cni/maps/constants.ts';
 import { type Drop, drop as dropLayout, type Endpoint, type PolicyKey } from '../../../cni/maps/layouts.ts';
 import { decode, encode } from '../../../cni/maps/struct.ts';
 import { RINGS, TABLES, type Table } from '../../../cni/maps/tables.ts';
+import { addressBytes, addressText, noAddress, parsePrefix } from '../../../common/address.ts';
 import { type Crafted, frame } from './craft.ts';
 
 const OBJECT = fileURLToPath(new URL('../../../cni/bpf/objects/pod.o', import.meta.url));

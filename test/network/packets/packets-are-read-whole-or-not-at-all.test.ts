@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { addressText } from '../../../cni/maps/address.ts';
 import { DIRECTION, PROTOCOL } from '../../../cni/maps/constants.ts';
 import { DROP } from '../../../cni/maps/drops.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressText } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { type Crafted, datagram, echo, ethernet, fragments, HEADER, TCP } from './craft.ts';
 import { Datapath, type Family, HOSTS, VERDICT } from './datapath.ts';

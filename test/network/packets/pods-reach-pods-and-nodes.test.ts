@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { addressText } from '../../../cni/maps/address.ts';
 import { COUNTERS_MAX, IDENTITY, PROTOCOL } from '../../../cni/maps/constants.ts';
 import { DROP } from '../../../cni/maps/drops.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressText } from '../../../common/address.ts';
 import { NODES, PODS, remaining, removeAll, runIn, TwoNodes } from '../../support/network/two-nodes.ts';
 import { eventually } from '../../support/wait.ts';
 import { connect, drops, sendDatagram, serve, start, stopAll } from './echo.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { addressBytes } from '../../../cni/maps/address.ts';
+import { addressBytes } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import type { Program } from './program.ts';
 import { SocketWorld } from './world.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { addressBytes, noAddress } from '../../../cni/maps/address.ts';
 import { EP, NODE as NODE_FLAG } from '../../../cni/maps/constants.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
+import { addressBytes, noAddress } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import type { Program } from './program.ts';
 import { NODE, SocketWorld, type TestPod } from './world.ts';

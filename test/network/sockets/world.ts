@@ -10,10 +10,10 @@ import {
   openObject,
 } from '../../../cni/kernel/libbpf.ts';
 import { netnsCookie } from '../../../cni/kernel/netns.ts';
-import { addressBytes, noAddress } from '../../../cni/maps/address.ts';
 import { EP, POD, PROTOCOL, SCOPE, SERVICE } from '../../../cni/maps/constants.ts';
 import { encode } from '../../../cni/maps/struct.ts';
 import { TABLES, type Table } from '../../../cni/maps/tables.ts';
+import { addressBytes, noAddress } from '../../../common/address.ts';
 import { eventually } from '../../support/wait.ts';
 import { Program } from './program.ts';
 

@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type BpfLink, type BpfObject, createLink, openObject } from '../../../cni/kernel/libbpf.ts';
-import { addressBytes, noAddress, parsePrefix } from '../../../cni/maps/address.ts';
 import { EP, IDENTITY, NODE } from '../../../cni/maps/constants.ts';
 import type { Endpoint } from '../../../cni/maps/layouts.ts';
 import { encode } from '../../../cni/maps/struct.ts';
 import { TABLES, type Table } from '../../../cni/maps/tables.ts';
+import { addressBytes, noAddress, parsePrefix } from '../../../common/address.ts';
 
 const OBJECT = fileURLToPath(new URL('../../../cni/bpf/objects/pod.o', import.meta.url));
 const HOST_MAC = 'ee:ee:ee:ee:ee:ee';

@@ -1,7 +1,7 @@
 import { isIP, isIPv4 } from 'node:net';
-import { HeddleError } from '../../common/errors.ts';
+import { HeddleError } from './errors.ts';
 
-/** An address as all maps hold it: 16 bytes, network order, IPv4 as ::ffff:a.b.c.d. */
+/** An address as the pod network's maps hold it: 16 bytes, network order, IPv4 as ::ffff:a.b.c.d. */
 export type AddressBytes = Buffer;
 
 export const ADDRESS_BYTES = 16;
@@ -24,6 +24,13 @@ export function addressBytes(text: string): AddressBytes {
   if (kind === 0 || text.includes('%'))
     throw new HeddleError('address', `${JSON.stringify(text)} is no IP address`);
   return kind === 4 ? mappedBytes(text) : ipv6Bytes(text);
+}
+
+/** The one form of an address that maps of addresses are kept by, that of `addressText`; undefined for anything else. */
+export function canonicalAddress(text: unknown): string | undefined {
+  if (typeof text !== 'string') return undefined;
+  if (isIPv4(text)) return text;
+  return isIP(text) !== 0 && !text.includes('%') ? addressText(addressBytes(text)) : undefined;
 }
 
 /** 16 bytes as text: dotted for IPv4, the shortest form of RFC 5952 for IPv6. */
