@@ -1,54 +1,16 @@
 import { writeAtomically } from '../common/atomic-file.ts';
-import { systemClock } from '../common/clock.ts';
-import { messageOf } from '../common/errors.ts';
-import { jsonLogger } from '../common/log.ts';
-import { systemRandom } from '../common/random.ts';
+import { startProgram } from '../common/program.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { startInjector } from './start.ts';
 
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
-
-const parsed = parseOptions(process.argv.slice(2));
-if (!parsed.ok) {
-  process.stderr.write(`injector: ${parsed.error.message}\n\n${USAGE}`);
-  process.exit(EXIT_USAGE);
-}
-if (parsed.value === 'help') {
-  process.stdout.write(USAGE);
-  process.exit(0);
-}
-const options = parsed.value;
-const log = jsonLogger(systemClock, (line) => process.stdout.write(line), options.logLevel);
-// A log reader that is gone is no reason to stop admitting.
-process.stdout.on('error', () => {});
-
-/** Nothing is admitted in a state that nobody foresaw: whoever runs this process starts it anew. */
-const fail = (what: string) => (thrown: unknown) => {
-  log.error(what, { error: messageOf(thrown), ...(thrown instanceof Error ? { stack: thrown.stack } : {}) });
-  process.exit(EXIT_FAILED);
-};
-process.on('uncaughtException', fail('the injector failed'));
-process.on('unhandledRejection', fail('the injector failed'));
-
-const injector = await startInjector(options, { clock: systemClock, random: systemRandom, log }).catch(
-  (thrown: unknown) => {
-    process.stderr.write(`injector: ${messageOf(thrown)}\n`);
-    process.exit(EXIT_FAILED);
+const { options, running, log } = await startProgram(
+  {
+    ...{ name: 'injector', usage: USAGE, failed: 'the injector failed', stops: 'injector stops' },
+    ...{ parse: parseOptions, start: startInjector },
   },
+  process.argv.slice(2),
 );
-
-let ending = false;
-const end = () => {
-  if (ending) process.exit(EXIT_FAILED);
-  ending = true;
-  log.info('injector stops');
-  void injector.close().then(() => process.exit(0));
-};
-process.on('SIGTERM', end);
-process.on('SIGINT', end);
-
-await injector.ready;
-if (options.portsFile !== undefined)
-  writeAtomically(options.portsFile, `${JSON.stringify({ webhook: injector.port })}\n`);
-log.info('injector ready', { webhook: injector.port, revision: options.revision });
+await running.ready;
+const webhook = running.port;
+if (options.portsFile !== undefined) writeAtomically(options.portsFile, `${JSON.stringify({ webhook })}\n`);
+log.info('injector ready', { webhook, revision: options.revision });
