@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
-import { parseArgs } from 'node:util';
 import { PORTS } from '../common/contracts.ts';
-import { HeddleError, messageOf, type Result } from '../common/errors.ts';
+import type { Result } from '../common/errors.ts';
+import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
 
 export interface ControlPlaneOptions {
@@ -67,26 +67,23 @@ export const USAGE = `Usage: control-plane --manifests DIR [--manifests DIR …]
 
 /** Reads the command line. `help` where it asks for help. */
 export function parseOptions(args: readonly string[]): Result<ControlPlaneOptions | 'help'> {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(args);
-  } catch (thrown) {
-    return wrong(messageOf(thrown));
-  }
-  if (values.help === true) return { ok: true, value: 'help' };
+  const read = readFlags(args, FLAGS);
+  if (!read.ok) return read;
+  if (read.value === 'help') return { ok: true, value: 'help' };
+  const values = read.value;
   const manifests = values.manifests ?? [];
   const [first] = manifests;
-  if (first === undefined) return wrong('--manifests is required');
-  if (manifests.includes('')) return wrong('--manifests must not be empty');
+  if (first === undefined) return wrongUsage('--manifests is required');
+  if (manifests.includes('')) return wrongUsage('--manifests must not be empty');
   const stateDir = values['state-dir'];
-  if (stateDir === undefined) return wrong('--state-dir is required');
-  if (stateDir === '') return wrong('--state-dir must not be empty');
+  if (stateDir === undefined) return wrongUsage('--state-dir is required');
+  if (stateDir === '') return wrongUsage('--state-dir must not be empty');
   const listen = values.listen ?? '127.0.0.1';
-  if (isIP(listen) === 0) return wrong('--listen must be an IP address');
+  if (isIP(listen) === 0) return wrongUsage('--listen must be an IP address');
   const dashboardListen = values['dashboard-listen'] ?? listen;
-  if (isIP(dashboardListen) === 0) return wrong('--dashboard-listen must be an IP address');
+  if (isIP(dashboardListen) === 0) return wrongUsage('--dashboard-listen must be an IP address');
   const logLevel = values['log-level'] ?? 'info';
-  if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
+  if (!isLogLevel(logLevel)) return wrongUsage('--log-level must be debug, info, warn or error');
   const bad: string[] = [];
   const port = (flag: `${string}-port` & keyof typeof values, fallback: number): number => {
     const text = values[flag];
@@ -102,7 +99,7 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
     dashboard: port('dashboard-port', PORTS.dashboard),
     metrics: port('metrics-port', PORTS.controlPlaneMetrics),
   };
-  if (bad.length > 0) return wrong(bad.join('; '));
+  if (bad.length > 0) return wrongUsage(bad.join('; '));
   return {
     ok: true,
     value: {
@@ -117,12 +114,4 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       logLevel,
     },
   };
-}
-
-function parse(args: readonly string[]) {
-  return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false, strict: true }).values;
-}
-
-function wrong(message: string): { readonly ok: false; readonly error: HeddleError } {
-  return { ok: false, error: new HeddleError('usage', message) };
 }

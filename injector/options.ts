@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
-import { parseArgs } from 'node:util';
 import { DEFAULT_TRUST_DOMAIN, PORTS } from '../common/contracts.ts';
-import { HeddleError, messageOf, type Result } from '../common/errors.ts';
+import type { Result } from '../common/errors.ts';
+import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
 import type { SidecarOptions } from './patch/sidecar.ts';
 
@@ -59,13 +59,10 @@ const portMax = 65_535;
 
 /** Reads the command line. `help` where it asks for help. */
 export function parseOptions(args: readonly string[]): Result<InjectorOptions | 'help'> {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(args);
-  } catch (thrown) {
-    return wrong(messageOf(thrown));
-  }
-  if (values.help === true) return { ok: true, value: 'help' };
+  const read = readFlags(args, FLAGS);
+  if (!read.ok) return read;
+  if (read.value === 'help') return { ok: true, value: 'help' };
+  const values = read.value;
   const {
     'control-plane': controlPlane,
     'token-file': tokenFile,
@@ -78,22 +75,22 @@ export function parseOptions(args: readonly string[]): Result<InjectorOptions | 
     image = 'heddle-proxy',
     revision = 'default',
   } = values;
-  if (controlPlane === undefined) return wrong('--control-plane is required');
-  if (tokenFile === undefined) return wrong('--token-file is required');
-  if (rootFile === undefined) return wrong('--root-file is required');
+  if (controlPlane === undefined) return wrongUsage('--control-plane is required');
+  if (tokenFile === undefined) return wrongUsage('--token-file is required');
+  if (rootFile === undefined) return wrongUsage('--root-file is required');
   if (Number(HOST_PORT.exec(controlPlane)?.[2] ?? portMax + 1) > portMax)
-    return wrong('--control-plane must be HOST:PORT');
+    return wrongUsage('--control-plane must be HOST:PORT');
   if (!TRUST_DOMAIN.test(trustDomain))
-    return wrong('--trust-domain must be a name of lower-case letters, digits and .-_');
-  if (isIP(listen) === 0) return wrong('--listen must be an IP address');
+    return wrongUsage('--trust-domain must be a name of lower-case letters, digits and .-_');
+  if (isIP(listen) === 0) return wrongUsage('--listen must be an IP address');
   if (!PORT.test(port) || Number(port) > portMax)
-    return wrong('--port must be a port number, or 0 for a free one');
+    return wrongUsage('--port must be a port number, or 0 for a free one');
   if (capture !== 'transparent' && capture !== 'http-proxy')
-    return wrong('--capture must be transparent or http-proxy');
-  if (!/^\S{1,512}$/.test(image)) return wrong('--image must be the name of an image');
+    return wrongUsage('--capture must be transparent or http-proxy');
+  if (!/^\S{1,512}$/.test(image)) return wrongUsage('--image must be the name of an image');
   if (!REVISION.test(revision))
-    return wrong('--revision must be a name of lower-case letters, digits and dashes');
-  if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
+    return wrongUsage('--revision must be a name of lower-case letters, digits and dashes');
+  if (!isLogLevel(logLevel)) return wrongUsage('--log-level must be debug, info, warn or error');
   return {
     ok: true,
     value: {
@@ -109,12 +106,4 @@ export function parseOptions(args: readonly string[]): Result<InjectorOptions | 
       sidecar: { image, controlPlane, trustDomain, capture },
     },
   };
-}
-
-function parse(args: readonly string[]) {
-  return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false, strict: true }).values;
-}
-
-function wrong(message: string): { readonly ok: false; readonly error: HeddleError } {
-  return { ok: false, error: new HeddleError('usage', message) };
 }

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
-import { parseArgs } from 'node:util';
 import { parsePrefix } from '../../common/address.ts';
-import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
+import type { Result } from '../../common/errors.ts';
+import { readFlags, wrongUsage } from '../../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
 
 /**
@@ -84,13 +84,10 @@ const DEVICE = /^[^\s/:]{1,15}$/;
 
 /** Reads the command line. `help` where it asks for help. */
 export function parseOptions(args: readonly string[]): Result<AgentOptions | 'help'> {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(args);
-  } catch (thrown) {
-    return wrong(messageOf(thrown));
-  }
-  if (values.help === true) return { ok: true, value: 'help' };
+  const read = readFlags(args, FLAGS);
+  if (!read.ok) return read;
+  if (read.value === 'help') return { ok: true, value: 'help' };
+  const values = read.value;
   const {
     node,
     manifests,
@@ -99,19 +96,20 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
     mode = 'tunnel',
     'log-level': logLevel = 'info',
   } = values;
-  if (node === undefined || !NODE_NAME.test(node)) return wrong('--node must be the name of a Node object');
-  if (manifests === undefined) return wrong('--manifests is required');
-  if (cgroup === undefined) return wrong('--cgroup is required');
-  if (!DEVICE.test(uplink)) return wrong('--uplink must be the name of a device');
+  if (node === undefined || !NODE_NAME.test(node))
+    return wrongUsage('--node must be the name of a Node object');
+  if (manifests === undefined) return wrongUsage('--manifests is required');
+  if (cgroup === undefined) return wrongUsage('--cgroup is required');
+  if (!DEVICE.test(uplink)) return wrongUsage('--uplink must be the name of a device');
   if (mode !== 'tunnel' && mode !== 'direct' && mode !== 'capture')
-    return wrong('--mode must be tunnel, direct or capture');
-  if (!isLogLevel(logLevel)) return wrong('--log-level must be debug, info, warn or error');
+    return wrongUsage('--mode must be tunnel, direct or capture');
+  if (!isLogLevel(logLevel)) return wrongUsage('--log-level must be debug, info, warn or error');
   const podRanges = values['pod-range'] ?? DEFAULT_POD_RANGES;
   const dnsAddresses = values.dns ?? DEFAULT_DNS;
   const controlPlane = values['control-plane'] ?? [];
-  for (const range of podRanges) if (!isPrefix(range)) return wrong(`--pod-range ${range} is no CIDR`);
+  for (const range of podRanges) if (!isPrefix(range)) return wrongUsage(`--pod-range ${range} is no CIDR`);
   for (const address of [...dnsAddresses, ...controlPlane])
-    if (isIP(address) === 0) return wrong(`${address} is no IP address`);
+    if (isIP(address) === 0) return wrongUsage(`${address} is no IP address`);
   return {
     ok: true,
     value: {
@@ -125,10 +123,6 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
   };
 }
 
-function parse(args: readonly string[]) {
-  return parseArgs({ args: [...args], options: FLAGS, allowPositionals: false, strict: true }).values;
-}
-
 function isPrefix(text: string): boolean {
   try {
     parsePrefix(text);
@@ -136,8 +130,4 @@ function isPrefix(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-function wrong(message: string): { readonly ok: false; readonly error: HeddleError } {
-  return { ok: false, error: new HeddleError('usage', message) };
 }
