@@ -18,6 +18,10 @@ interface Libbpf {
   mapFd(map: Pointer): number;
   mapReuseFd(map: Pointer, fd: number): number;
   mapSetMaxEntries(map: Pointer, entries: number): number;
+  mapType(map: Pointer): number;
+  mapKeySize(map: Pointer): number;
+  mapValueSize(map: Pointer): number;
+  mapMaxEntries(map: Pointer): number;
   mapInitialValue(map: Pointer, size: Uint8Array): Pointer | null;
   mapIsInternal(map: Pointer): boolean;
   nextProgram(object: Pointer, program: Pointer | null): Pointer | null;
@@ -70,6 +74,10 @@ const LIBBPF: Readonly<Record<keyof Libbpf, string>> = {
   mapFd: 'int bpf_map__fd(void *map)',
   mapReuseFd: 'int bpf_map__reuse_fd(void *map, int fd)',
   mapSetMaxEntries: 'int bpf_map__set_max_entries(void *map, uint32_t n)',
+  mapType: 'int bpf_map__type(void *map)',
+  mapKeySize: 'uint32_t bpf_map__key_size(void *map)',
+  mapValueSize: 'uint32_t bpf_map__value_size(void *map)',
+  mapMaxEntries: 'uint32_t bpf_map__max_entries(void *map)',
   mapInitialValue: 'void *bpf_map__initial_value(void *map, void *size)',
   mapIsInternal: 'bool bpf_map__is_internal(void *map)',
   nextProgram: 'void *bpf_object__next_program(void *obj, void *prog)',
@@ -125,6 +133,7 @@ interface Libc {
   umount(target: string, flags: number): number;
   unshare(flags: number): number;
   vsnprintf(text: Uint8Array, bytes: number, format: Pointer, args: Pointer): number;
+  clockGettime(clock: number, time: Uint8Array): number;
 }
 
 const LIBC: Readonly<Record<keyof Libc, string>> = {
@@ -142,6 +151,7 @@ const LIBC: Readonly<Record<keyof Libc, string>> = {
   umount: 'int umount2(const char *target, int flags)',
   unshare: 'int unshare(int flags)',
   vsnprintf: 'int vsnprintf(void *text, size_t n, void *format, void *args)',
+  clockGettime: 'int clock_gettime(int clock, void *time)',
 };
 
 let knownLibbpf: Libbpf | undefined;
