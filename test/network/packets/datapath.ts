@@ -1,17 +1,25 @@
 import { fileURLToPath } from 'node:url';
-import { type BpfObject, openObject, RingReader } from '../../../cni/kernel/libbpf.ts';
-import { EP, IDENTITY, NODE, POLICY_BITS } from '../../../cni/maps/constants.ts';
-import { type Drop, drop as dropLayout, type Endpoint, type PolicyKey } from '../../../cni/maps/layouts.ts';
+import { type BpfObject, type BpfProgram, openObject, RingReader } from '../../../cni/kernel/libbpf.ts';
+import { DIRECTION, EP, IDENTITY, NODE, POLICY_BITS } from '../../../cni/maps/constants.ts';
+import { counterSlots } from '../../../cni/maps/drops.ts';
+import {
+  type Drop,
+  drop as dropLayout,
+  type Endpoint,
+  type NodeConfig,
+  type PolicyKey,
+} from '../../../cni/maps/layouts.ts';
 import { decode, encode } from '../../../cni/maps/struct.ts';
 import { RINGS, TABLES, type Table } from '../../../cni/maps/tables.ts';
-import { addressBytes, addressText, noAddress, parsePrefix } from '../../../common/address.ts';
+import { addressBytes, noAddress, parsePrefix } from '../../../common/address.ts';
 import { type Crafted, frame } from './craft.ts';
 
 const OBJECT = fileURLToPath(new URL('../../../cni/bpf/objects/pod.o', import.meta.url));
 /** `struct __sk_buff` of linux/bpf.h. */
 const CONTEXT_BYTES = 192;
-const INGRESS_IFINDEX_AT = 36;
 const MARK_AT = 8;
+const INGRESS_IFINDEX_AT = 36;
+const GSO_SIZE_AT = 176;
 
 /** What a program returns: linux/pkt_cls.h, and TCX_NEXT. */
 export const VERDICT = { OK: 0, DROP: 2, REDIRECT: 7, NEXT: 0xffff_ffff } as const;
@@ -38,8 +46,8 @@ export const HOSTS = {
   client: { 4: '198.51.100.7', 6: '2001:db8::7' },
 } as const satisfies Record<string, Host>;
 
-const IFINDEX = { a: 1001, b: 1002, uplink: 7 } as const;
-const IDENTITIES = { a: 100, b: 101, remote: 102, dns: 103 } as const;
+export const IFINDEX = { a: 1001, b: 1002, uplink: 7 } as const;
+export const IDENTITIES = { a: 100, b: 101, remote: 102, dns: 103 } as const;
 const MACS = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b', host: 'ee:ee:ee:ee:ee:ee' } as const;
 
 export interface Outcome {
@@ -47,25 +55,30 @@ export interface Outcome {
   readonly bytes: Buffer;
   readonly mark: number;
   readonly drops: readonly Drop[];
+  /** What was counted, as `forwarded egress` or `policy ingress`: once for each packet. */
+  readonly counted: readonly string[];
+}
+
+export interface RunOptions {
+  /** Where it came in; pod a's device where left out. */
+  readonly ifindex?: number;
+  readonly mark?: number;
+  /** Bytes of a segment, of packets that the kernel joined. */
+  readonly gsoBytes?: number;
 }
 
 /** The programs of one node with maps of their own, run on crafted packets; nothing is attached. */
 export class Datapath implements Disposable {
   readonly object: BpfObject;
+  readonly #ring: RingReader;
+  readonly #told: Drop[] = [];
 
   constructor(flags: number = NODE.TUNNEL) {
     this.object = openObject(OBJECT).load();
-    this.set(TABLES.node, 0, {
-      ...{ node4: addressBytes(HOSTS.node[4]), node6: addressBytes(HOSTS.node[6]) },
-      ...{ dns4: addressBytes(HOSTS.dns[4]), dns6: addressBytes(HOSTS.dns[6]), netnsCookie: 1n },
-      ...{
-        tunnelIfindex: 3,
-        uplinkIfindex: IFINDEX.uplink,
-        flags,
-        mtu: 1450,
-        uplinkMac: '02:00:00:00:00:ff',
-      },
+    this.#ring = new RingReader(this.object.map(RINGS.drop.name), (record) => {
+      this.#told.push(decode(dropLayout, record));
     });
+    this.configure({ flags });
     this.know('a', { flags: EP.LOCAL, ifindex: IFINDEX.a, identity: IDENTITIES.a, mac: MACS.a });
     this.know('b', { flags: EP.LOCAL, ifindex: IFINDEX.b, identity: IDENTITIES.b, mac: MACS.b });
     this.know('remote', { node: addressBytes(HOSTS.otherNode[4]), identity: IDENTITIES.remote });
@@ -79,6 +92,22 @@ export class Datapath implements Disposable {
       this.set(TABLES.block, parsePrefix(block), addressBytes(HOSTS.otherNode[4]));
   }
 
+  /** The node's own entry, with `change`. */
+  configure(change: Partial<NodeConfig>): void {
+    this.set(TABLES.node, 0, {
+      ...{ node4: addressBytes(HOSTS.node[4]), node6: addressBytes(HOSTS.node[6]) },
+      ...{ dns4: addressBytes(HOSTS.dns[4]), dns6: addressBytes(HOSTS.dns[6]), netnsCookie: 1n },
+      ...{
+        tunnelIfindex: 3,
+        uplinkIfindex: IFINDEX.uplink,
+        flags: NODE.TUNNEL,
+        mtu: 1450,
+        uplinkMac: '02:00:00:00:00:ff',
+      },
+      ...change,
+    });
+  }
+
   set<K, V>(table: Table<K, V>, key: K, value: V): void {
     this.object.map(table.name).update(encode(table.key, key), encode(table.value, value));
   }
@@ -89,7 +118,7 @@ export class Datapath implements Disposable {
   }
 
   /** Forgets all that packets left in it. */
-  clear<K, V>(...tables: readonly Table<K, V>[]): void {
+  clear(...tables: readonly { readonly name: string }[]): void {
     for (const { name } of tables) this.object.map(name).deleteBatch(this.object.map(name).keys());
   }
 
@@ -115,38 +144,49 @@ export class Datapath implements Disposable {
     this.set(TABLES.policy, { bits: POLICY_BITS.ONE_PORT, ...key }, 1);
   }
 
-  run(program: ProgramName, packet: Crafted | Buffer, ifindex: number = IFINDEX.a): Outcome {
-    this.#drops();
+  run(program: ProgramName, packet: Crafted | Buffer, options: RunOptions = {}): Outcome {
+    return this.runProgram(this.object.program(program), packet, options);
+  }
+
+  /** Of one that ends in a program of this node. */
+  runProgram(program: BpfProgram, packet: Crafted | Buffer, options: RunOptions = {}): Outcome {
     const context = Buffer.alloc(CONTEXT_BYTES);
-    context.writeUInt32LE(ifindex, INGRESS_IFINDEX_AT);
+    context.writeUInt32LE(options.ifindex ?? IFINDEX.a, INGRESS_IFINDEX_AT);
+    context.writeUInt32LE(options.mark ?? 0, MARK_AT);
+    context.writeUInt32LE(options.gsoBytes ?? 0, GSO_SIZE_AT);
     const data = Buffer.isBuffer(packet) ? packet : frame(packet);
-    const result = this.object.program(program).testRun({ data, context });
+    const before = this.#counters();
+    const result = program.testRun({ data, context });
     const mark = result.context.readUInt32LE(MARK_AT);
-    return { verdict: result.returned, bytes: result.data, mark, drops: this.#drops() };
+    const counted = [...this.#counters()].flatMap(([name, packets]) =>
+      Array.from({ length: packets - (before.get(name) ?? 0) }, () => name),
+    );
+    return { verdict: result.returned, bytes: result.data, mark, drops: this.#drops(), counted };
   }
 
   [Symbol.dispose](): void {
+    this.#ring[Symbol.dispose]();
     this.object[Symbol.dispose]();
   }
 
-  #drops(): Drop[] {
-    const found: Drop[] = [];
-    using ring = new RingReader(this.object.map(RINGS.drop.name), (record) => {
-      found.push(decode(dropLayout, record));
-    });
-    while (ring.poll() > 0);
+  /** Packets by outcome, over all processors. */
+  #counters(): Map<string, number> {
+    const found = new Map<string, number>();
+    const map = this.object.map(TABLES.counter.name);
+    for (const [slot, { reason, direction }] of counterSlots()) {
+      const values = map.lookupPerCpu(encode(TABLES.counter.key, slot)) ?? [];
+      const packets = values.reduce(
+        (sum, value) => sum + Number(decode(TABLES.counter.value, value).packets),
+        0,
+      );
+      const way = direction === DIRECTION.INGRESS ? 'ingress' : 'egress';
+      found.set(`${reason?.name ?? 'forwarded'} ${way}`, packets);
+    }
     return found;
   }
-}
 
-/** The device that a pod's packets come from, by its address. */
-function _deviceOf(address: string): number {
-  const same = (host: Host) => address === host[4] || address === host[6];
-  return same(HOSTS.a) ? IFINDEX.a : same(HOSTS.b) ? IFINDEX.b : IFINDEX.uplink;
-}
-
-/** `reason source → destination:port`, for one drop. */
-function _told(drop: Drop | undefined): string {
-  if (drop === undefined) return 'nothing';
-  return `${drop.reason} ${addressText(drop.source)} → ${addressText(drop.destination)}:${drop.destinationPort}`;
+  #drops(): Drop[] {
+    while (this.#ring.poll() > 0);
+    return this.#told.splice(0);
+  }
 }
