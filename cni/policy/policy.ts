@@ -54,7 +54,7 @@ export const rulePeersMax = 4_096;
 export const rulePortsMax = 1_024;
 
 const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
-const EVERYTHING: Selector = { key: '', matches: () => true };
+const EVERYTHING: Selector = { key: '', text: '', matches: () => true };
 const PORT_NAME = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*$/;
 
 /**

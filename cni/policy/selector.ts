@@ -3,6 +3,8 @@ import { type Fields, shown } from '../../model/read/fields.ts';
 /** A label selector (Kubernetes API: LabelSelector). Selectors with the same key select the same. */
 export interface Selector {
   readonly key: string;
+  /** For people, as kubectl writes it: `app=web,tier in (a, b)`; empty where it selects everything. */
+  readonly text: string;
   matches(labels: ReadonlyMap<string, string>): boolean;
 }
 
@@ -89,8 +91,24 @@ function selectorOf(requirements: readonly Requirement[]): Selector {
   const checks = requirements.map(checkOf);
   return {
     key: [...new Set(texts)].toSorted().join(','),
+    text: requirements.map(requirementText).join(','),
     matches: (labels) => checks.every((check) => check(labels)),
   };
+}
+
+function requirementText({ label, operator, values }: Requirement): string {
+  switch (operator) {
+    case 'In':
+      return values.length === 1 ? `${label}=${values[0]}` : `${label} in (${values.join(', ')})`;
+    case 'NotIn':
+      return `${label} notin (${values.join(', ')})`;
+    case 'Exists':
+      return label;
+    case 'DoesNotExist':
+      return `!${label}`;
+    default:
+      return operator satisfies never;
+  }
 }
 
 function checkOf({ label, operator, values }: Requirement): (labels: ReadonlyMap<string, string>) => boolean {

@@ -12,6 +12,8 @@ export interface AgentView {
   condition(): AgentCondition;
   localPods(): readonly LocalPod[];
   nodes(): ReadonlyMap<string, ClusterNode>;
+  /** Addresses of the control plane. */
+  controlPlane(): readonly string[];
   /** Pods (v1) of the cluster. */
   pods(): readonly SourcedObject[];
   /** Of a cluster without objects until the first are read. */

@@ -1,9 +1,9 @@
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../../common/clock.ts';
 import { HeddleError, messageOf } from '../../../common/errors.ts';
 import type { Logger } from '../../../common/log.ts';
+import { listenAlone, type OwnSocket } from '../own-socket.ts';
 import { asCniError, errorAnswer, versionAnswer } from './answers.ts';
 import { type CniCall, readCall, versionOf } from './call.ts';
 import { answerOnce, type CniConnection, type ConnectionLimits } from './connection.ts';
@@ -72,7 +72,7 @@ class Serving implements CniServer {
   readonly #connections = new Set<CniConnection>();
   readonly #scan: { cancel(): void };
   readonly #ending = new AbortController();
-  #inode = 0;
+  #socket: OwnSocket | undefined;
   #scanning: Promise<void> = Promise.resolve();
   caughtUp: Promise<void> = Promise.resolve();
 
@@ -94,14 +94,8 @@ class Serving implements CniServer {
 
   async listen(): Promise<void> {
     const { socket } = this.#options;
-    const own = `${socket}.${process.pid}`;
     try {
-      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
-      rmSync(own, { force: true });
-      await listening(this.#server, own);
-      chmodSync(own, 0o600);
-      this.#inode = statSync(own).ino;
-      renameSync(own, socket);
+      this.#socket = await listenAlone(this.#server, socket);
     } catch (thrown) {
       this.#scan.cancel();
       this.#server.close();
@@ -118,12 +112,10 @@ class Serving implements CniServer {
   }
 
   async close(): Promise<void> {
-    const { socket } = this.#options;
     this.#scan.cancel();
     this.#ending.abort();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    // A newer agent may have taken its place.
-    if (statSync(socket, { throwIfNoEntry: false })?.ino === this.#inode) rmSync(socket, { force: true });
+    this.#socket?.release();
     await this.#scanning;
     for (const connection of this.#connections) connection.endUnlessBusy();
     await closed;
@@ -221,21 +213,5 @@ class Serving implements CniServer {
     const { handler, nodeNetns = '' } = this.#options;
     await dispatch(handler, queued.call, signal, nodeNetns);
     this.#deleted.done(queued);
-  }
-}
-
-/** Nobody else may call, not even between the making of the socket and its chmod: it is bound before `listen` returns. */
-function listening(server: Server, path: string): Promise<void> {
-  const mask = process.umask(0o177);
-  try {
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ path }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-  } finally {
-    process.umask(mask);
   }
 }
