@@ -31,8 +31,9 @@ export function statusOf(view: AgentView, kernel: boolean): AgentStatus {
     },
     known: {
       ...{ nodes: view.nodes().size, pods: view.pods().length, policies: policy.policies.size },
-      services: new Set(services.frontends.map(({ owner }) => owner).filter((owner) => owner.startsWith('Service ')))
-        .size,
+      services: new Set(
+        services.frontends.map(({ owner }) => owner).filter((owner) => owner.startsWith('Service ')),
+      ).size,
     },
     drops: view.drops.counts(),
     problems: [...policy.problems, ...services.problems].map(problemText),
@@ -69,14 +70,24 @@ export function endpointsOf(view: AgentView, kernel: boolean): readonly Endpoint
 /** Every address and port at which the node serves a Service or a hostPort. */
 export function servicesOf(view: AgentView, kernel: boolean): readonly ServiceStatus[] {
   const compared = kernel ? comparison(view, 'service') : undefined;
-  const planned = view.services().frontends.map(({ key, value, kind, owner, backends }): ServiceStatus => ({
-    ...{ owner, kind, ...frontendOf(key), affinitySeconds: value.affinityS, backends },
-    kernel: compared?.stateOf(keyText(encode(TABLES.service.key, key))),
-  }));
-  const stale = (compared?.stale ?? []).map(({ key, value }): ServiceStatus => ({
-    ...{ owner: '', kind: '', ...frontendOf(decode(TABLES.service.key, key)), backends: [], kernel: 'stale' },
-    affinitySeconds: decode(TABLES.service.value, value).affinityS,
-  }));
+  const planned = view.services().frontends.map(
+    ({ key, value, kind, owner, backends }): ServiceStatus => ({
+      ...{ owner, kind, ...frontendOf(key), affinitySeconds: value.affinityS, backends },
+      kernel: compared?.stateOf(keyText(encode(TABLES.service.key, key))),
+    }),
+  );
+  const stale = (compared?.stale ?? []).map(
+    ({ key, value }): ServiceStatus => ({
+      ...{
+        owner: '',
+        kind: '',
+        ...frontendOf(decode(TABLES.service.key, key)),
+        backends: [],
+        kernel: 'stale',
+      },
+      affinitySeconds: decode(TABLES.service.value, value).affinityS,
+    }),
+  );
   return [...planned, ...stale];
 }
 

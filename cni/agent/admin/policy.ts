@@ -28,7 +28,11 @@ function isolationOf(plan: PolicyPlan, number: number): IsolationStatus {
 function ruleStatus({ rule, ports, namedPorts }: SetRule): PolicyRuleStatus {
   const texts = ports === 'any' ? [] : [...ports.map(rangeText), ...namedPorts.map(namedText)];
   return {
-    ...{ policy: rule.policy, index: rule.index, peers: rule.peers === 'any' ? [] : rule.peers.map(peerText) },
+    ...{
+      policy: rule.policy,
+      index: rule.index,
+      peers: rule.peers === 'any' ? [] : rule.peers.map(peerText),
+    },
     // A name that no port of the pod has leaves a rule without ports: it allows nothing.
     ports: ports !== 'any' && texts.length === 0 ? ['none'] : texts,
   };
