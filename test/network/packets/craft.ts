@@ -83,8 +83,32 @@ export function echo(from: string, to: string, identifier: number, request: bool
   const body = Buffer.alloc(16);
   body.writeUInt8(type, 0);
   body.writeUInt16BE(identifier, 4);
-  const protocol = four ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
-  const pseudo = four ? Buffer.alloc(0) : pseudoHeader(from, to, protocol, body.length);
+  return icmp(from, to, body);
+}
+
+const ICMP_ERRORS = {
+  unreachable: { 4: [3, 3], 6: [1, 4] },
+  'too big': { 4: [3, 4], 6: [2, 0] },
+  expired: { 4: [11, 0], 6: [3, 0] },
+} as const;
+
+/** An ICMP error of `from` about a packet, to its sender; it quotes the packet as far as `quotedBytes`. */
+export function icmpError(
+  from: string,
+  about: Crafted,
+  kind: keyof typeof ICMP_ERRORS,
+  quotedBytes = 128,
+): Crafted {
+  const [type, code] = ICMP_ERRORS[kind][is4(from) ? 4 : 6];
+  const head = Buffer.from([type, code, 0, 0, 0, 0, 0, 0]);
+  const body = Buffer.concat([head, datagram(about).subarray(0, quotedBytes)]);
+  return icmp(from, about.from, body);
+}
+
+/** With the sum of its body written into it. */
+function icmp(from: string, to: string, body: Buffer): Crafted {
+  const protocol = is4(from) ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
+  const pseudo = is4(from) ? Buffer.alloc(0) : pseudoHeader(from, to, protocol, body.length);
   body.writeUInt16BE(internetSum(pseudo, body), 2);
   return { from, to, protocol, body };
 }

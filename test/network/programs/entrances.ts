@@ -25,6 +25,8 @@ export interface Entrance {
   readonly admitted: number;
   /** What is counted of a packet that is admitted. */
   readonly counted: readonly string[];
+  /** Who gets what can't be read: the host, which judges again where it sends to the pod. */
+  readonly leavesUnreadable?: boolean;
   /** Of the node that it stands on. */
   readonly flags: number;
   /** A packet from the peer to the pod, or the other way round, as this place sees it. */
@@ -85,6 +87,7 @@ export const ENTRANCES: readonly Entrance[] = [
     name: 'from_uplink without a tunnel',
     ...{ direction: 'ingress', pod: 'b', peer: 'remote', flags: 0 },
     ...{ admitted: VERDICT.REDIRECT, counted: ['forwarded ingress'] },
+    leavesUnreadable: true,
     run: (world, packet) => world.fromUplink(packet),
     answer: (world, packet) => world.fromPod('b', packet),
   },
