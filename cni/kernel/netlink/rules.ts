@@ -1,12 +1,12 @@
 import { isKernelError } from '../errors.ts';
-import { attribute, type Family, ipBytes, readAttributes, readIp, readU32, u32 } from './attributes.ts';
+import { attribute, type Family, ipBytes, readAttributes, readIp, readU32, u8, u32 } from './attributes.ts';
 import { CREATE, EXCLUSIVE, type Netlink } from './socket.ts';
 
 const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 const HEAD_BYTES = 12;
-const FRA = { DST: 1, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16 };
+const FRA = { DST: 1, PRIORITY: 6, FWMARK: 10, TABLE: 15, FWMASK: 16, PROTOCOL: 21 };
 const FR_ACT_TO_TBL = 1;
 
 /** A rule of the routing policy that leads to a table, see ip-rule(8). */
@@ -18,9 +18,11 @@ export interface Rule {
   readonly mask?: number;
   /** `fe80::/10` */
   readonly to?: string;
+  /** Who made it (`rtm_protocol`). */
+  readonly protocol?: number;
 }
 
-/** Throws `EEXIST` where there is the same. */
+/** Throws `EEXIST` where there is the same, whoever made it. */
 export function addRule(netlink: Netlink, rule: Rule): void {
   netlink.change({
     what: `add the rule of priority ${rule.priority}`,
@@ -65,6 +67,7 @@ function bodyOf(rule: Rule): readonly Buffer[] {
     head,
     u32(FRA.PRIORITY, rule.priority),
     u32(FRA.TABLE, rule.table),
+    ...(rule.protocol === undefined ? [] : [u8(FRA.PROTOCOL, rule.protocol)]),
     ...(rule.to === undefined ? [] : [attribute(FRA.DST, ipBytes(host))]),
     ...(rule.mark === undefined
       ? []
@@ -77,6 +80,7 @@ function readRule(body: Buffer, family: Family): Rule {
   const mark = readU32(all.get(FRA.FWMARK));
   const mask = readU32(all.get(FRA.FWMASK));
   const to = readIp(all.get(FRA.DST));
+  const protocol = all.get(FRA.PROTOCOL)?.[0];
   return {
     family,
     // The kernel leaves 0 out.
@@ -84,5 +88,6 @@ function readRule(body: Buffer, family: Family): Rule {
     table: readU32(all.get(FRA.TABLE)) ?? body.readUInt8(4),
     ...(mark === undefined ? {} : { mark, mask: mask ?? 0xffff_ffff }),
     ...(to === undefined ? {} : { to: `${to}/${body.readUInt8(1)}` }),
+    ...(protocol === undefined ? {} : { protocol }),
   };
 }
