@@ -120,10 +120,18 @@ function asObject(item: JsonValue): KubeObject | undefined {
   return { ...item, apiVersion, kind, metadata: { ...(metadata as JsonObject), name } };
 }
 
-/** One request over HTTP on a connection of its own; a body makes it a POST of JSON. Rejects where nobody answers in time. */
+export interface FetchOptions {
+  /** Makes it a POST of JSON. */
+  readonly body?: JsonValue;
+  readonly timeoutMs?: number;
+  /** Of a Unix socket that the server listens on; the URL's host is for the headers then. */
+  readonly socketPath?: string;
+}
+
+/** One request over HTTP on a connection of its own. Rejects where nobody answers in time. */
 export function fetchText(
   url: string,
-  { body, timeoutMs = requestMs }: { readonly body?: JsonValue; readonly timeoutMs?: number } = {},
+  { body, timeoutMs = requestMs, socketPath }: FetchOptions = {},
 ): Promise<{ readonly status: number; readonly text: string }> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers =
@@ -132,7 +140,8 @@ export function fetchText(
       : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
   return new Promise((done, reject) => {
     const method = text === undefined ? 'GET' : 'POST';
-    const call = http.request(url, { method, agent: false, timeout: timeoutMs, headers }, (response) => {
+    const options = { method, agent: false, timeout: timeoutMs, headers, socketPath };
+    const call = http.request(url, options, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on('data', (chunk: Buffer) => {

@@ -4,10 +4,12 @@ import { EXIT } from '../context.ts';
 import { didYouMean } from '../suggest.ts';
 import { apply } from './apply.ts';
 import { check } from './check.ts';
+import { cni } from './cni.ts';
 import { dashboard } from './dashboard.ts';
 import { remove } from './delete.ts';
 import { describe } from './describe.ts';
 import { down } from './down.ts';
+import { drops } from './drops.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
 import { logs } from './logs.ts';
@@ -44,6 +46,8 @@ const ALL: readonly CommandSpec[] = [
   explain,
   check,
   traces,
+  drops,
+  cni,
   dashboard,
   version,
   help,

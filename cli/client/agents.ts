@@ -1,0 +1,165 @@
+import { existsSync } from 'node:fs';
+import http from 'node:http';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import type { JsonValue } from '../../common/json.ts';
+import { type CommandInput, MESH_OPTIONS, type OptionSpec, usageError } from '../command-line.ts';
+import type { CliContext } from '../context.ts';
+import { textAt } from '../kube/fields.ts';
+import { nodeName } from '../local/services.ts';
+import { nodePaths, runDirectory } from '../network/layout.ts';
+import { didYouMean } from '../suggest.ts';
+import { fetchText, findMesh } from './mesh.ts';
+
+/** Where the agent of a real node answers. */
+const DEFAULT_SOCKET = '/run/heddle/cni-admin.sock';
+/** Taking a pod network off a node takes longer than looking at it. */
+const uninstallMs = 120_000;
+
+/** Options of commands that ask node agents. */
+export const AGENT_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  ...MESH_OPTIONS,
+  node: { type: 'string', value: 'NAME', help: 'of this node of the mesh only' },
+  'admin-socket': {
+    type: 'string',
+    value: 'PATH',
+    help: `ask the agent at this socket (on a node without a local mesh: ${DEFAULT_SOCKET})`,
+  },
+};
+
+/** A node's agent, as a command asks it. */
+export interface Agent {
+  /** Undefined where only its socket is known. */
+  readonly node: string | undefined;
+  readonly socket: string;
+}
+
+/** The agents that a command line means. Fails with `usage`, `unreachable`, `loopback`, `not-found`. */
+export function agentsOf(input: CommandInput, context: CliContext): readonly Agent[] {
+  const socket = input.text('admin-socket');
+  const node = input.text('node');
+  if (socket !== undefined) {
+    if (node !== undefined) throw usageError('--admin-socket says which node already: leave --node out');
+    return [{ node: undefined, socket: resolve(context.cwd, socket) }];
+  }
+  const file = meshFileOf(input, context);
+  if (file === undefined) return [{ node: undefined, socket: DEFAULT_SOCKET }];
+  if (file.network === 'loopback')
+    throw new HeddleError(
+      'loopback',
+      'this mesh runs in loopback mode, which has no pod network and drops no packet; run "heddle up --network ebpf" as root for one',
+    );
+  const run = runDirectory(file.name);
+  const names = Array.from({ length: file.nodes }, (_, index) => nodeName(index));
+  if (node !== undefined && !names.includes(node))
+    throw new HeddleError(
+      'not-found',
+      `the mesh has no node "${node}"${didYouMean(node, names)}; it has ${names.join(', ')}`,
+    );
+  return names
+    .filter((name) => node === undefined || name === node)
+    .map((name) => ({ node: name, socket: nodePaths(run, name).adminSocket }));
+}
+
+/** The local mesh; undefined where none runs but the machine itself is a node. */
+function meshFileOf(input: CommandInput, context: CliContext) {
+  try {
+    return findMesh(input, context).file;
+  } catch (thrown) {
+    const isUnreachable = thrown instanceof HeddleError && thrown.code === 'unreachable';
+    const named = ['name', 'state-dir', 'node'].some((option) => input.text(option) !== undefined);
+    if (isUnreachable && !named && existsSync(DEFAULT_SOCKET)) return undefined;
+    throw thrown;
+  }
+}
+
+/** What an agent answers. Fails with `unreachable`, `forbidden`, or `agent` with what it said; a message names the node. */
+export async function askAgent<T>(agent: Agent, path: string): Promise<T> {
+  return (await answer(agent, path)) as T;
+}
+
+/** Tells an agent to take its pod network away. */
+export async function uninstallAgent<T>(agent: Agent, force: boolean): Promise<T> {
+  return (await answer(agent, `/uninstall${force ? '?force=1' : ''}`, {})) as T;
+}
+
+async function answer(agent: Agent, path: string, body?: JsonValue): Promise<JsonValue> {
+  const { socket } = agent;
+  const post = body === undefined ? {} : { body, timeoutMs: uninstallMs };
+  const { status, text } = await fetchText(`http://agent${path}`, { socketPath: socket, ...post }).catch(
+    (thrown: unknown) => {
+      throw connectError(agent, thrown);
+    },
+  );
+  let parsed: JsonValue;
+  try {
+    parsed = JSON.parse(text) as JsonValue;
+  } catch {
+    throw new HeddleError('agent', `${nameOf(agent)} answered ${status} without JSON`);
+  }
+  if (status !== 200)
+    throw new HeddleError('agent', `${nameOf(agent)}: ${textAt(parsed, 'error') ?? status}`);
+  return parsed;
+}
+
+/**
+ * The lines of an answer that goes on, until its agent ends it or `signal` aborts it; then it resolves. `opened` is told once the
+ * agent has begun. Fails as `askAgent` does.
+ */
+export function streamLines(
+  agent: Agent,
+  path: string,
+  signal: AbortSignal,
+  on: { opened(): void; line(text: string): void },
+): Promise<void> {
+  return new Promise((done, reject) => {
+    const call = http.request(
+      `http://agent${path}`,
+      { agent: false, socketPath: agent.socket, signal },
+      (response) => {
+        const lines = createInterface({ input: response });
+        if (response.statusCode !== 200) {
+          lines.once('line', (line) =>
+            reject(new HeddleError('agent', `${nameOf(agent)}: ${errorIn(line)}`)),
+          );
+          return;
+        }
+        on.opened();
+        lines.on('line', (line) => on.line(line));
+        // What ends a stream halfway is its end all the same: its reader asks again.
+        response.once('error', () => done());
+        lines.once('close', () => done());
+      },
+    );
+    call.on('error', (thrown) => (signal.aborted ? done() : reject(connectError(agent, thrown))));
+    call.end();
+  });
+}
+
+function errorIn(line: string): string {
+  try {
+    return textAt(JSON.parse(line) as JsonValue, 'error') ?? line;
+  } catch {
+    return line;
+  }
+}
+
+function nameOf({ node, socket }: Agent): string {
+  return node === undefined ? `the agent at ${socket}` : `the agent of ${node}`;
+}
+
+function connectError(agent: Agent, thrown: unknown): HeddleError {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  const who = nameOf(agent);
+  if (code === 'EACCES' || code === 'EPERM')
+    return new HeddleError('forbidden', `${agent.socket} is for root alone: run this with sudo`);
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+    const look =
+      agent.node === undefined
+        ? 'start heddle-cni-agent on this node, or name its socket by --admin-socket'
+        : `see "heddle logs ${agent.node}-agent -n heddle-system"`;
+    return new HeddleError('unreachable', `${who} doesn't run (${agent.socket}): ${look}`);
+  }
+  return new HeddleError('unreachable', `${who} doesn't answer: ${messageOf(thrown)}`);
+}
