@@ -16,6 +16,8 @@ export interface HostPort {
 export interface LocalPod {
   readonly containerId: string;
   readonly ifname: string;
+  /** Name of the network configuration; a file of an earlier version lacks it. */
+  readonly network?: string;
   /** Path of the pod's network namespace. */
   readonly netns: string;
   readonly namespace: string;

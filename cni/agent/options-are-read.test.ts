@@ -28,6 +28,9 @@ const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['a range that is none', [...LEAST, '--pod-range', '10.0.0.0/33'], /10\.0\.0\.0\/33 is no CIDR/],
   ['a DNS name for DNS', [...LEAST, '--dns', 'dns.local'], /dns\.local is no IP address/],
   ['an unknown flag', [...LEAST, '--nodes', '2'], /nodes/],
+  ['metrics without a port', [...LEAST, '--metrics', '127.0.0.1'], /--metrics must be/],
+  ['half a place for the plugin', [...LEAST, '--cni-bin-dir', '/opt/cni/bin'], /both or not at all/],
+  ['a chain without capture', [...LEAST, '--chain', 'auto'], /--chain is for --mode capture/],
   ['a level that is none', [...LEAST, '--log-level', 'loud'], /--log-level must be/],
 ];
 

@@ -35,6 +35,14 @@ export interface AgentOptions {
   readonly controlPlane: readonly string[];
   /** Written once pods can be added. */
   readonly readyFile: string | undefined;
+  /** Where Prometheus reads metrics: `127.0.0.1:9964`, `[::]:9964`; undefined: nowhere. */
+  readonly metrics: string | undefined;
+  /** Where the runtime looks for plugins and their configuration; undefined: somebody else installs them. */
+  readonly cni: { readonly confDirectory: string; readonly binDirectory: string } | undefined;
+  /** Mode capture: the other network's configuration file, or `auto` for the first. */
+  readonly chained: string | undefined;
+  /** Takes everything of Heddle off the node and ends. */
+  readonly uninstall: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -53,6 +61,11 @@ const FLAGS = {
   dns: { type: 'string', multiple: true },
   'control-plane': { type: 'string', multiple: true },
   'ready-file': { type: 'string' },
+  metrics: { type: 'string' },
+  'cni-conf-dir': { type: 'string' },
+  'cni-bin-dir': { type: 'string' },
+  chain: { type: 'string' },
+  uninstall: { type: 'boolean' },
   'log-level': { type: 'string' },
   help: { type: 'boolean' },
 } as const;
@@ -76,6 +89,11 @@ export const USAGE = `Usage: heddle-cni-agent --node NAME --manifests DIR --cgro
   --dns ADDRESS           the cluster's DNS, answered on this node; may be given again (default ${DEFAULT_DNS.join(', ')})
   --control-plane ADDRESS sidecars may always reach it; may be given again
   --ready-file FILE       written once pods can be added
+  --metrics ADDRESS:PORT  serve metrics for Prometheus
+  --cni-conf-dir DIR      install the CNI configuration here, as a runtime reads it (/etc/cni/net.d)
+  --cni-bin-dir DIR       install the CNI plugin here (/opt/cni/bin); both or none
+  --chain FILE            mode capture: capture behind this network configuration (default auto, the first)
+  --uninstall             take everything of Heddle off this node and end; the agent must not run
   --log-level LEVEL       debug, info, warn or error (default info)
 `;
 
@@ -94,6 +112,7 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
     cgroup,
     uplink = 'eth0',
     mode = 'tunnel',
+    metrics,
     'log-level': logLevel = 'info',
   } = values;
   if (node === undefined || !NODE_NAME.test(node))
@@ -103,7 +122,12 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
   if (!DEVICE.test(uplink)) return wrongUsage('--uplink must be the name of a device');
   if (mode !== 'tunnel' && mode !== 'direct' && mode !== 'capture')
     return wrongUsage('--mode must be tunnel, direct or capture');
+  if (metrics !== undefined && !isAddressWithPort(metrics))
+    return wrongUsage('--metrics must be an address and a port, such as 127.0.0.1:9964 or [::]:9964');
   if (!isLogLevel(logLevel)) return wrongUsage('--log-level must be debug, info, warn or error');
+  const cni = cniDirectories(values['cni-conf-dir'], values['cni-bin-dir']);
+  if (cni === 'half') return wrongUsage('--cni-conf-dir and --cni-bin-dir are given both or not at all');
+  if (values.chain !== undefined && mode !== 'capture') return wrongUsage('--chain is for --mode capture');
   const podRanges = values['pod-range'] ?? DEFAULT_POD_RANGES;
   const dnsAddresses = values.dns ?? DEFAULT_DNS;
   const controlPlane = values['control-plane'] ?? [];
@@ -115,12 +139,24 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
     value: {
       ...{ node, nodeNetns: values['node-netns'], manifests, cgroup, uplink, mode, logLevel },
       ...{ podRanges, dnsAddresses, controlPlane, readyFile: values['ready-file'] },
+      ...{ metrics, uninstall: values.uninstall ?? false, cni },
+      chained: mode === 'capture' ? (values.chain ?? 'auto') : undefined,
       stateDirectory: values['state-dir'] ?? '/var/lib/heddle/cni',
       socket: values.socket ?? '/run/heddle/cni.sock',
       adminSocket: values['admin-socket'] ?? '/run/heddle/cni-admin.sock',
       pins: values.pins ?? `/sys/fs/bpf/heddle/${node}`,
     },
   };
+}
+
+function cniDirectories(conf: string | undefined, bin: string | undefined): AgentOptions['cni'] | 'half' {
+  if (conf === undefined && bin === undefined) return undefined;
+  return conf === undefined || bin === undefined ? 'half' : { confDirectory: conf, binDirectory: bin };
+}
+
+function isAddressWithPort(text: string): boolean {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  return match !== null && isIP(match[1] ?? match[2] ?? '') !== 0 && Number(match[3]) <= 65_535;
 }
 
 function isPrefix(text: string): boolean {

@@ -64,6 +64,18 @@ export class OpenBpfObject implements Disposable {
     return this;
   }
 
+  /** Whether a map is of the kind and the sizes that the object declares; true of one that it doesn't declare. */
+  agreesWith(name: string, map: BpfMap): boolean {
+    if (!this.mapNames().includes(name)) return true;
+    const declared = this.#map(name);
+    return (
+      libbpf().mapType(declared) === map.type &&
+      libbpf().mapKeySize(declared) === map.keyBytes &&
+      libbpf().mapValueSize(declared) === map.valueBytes &&
+      libbpf().mapMaxEntries(declared) === map.maxEntries
+    );
+  }
+
   /** As `reuseMap`, for those of `maps` that the object declares. */
   reuseMaps(maps: Iterable<BpfMap | readonly [string, BpfMap]>): this {
     const declared = new Set(this.mapNames());

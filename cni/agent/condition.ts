@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import type { AgentCondition, ProgramStatus } from '../../common/pod-network.ts';
+import { placeOf } from './attachments.ts';
+import type { Ipam } from './ipam/ipam.ts';
+import type { LocalPods } from './local-pods.ts';
+import type { NodeGround } from './node-ground.ts';
+import type { AgentOptions } from './options.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { NodePrograms } from './programs/node-programs.ts';
+import type { Repair } from './repair.ts';
+
+export interface ConditionInput {
+  readonly options: AgentOptions;
+  readonly version: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  readonly programs: NodePrograms;
+  readonly localPods: LocalPods;
+  readonly ipam: Ipam | undefined;
+  readonly pipeline: Pipeline;
+  readonly repair: Repair;
+  readonly ground: NodeGround;
+}
+
+/** How the agent and its node are doing, as far as only the agent knows. */
+export function conditionOf(input: ConditionInput): AgentCondition {
+  const { options, version, startedAt, ipam, pipeline, repair, ground } = input;
+  const round = pipeline.last();
+  const error = pipeline.lastError();
+  return {
+    ...{ node: options.node, mode: options.mode, version, startedAt },
+    ready: round !== undefined && error === undefined,
+    reason: error === undefined ? '' : error.message,
+    ...{ mtu: ground.mtu(), addresses: ground.addresses(), blocks: ipam?.usage() ?? [] },
+    lastRound:
+      round === undefined
+        ? undefined
+        : { at: timeOf(round.at), seconds: round.seconds, changes: round.changes },
+    driftRepaired: repair.repaired(),
+    lastError: error === undefined ? undefined : { at: timeOf(error.at), message: error.message },
+    programs: programsOf(input),
+  };
+}
+
+function programsOf({ options, programs, localPods, ground }: ConditionInput): readonly ProgramStatus[] {
+  const all = programs.places(ground.devices(), options.cgroup);
+  const pods = localPods.all().flatMap((pod) => {
+    const place = placeOf(pod, ground.netns);
+    const missing = new Set(programs.missingOfPod(place));
+    return programs.namesAt(place).map((name) => ({
+      ...{ name, target: `pod ${pod.namespace}/${pod.name}`, attached: !missing.has(name) },
+      pin: join(options.pins, 'links/pods', String(pod.podId), name),
+    }));
+  });
+  return [...all, ...pods];
+}
+
+function timeOf(wallMs: number): string {
+  return new Date(wallMs).toISOString();
+}

@@ -1,0 +1,291 @@
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { addressBytes, noAddress } from '../../../common/address.ts';
+import type { Logger } from '../../../common/log.ts';
+import type { ProgramStatus } from '../../../common/pod-network.ts';
+import { ensureBpffs } from '../../kernel/bpffs.ts';
+import { isKernelError } from '../../kernel/errors.ts';
+import { openFd } from '../../kernel/fd.ts';
+import {
+  type AttachType,
+  type BpfMap,
+  type BpfObject,
+  openObject,
+  openPinnedMap,
+} from '../../kernel/libbpf.ts';
+import type { Netns } from '../../kernel/netns.ts';
+import { encode, u32 } from '../../maps/struct.ts';
+import {
+  type DevicePlace,
+  leaveDevice,
+  placeLink,
+  placeOnDevice,
+  removeLink,
+  runsAt,
+  runsOnDevice,
+} from './links.ts';
+
+const OBJECTS = new URL('../../bpf/objects/', import.meta.url);
+
+const CGROUP_PROGRAMS: Readonly<Record<string, AttachType>> = {
+  sock_create: 'cgroup_inet_sock_create',
+  sock_ops: 'cgroup_sock_ops',
+  connect4: 'cgroup_inet4_connect',
+  connect6: 'cgroup_inet6_connect',
+  sendmsg4: 'cgroup_udp4_sendmsg',
+  sendmsg6: 'cgroup_udp6_sendmsg',
+  recvmsg4: 'cgroup_udp4_recvmsg',
+  recvmsg6: 'cgroup_udp6_recvmsg',
+  getpeername4: 'cgroup_inet4_getpeername',
+  getpeername6: 'cgroup_inet6_getpeername',
+};
+
+/** The node's own devices; a node that only captures has no programs on them. */
+export interface NodeDevices {
+  readonly netns: Netns;
+  /** 0: no tunnel. */
+  readonly tunnelIfindex: number;
+  readonly uplinkIfindex: number;
+}
+
+/** What a pod's programs stand on. */
+export interface PodPlace {
+  readonly podId: number;
+  /** Path of the pod's namespace. */
+  readonly netns: string;
+  /** The node's, where the host end of the pod's veth is. */
+  readonly nodeNetns: Netns;
+  readonly hostIfindex: number;
+  readonly ips: readonly string[];
+  readonly captured: boolean;
+}
+
+export interface NodeProgramsOptions {
+  /** The node's folder on a bpffs. */
+  readonly pins: string;
+  readonly log: Logger;
+}
+
+/**
+ * The eBPF programs of a node: loaded over the maps that an earlier agent pinned, and put in the places of its programs. The
+ * pins keep all of it at work when this process ends; nothing of a running connection is lost in between.
+ */
+export class NodePrograms implements Disposable {
+  readonly maps: ReadonlyMap<string, BpfMap>;
+  readonly #pins: string;
+  readonly #packets: BpfObject;
+  readonly #sockets: BpfObject;
+
+  /** Loads and pins maps; attaches nothing yet. Throws `KernelError` with the verifier's words. */
+  constructor({ pins, log }: NodeProgramsOptions) {
+    ensureBpffs(pins);
+    this.#pins = pins;
+    const maps = new Map<string, BpfMap>(pinnedMaps(join(pins, 'maps')));
+    this.#packets = loadOver(maps, 'pod', log);
+    this.#sockets = loadSockets(maps, log);
+    for (const object of [this.#packets, this.#sockets])
+      for (const [name, map] of object.maps) if (isShared(name) && !maps.has(name)) maps.set(name, map);
+    this.maps = maps;
+    this.#pinMaps();
+  }
+
+  /** Throws where no program of the node has such a map. */
+  map(name: string): BpfMap {
+    const map = this.maps.get(name);
+    if (map === undefined) throw new TypeError(`no program has a map ${name}`);
+    return map;
+  }
+
+  /** Programs at the sockets of everything below `cgroup`. */
+  attachSockets(cgroup: string): void {
+    using target = openFd(cgroup);
+    for (const [program, type] of Object.entries(CGROUP_PROGRAMS))
+      placeLink(this.#sockets.program(program), { target: target.number, type }, this.#pin(program));
+  }
+
+  attachDevices(devices: NodeDevices): void {
+    for (const [program, place] of this.#devicePlaces(devices))
+      placeOnDevice(this.#packets.program(program), place);
+  }
+
+  attachPod(pod: PodPlace): void {
+    for (const [program, place] of this.#podPlaces(pod)) placeOnDevice(this.#packets.program(program), place);
+    if (pod.captured) this.#attachSteer(pod);
+  }
+
+  /** Works also where the pod's namespace and device are gone. */
+  detachPod(pod: Omit<PodPlace, 'captured' | 'ips'>): void {
+    removeLink(this.#podPin(pod.podId, 'steer'));
+    for (const [, place] of this.#podPlaces(pod)) leaveDevice(place);
+    for (const program of ['from_pod', 'to_pod']) removeLink(this.#podPin(pod.podId, program));
+    rmSync(join(this.#pins, 'links/pods', String(pod.podId)), { recursive: true, force: true });
+  }
+
+  /** Pods that have pins, whoever made them. */
+  pinnedPods(): readonly number[] {
+    const folder = join(this.#pins, 'links/pods');
+    return existsSync(folder) ? readdirSync(folder).map(Number) : [];
+  }
+
+  /** Where the programs of the node stand, and whether they do. */
+  places(devices: NodeDevices, cgroup: string): readonly ProgramStatus[] {
+    const onDevices = [...this.#devicePlaces(devices)].map(([name, place]) => ({
+      ...{ name, target: `device ${place.ifindex}`, pin: place.pin, attached: runsOnDevice(place) },
+    }));
+    const onSockets = Object.keys(CGROUP_PROGRAMS).map((name) => {
+      const pin = this.#pin(name);
+      return { name, target: `cgroup ${cgroup}`, pin, attached: runsAt(pin) };
+    });
+    return [...onDevices, ...onSockets];
+  }
+
+  /** Programs that stand at a pod. */
+  namesAt(pod: PodPlace): readonly string[] {
+    const onDevice = [...this.#podPlaces(pod)].map(([name]) => name);
+    return pod.captured ? [...onDevice, 'steer'] : onDevice;
+  }
+
+  /** Programs of the node that don't run where they should. */
+  missing(devices: NodeDevices): readonly string[] {
+    return this.places(devices, '').flatMap(({ name, attached }) => (attached ? [] : [name]));
+  }
+
+  /** The same of a pod. */
+  missingOfPod(pod: PodPlace): readonly string[] {
+    const onDevice = [...this.#podPlaces(pod)]
+      .filter(([, place]) => !runsOnDevice(place))
+      .map(([program]) => program);
+    return pod.captured && !runsAt(this.#podPin(pod.podId, 'steer')) ? [...onDevice, 'steer'] : onDevice;
+  }
+
+  /** Closes what this process holds; the pins stay. */
+  [Symbol.dispose](): void {
+    for (const map of this.maps.values()) map[Symbol.dispose]();
+    for (const object of [this.#packets, this.#sockets]) object[Symbol.dispose]();
+  }
+
+  #attachSteer({ podId, netns, ips }: PodPlace): void {
+    const open = openObject(objectPath('steer')).setRodata({
+      pod_id: encode(u32, podId),
+      ip4: addressOf(ips, (ip) => !ip.includes(':')),
+      ip6: addressOf(ips, (ip) => ip.includes(':')),
+    });
+    using steer = open.reuseMaps(this.maps).load();
+    using target = openFd(netns);
+    placeLink(
+      steer.program('steer'),
+      { target: target.number, type: 'sk_lookup' },
+      this.#podPin(podId, 'steer'),
+    );
+  }
+
+  *#devicePlaces({ netns, tunnelIfindex, uplinkIfindex }: NodeDevices): Generator<[string, DevicePlace]> {
+    const place = (
+      program: string,
+      ifindex: number,
+      direction: DevicePlace['direction'],
+    ): [string, DevicePlace] => [program, { pin: this.#pin(program), netns, ifindex, direction }];
+    if (tunnelIfindex !== 0) {
+      yield place('from_overlay', tunnelIfindex, 'ingress');
+      yield place('to_overlay', tunnelIfindex, 'egress');
+    }
+    yield place('from_uplink', uplinkIfindex, 'ingress');
+  }
+
+  *#podPlaces({
+    podId,
+    nodeNetns: netns,
+    hostIfindex: ifindex,
+  }: Pick<PodPlace, 'podId' | 'nodeNetns' | 'hostIfindex'>): Generator<[string, DevicePlace]> {
+    // A device that another CNI made may have no end on the node.
+    if (ifindex === 0) return;
+    yield ['from_pod', { pin: this.#podPin(podId, 'from_pod'), netns, ifindex, direction: 'ingress' }];
+    yield ['to_pod', { pin: this.#podPin(podId, 'to_pod'), netns, ifindex, direction: 'egress' }];
+  }
+
+  #pin(program: string): string {
+    return join(this.#pins, 'links', program);
+  }
+
+  #podPin(podId: number, program: string): string {
+    return join(this.#pins, 'links/pods', String(podId), program);
+  }
+
+  /** By rename of a new pin over the old one's place, so that no moment is without one. */
+  #pinMaps(): void {
+    const folder = join(this.#pins, 'maps');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const pinned = new Set(readdirSync(folder));
+    for (const [name, map] of this.maps) {
+      const path = join(folder, name);
+      if (pinned.has(name)) {
+        using known = openPinnedMap(path);
+        if (known.info().id === map.info().id) continue;
+        rmSync(path);
+      }
+      map.pin(path);
+    }
+  }
+}
+
+/** Everything pinned in a node's folder: links first, so that no program runs over maps that are taken away. */
+export function removePins(pins: string): readonly string[] {
+  if (!existsSync(pins)) return [];
+  const paths = readdirSync(pins, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .toSorted();
+  for (const path of paths) if (path.includes('/links/')) removeLink(path);
+  rmSync(pins, { recursive: true, force: true });
+  return paths;
+}
+
+function* pinnedMaps(folder: string): Generator<[string, BpfMap]> {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) yield [name, openPinnedMap(join(folder, name))];
+}
+
+/**
+ * Loads an object over the maps of before. A map whose layout another version has changed can't be shared: the new one begins
+ * empty and is filled before the programs over it take the old ones' places.
+ */
+function loadOver(
+  maps: Map<string, BpfMap>,
+  name: string,
+  log: Logger,
+  rodata: Readonly<Record<string, Uint8Array>> = {},
+): BpfObject {
+  const open = openObject(objectPath(name)).setRodata(rodata);
+  for (const [map, known] of maps) {
+    if (open.agreesWith(map, known)) continue;
+    log.warn('a map of an earlier version is replaced', { map });
+    maps.delete(map);
+    known[Symbol.dispose]();
+  }
+  return open.reuseMaps(maps).load();
+}
+
+/** Chooses the caller's error where the verifier accepts that (Linux 6.1); older kernels answer EPERM. */
+function loadSockets(maps: Map<string, BpfMap>, log: Logger): BpfObject {
+  try {
+    return loadOver(maps, 'socket', log, { can_refuse: Buffer.from([1]) });
+  } catch (thrown) {
+    if (!isKernelError(thrown, 'EINVAL', 'EACCES')) throw thrown;
+    return loadOver(maps, 'socket', log, { can_refuse: Buffer.from([0]) });
+  }
+}
+
+/** Constants of one object are that object's own. */
+function isShared(name: string): boolean {
+  return !name.includes('.');
+}
+
+function addressOf(ips: readonly string[], isWanted: (ip: string) => boolean): Buffer {
+  const ip = ips.find(isWanted);
+  return ip === undefined ? noAddress() : addressBytes(ip);
+}
+
+function objectPath(name: string): string {
+  return fileURLToPath(new URL(`${name}.o`, OBJECTS));
+}

@@ -1,0 +1,108 @@
+import type { Clock, Timer } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import { netnsGone } from '../kernel/netns.ts';
+import { addPodLink, podLinkProblems } from '../setup/pod.ts';
+import { addCapture, captureProblems } from '../setup/pod-capture.ts';
+import { placeOf } from './attachments.ts';
+import type { LocalPod, LocalPods } from './local-pods.ts';
+import type { NodeGround } from './node-ground.ts';
+import type { NodeMaps } from './node-maps.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { NodePrograms } from './programs/node-programs.ts';
+
+/** Between two looks at everything. */
+export const repairMs = 30_000;
+
+export interface RepairDeps {
+  readonly maps: NodeMaps;
+  readonly programs: NodePrograms;
+  readonly ground: NodeGround;
+  readonly localPods: LocalPods;
+  readonly pipeline: Pipeline;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Looks every now and then whether all still stands as it was made, and puts right what somebody else changed. */
+export class Repair {
+  readonly #deps: RepairDeps;
+  readonly #timer: Timer;
+  #repaired = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(deps: RepairDeps) {
+    this.#deps = deps;
+    this.#timer = deps.clock.every(repairMs, () => void this.run());
+  }
+
+  /** Map entries, devices and programs that were put right since the start. */
+  repaired(): number {
+    return this.#repaired;
+  }
+
+  /** One look; never rejects. A second call while one runs is that one. */
+  run(): Promise<void> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#timer.cancel();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { maps, pipeline, ground, programs, localPods, log } = this.#deps;
+    try {
+      this.#count('the node', ground.repair());
+      const missing = programs.missing(ground.devices());
+      if (missing.length > 0) {
+        programs.attachSockets(ground.cgroup);
+        programs.attachDevices(ground.devices());
+        this.#count('programs of the node', missing);
+      }
+      for (const pod of localPods.all()) this.#pod(pod);
+      // What is due anyway comes first, so that what the second round changes is drift and nothing else.
+      await pipeline.settled();
+      maps.reread();
+      await pipeline.settled();
+      const changes = Object.entries(pipeline.last()?.changes ?? {});
+      for (const [map, { added, changed, removed }] of changes)
+        if (added + changed + removed > 0) {
+          this.#repaired += added + changed + removed;
+          log.warn('entries that somebody else had changed were put right', { map, added, changed, removed });
+        }
+    } catch (thrown) {
+      log.error('the node could not be looked through', { error: messageOf(thrown) });
+    }
+  }
+
+  #pod(pod: LocalPod): void {
+    const { ground, programs, localPods, log } = this.#deps;
+    const name = `pod ${pod.namespace}/${pod.name}`;
+    try {
+      const link = { ...pod, nodeNetns: ground.netns, mtu: ground.mtu(), nodeAddresses: ground.addresses() };
+      const problems = ground.mode === 'capture' ? [] : podLinkProblems(link);
+      const capture = pod.captured ? captureProblems(pod.netns, pod.ips) : [];
+      const missing = programs.missingOfPod(placeOf(pod, ground.netns));
+      if (problems.length > 0) localPods.set({ ...pod, ...addPodLink(link) });
+      if (capture.length > 0) addCapture(pod.netns, pod.ips);
+      const now = localPods.find(pod.containerId, pod.ifname) ?? pod;
+      if (missing.length > 0 || now.hostIfindex !== pod.hostIfindex)
+        programs.attachPod(placeOf(now, ground.netns));
+      this.#count(name, [...problems, ...capture, ...missing]);
+    } catch (thrown) {
+      // A namespace that is gone has its DEL still to come.
+      if (!netnsGone(thrown)) log.warn('a pod could not be mended', { pod: name, error: messageOf(thrown) });
+    }
+  }
+
+  #count(where: string, problems: readonly string[]): void {
+    if (problems.length === 0) return;
+    this.#repaired += problems.length;
+    this.#deps.log.warn('what somebody else had changed was put right', { where, what: problems.join('; ') });
+  }
+}

@@ -1,0 +1,232 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { prefixText } from '../../common/address.ts';
+import { writeAtomically } from '../../common/atomic-file.ts';
+import type { Clock } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
+import type { Logger } from '../../common/log.ts';
+import { watchFiles } from '../../sources/files/watch.ts';
+import { Attachments } from './attachments.ts';
+import { Changes } from './changes.ts';
+import { type ClusterObjects, clusterObjects, findPod } from './cluster.ts';
+import { startCniServer } from './cni/server.ts';
+import { HealthChecks } from './health-checks.ts';
+import { openIpam } from './ipam/ipam.ts';
+import { LocalPods } from './local-pods.ts';
+import { NodeGround } from './node-ground.ts';
+import { NodeMaps } from './node-maps.ts';
+import { type ClusterNode, clusterNodes } from './nodes.ts';
+import { NumbersFile } from './numbers-file.ts';
+import type { AgentOptions } from './options.ts';
+import { Pipeline, type Round } from './pipeline.ts';
+import { requireNetwork } from './preflight.ts';
+import { NodePrograms } from './programs/node-programs.ts';
+import { recallPods } from './recall.ts';
+import { Repair } from './repair.ts';
+import { sidecarJudge } from './sidecar-judge.ts';
+import { Sidecars } from './sidecars.ts';
+import { startWatching } from './watching.ts';
+
+/** A runtime that adds a pod before the node has heard of it waits this long, then asks again. */
+export const podKnownMs = 10_000;
+/** Between looks at the processes of sidecars whose beginning nobody was told of. */
+export const sidecarScanMs = 10_000;
+/** Between lines that say what a start waits for. */
+const waitingLogMs = 10_000;
+
+export interface AgentDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface Agent {
+  /** Takes no more calls and goes; everything on the node stays at work. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the agent of a node, in the order in which a node that is running already goes on running: nothing of an earlier
+ * agent is taken away before its successor stands.
+ */
+export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<Agent> {
+  const { clock, log } = deps;
+  const closing: (() => void | Promise<void>)[] = [];
+  const close = async () => {
+    for (const end of closing.splice(0).reverse()) await end();
+  };
+  try {
+    // 1. What the machine must offer.
+    await requireNetwork(options);
+
+    // 2. The cluster's objects, and among them this node's own.
+    const changes = new Changes(clock);
+    const cluster = await followCluster(options, deps, changes);
+    closing.push(cluster.close);
+    const own = await ownNode(options, deps, cluster.current, changes);
+
+    // 3. Devices, addresses, routes and masquerade of the node.
+    const ground = new NodeGround(options, deps);
+    ground.apply(clusterNodes(cluster.current().nodes));
+
+    // 4. Programs, loaded over the maps that an earlier agent left.
+    const programs = new NodePrograms({ pins: options.pins, log });
+    closing.push(() => programs[Symbol.dispose]());
+    const maps = new NodeMaps((name) => programs.map(name));
+
+    // 5. The pods that stand already, and their addresses.
+    const localPods = new LocalPods(join(options.stateDirectory, 'pods'), log);
+    const ipam =
+      options.mode === 'capture'
+        ? undefined
+        : openIpam(join(options.stateDirectory, 'addresses'), {
+            ...{ blocks: own.podBlocks.map(prefixText), found: localPods.all(), log },
+          });
+    if (ipam !== undefined) closing.push(() => ipam.close());
+
+    // 6. Sidecars: who of the node's processes may go past capture.
+    const sidecars = new Sidecars({
+      maps: {
+        ...{ pod: programs.map('pod_map'), listener: programs.map('listener_map') },
+        sidecarSocket: programs.map('sidecar_socket_map'),
+        candidate: programs.map('candidate_ring'),
+      },
+      cgroupRoot: ground.cgroupRoot,
+      isSidecar: sidecarJudge({ localPods, cluster: cluster.current, changes }),
+      ...{ clock, log },
+    });
+    closing.push(() => sidecars[Symbol.dispose]());
+
+    // 7. The first round: all maps say what holds, before a program is put over them.
+    const numbers = new NumbersFile(join(options.stateDirectory, 'numbers.json'), log);
+    const healthChecks = new HealthChecks(options.nodeNetns, log);
+    closing.push(() => healthChecks.close());
+    let observeRound: (round: Round) => void = () => undefined;
+    const pipeline = new Pipeline({
+      maps,
+      numbers: { policy: numbers.read(), services: { numbers: maps.serviceNumbers() } },
+      facts: (nodes) => ground.facts(nodes),
+      cluster: cluster.current,
+      localPods: () => localPods.all(),
+      sidecars: () => sidecars.confirmed(),
+      keepNumbers: (policy) => numbers.write(policy),
+      onRound: (round) => {
+        healthChecks.apply(round.services.healthChecks);
+        observeRound(round);
+      },
+      ...{ clock, log },
+    });
+    closing.push(() => pipeline.close());
+    await pipeline.settled();
+
+    // 8. Programs take their places: sockets, devices, pods.
+    programs.attachSockets(options.cgroup);
+    programs.attachDevices(ground.devices());
+    recallPods({ localPods, programs, ground, log });
+    const scanSidecars = () => void sidecars.scan().catch(logFailure(log, 'sidecars'));
+    scanSidecars();
+
+    // 9. From here on changes find their way by themselves.
+    cluster.follow((nodes) => {
+      ground.apply(nodes);
+      pipeline.changed();
+    });
+    const repair = new Repair({ ...{ maps, programs, ground, localPods, pipeline, clock, log } });
+    closing.push(() => repair.close());
+    const scan = clock.every(sidecarScanMs, scanSidecars);
+    closing.push(() => scan.cancel());
+
+    // 10. Whoever asks: the CNI plugin, people, Prometheus.
+    const attachments = new Attachments({
+      ...{ mode: options.mode, nodeNetns: options.nodeNetns, localPods, ipam, programs, log },
+      mtu: () => ground.mtu(),
+      nodeAddresses: () => ground.addresses(),
+      knownPod: ({ namespace, name, uid }, signal) =>
+        changes.until(() => findPod(cluster.current(), namespace, name, uid), {
+          ...{ timeoutMs: podKnownMs, signal },
+        }),
+      settled: () => pipeline.settled(),
+      unready: () => (pipeline.last() === undefined ? 'the node is not set up yet' : ''),
+    });
+    const watching = await startWatching({
+      ...{ options, clock, log, programs, maps, localPods, ipam, sidecars, pipeline, repair, ground },
+      cluster: cluster.current,
+      shutdown: () => process.kill(process.pid, 'SIGTERM'),
+    });
+    observeRound = watching.observeRound;
+    closing.push(watching.close);
+    const server = await startCniServer({
+      ...{ socket: options.socket, handler: attachments, clock, log, nodeNetns: options.nodeNetns },
+      observe: watching.observeCall,
+    });
+    closing.push(() => server.close());
+    await server.caughtUp;
+    if (options.readyFile !== undefined) {
+      const { readyFile } = options;
+      writeAtomically(readyFile, `${process.pid}\n`);
+      closing.push(() => rmSync(readyFile, { force: true }));
+    }
+    log.info('the pod network of this node is ready', { node: options.node, mode: options.mode });
+    return { close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+interface Cluster {
+  current(): ClusterObjects;
+  /** Calls `changed` from now on, after each change. */
+  follow(changed: (nodes: ReadonlyMap<string, ClusterNode>) => void): void;
+  close(): void;
+}
+
+async function followCluster(
+  options: AgentOptions,
+  { clock, log }: AgentDeps,
+  changes: Changes,
+): Promise<Cluster> {
+  let told = (): void => undefined;
+  let current: ClusterObjects | undefined;
+  const source = await watchFiles({
+    ...{ directories: options.manifests, clock, log },
+    onChange: ({ objects }) => {
+      current = clusterObjects(objects);
+      changes.notify();
+      told();
+    },
+  });
+  const now = () => (current ??= clusterObjects(source.current().objects));
+  return {
+    current: now,
+    follow: (changed) => {
+      told = () => changed(clusterNodes(now().nodes));
+      told();
+    },
+    close: () => source.close(),
+  };
+}
+
+/** The Node object of this node, once it says what pods are to be given. */
+async function ownNode(
+  { node, mode }: AgentOptions,
+  { log }: AgentDeps,
+  cluster: () => ClusterObjects,
+  changes: Changes,
+): Promise<ClusterNode> {
+  for (;;) {
+    const found = await changes.until(
+      () => {
+        const own = clusterNodes(cluster().nodes).get(node);
+        const whole = own !== undefined && own.addresses.length > 0;
+        return whole && (mode === 'capture' || own.podBlocks.length > 0) ? own : undefined;
+      },
+      { timeoutMs: waitingLogMs },
+    );
+    if (found !== undefined) return found;
+    log.warn('waiting for the Node object of this node with podCIDRs and an InternalIP', { node });
+  }
+}
+
+function logFailure(log: Logger, what: string): (thrown: unknown) => void {
+  return (thrown) => log.warn(`${what} could not be looked at`, { error: messageOf(thrown) });
+}

@@ -1,0 +1,58 @@
+import { rmSync } from 'node:fs';
+import { messageOf } from '../../common/errors.ts';
+import type { UninstallReport } from '../../common/pod-network.ts';
+import { removePodLink } from '../setup/pod.ts';
+import { removeCapture } from '../setup/pod-capture.ts';
+import { uninstallPlugin } from './cni/install.ts';
+import type { LocalPod } from './local-pods.ts';
+import type { NodeGround } from './node-ground.ts';
+import type { AgentOptions } from './options.ts';
+import { removePins } from './programs/node-programs.ts';
+
+export interface UninstallInput {
+  readonly options: AgentOptions;
+  readonly ground: NodeGround;
+  readonly localPods: readonly LocalPod[];
+}
+
+/**
+ * Takes everything of Heddle off a node, so that it is as it was: the runtime's configuration first (nobody adds a pod any
+ * more), then programs with their pins, pods' devices, the node's devices and rules, and what was kept on disk. Each part
+ * is tried, whatever became of the others.
+ */
+export function uninstallNode({ options, ground, localPods }: UninstallInput): UninstallReport {
+  const removed: string[] = [];
+  const failed: string[] = [];
+  const attempt = (what: string, task: () => readonly string[] | undefined) => {
+    try {
+      removed.push(...(task() ?? [what]));
+    } catch (thrown) {
+      failed.push(`${what}: ${messageOf(thrown)}`);
+    }
+  };
+  const { cni, pins, stateDirectory, nodeNetns } = options;
+  if (cni !== undefined) attempt('the CNI plugin', () => uninstallPlugin(cni).map((path) => `file ${path}`));
+  attempt('programs and maps', () => removePins(pins).map((path) => `pin ${path}`));
+  for (const pod of localPods) {
+    const name = `${pod.namespace}/${pod.name}`;
+    if (options.mode !== 'capture')
+      attempt(`device ${pod.hostIfname} of pod ${name}`, () => {
+        removePodLink(nodeNetns, pod.hostIfname);
+        return undefined;
+      });
+    else if (pod.captured)
+      attempt(`capture of pod ${name}`, () => {
+        removeCapture(pod.netns, pod.ips);
+        return undefined;
+      });
+  }
+  attempt('devices, routes and rules of the node', () => {
+    ground.remove();
+    return undefined;
+  });
+  attempt(`folder ${stateDirectory}`, () => {
+    rmSync(stateDirectory, { recursive: true, force: true });
+    return undefined;
+  });
+  return { removed, failed };
+}
