@@ -22,18 +22,18 @@ static __always_inline int leave_pod(struct __sk_buff *skb, struct packet *p, st
 		if (done)
 			return done;
 	}
-	count(skb, 0, DIRECTION_EGRESS);
 	if (receiver && receiver->flags & EP_LOCAL) {
+		count(skb, 0, DIRECTION_EGRESS);
 		struct peer from = { p->source, sender->identity, sender->flags };
 		p->exempt = 0;
 		return admit_and_deliver(skb, p, receiver, &from);
 	}
-	if (peer.identity == IDENTITY_WORLD || peer.flags & EP_OTHER_NODE) {
-		int done = answer_outside(skb, p, node, 0);
-		if (done != NOT_EXTERNAL)
-			return done;
-	}
-	return to_elsewhere(skb, p, receiver, node);
+	int done = NOT_EXTERNAL;
+	if (peer.identity == IDENTITY_WORLD || peer.flags & EP_OTHER_NODE)
+		done = answer_outside(skb, p, node, 0);
+	if (done == NOT_EXTERNAL)
+		done = to_elsewhere(skb, p, receiver, node);
+	return forwarded(skb, done, DIRECTION_EGRESS);
 }
 
 SEC("tc")
@@ -76,7 +76,7 @@ int to_pod(struct __sk_buff *skb)
 	if (reason)
 		return dropped(skb, &p, reason, DIRECTION_INGRESS, 0);
 	/* No other than the node is on this link. */
-	if (is_link_local(&p.source) || neighbour_type(skb, &p))
+	if (is_link_local(&p.source) || is_for_neighbours(skb, &p))
 		return TC_ACT_OK;
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
 	if (!receiver || !(receiver->flags & EP_LOCAL))
@@ -109,7 +109,7 @@ static __always_inline int external_by_overlay(struct __sk_buff *skb, struct pac
 		return admit_and_deliver(skb, p, receiver, &peer);
 	}
 	int done = outside ? NOT_EXTERNAL : answer_outside(skb, p, node, 1);
-	return done == NOT_EXTERNAL ? dropped(skb, p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0) : done;
+	return done == NOT_EXTERNAL ? dropped(skb, p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0) : forwarded(skb, done, DIRECTION_INGRESS);
 }
 
 SEC("tc")
@@ -164,7 +164,7 @@ int to_overlay(struct __sk_buff *skb)
 		return dropped(skb, &p, DROP_NO_ROUTE, DIRECTION_EGRESS, 0);
 	if (set_tunnel(skb, &at, VNI_PODS))
 		return dropped(skb, &p, DROP_INTERNAL, DIRECTION_EGRESS, 0);
-	return TC_ACT_OK;
+	return forwarded(skb, TC_ACT_OK, DIRECTION_EGRESS);
 }
 
 #define VXLAN_PORT bpf_htons(4789)

@@ -47,8 +47,13 @@ static __always_inline bool is_loopback(const struct address *address)
 	return !address->word[0] && !address->word[1] && !address->word[2] && address->word[3] == bpf_htonl(1);
 }
 
-/* Of IPv6; IPv4's have no part in the pod network. */
+/* Both of IPv6; IPv4's have no part in the pod network. */
 static __always_inline bool is_link_local(const struct address *address)
 {
 	return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+static __always_inline bool is_multicast(const struct address *address)
+{
+	return (address->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }

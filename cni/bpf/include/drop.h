@@ -1,4 +1,5 @@
-/* What becomes of a packet is counted; a drop is also told at once. */
+/* What becomes of a packet is counted, once for each direction that a pod or a node's address is judged in: as forwarded, or as one
+ * drop, which is also told at once. What is the host's own affair, and what neighbours say to each other, isn't counted. */
 #pragma once
 #include "parse.h"
 
@@ -34,4 +35,12 @@ verified_alone int dropped(struct __sk_buff *skb, const struct packet *p, __u32 
 		bpf_ringbuf_submit(drop, 0);
 	}
 	return TC_ACT_SHOT;
+}
+
+/* A program's last word, counted where it isn't a drop: that was when it was told. */
+static __always_inline int forwarded(struct __sk_buff *skb, int verdict, __u32 direction)
+{
+	if (verdict != TC_ACT_SHOT)
+		count(skb, 0, direction);
+	return verdict;
 }

@@ -140,8 +140,7 @@ static __always_inline int forward_to_backend(struct __sk_buff *skb, struct pack
 		return dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
 	if (!node_of(backend, &p->destination, &at) || no_address(&at))
 		return dropped(skb, p, DROP_NO_ROUTE, DIRECTION_INGRESS, 0);
-	count(skb, 0, DIRECTION_INGRESS);
-	return send_through_tunnel(skb, p, node, &at, VNI_EXTERNAL, DIRECTION_INGRESS);
+	return forwarded(skb, send_through_tunnel(skb, p, node, &at, VNI_EXTERNAL, DIRECTION_INGRESS), DIRECTION_INGRESS);
 }
 
 /* On the backend's node: where its answers go. */

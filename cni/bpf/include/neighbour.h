@@ -138,9 +138,15 @@ static __always_inline __u8 neighbour_type(struct __sk_buff *skb, const struct p
 	return (type >= MLD_REPORT && type <= ND_REDIRECT) || type == MLD2_REPORT ? type : 0;
 }
 
+/* To where neighbours are: what goes to any other address would be routed, so it is a packet like others. */
+static __always_inline int is_for_neighbours(struct __sk_buff *skb, const struct packet *p)
+{
+	return is_link_local(&p->destination) || is_multicast(&p->destination) ? neighbour_type(skb, p) : 0;
+}
+
 static __always_inline int neighbours_of_pod(struct __sk_buff *skb, struct packet *p)
 {
-	__u8 type = neighbour_type(skb, p);
+	__u8 type = is_for_neighbours(skb, p);
 	struct address target;
 	if (!type)
 		return NOT_NEIGHBOURS;

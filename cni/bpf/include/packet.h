@@ -8,7 +8,7 @@
 #include "address.h"
 
 /* A function of its own to the verifier, which looks at it once and takes what it was given and gives back for unknown: without
- * them it would follow every way of parsing through every verdict. Their pointers may be null to it. Linux 5.13. */
+ * them it would follow every way of parsing through every verdict. Their pointers may be null to it. Linux 5.12. */
 #define verified_alone __attribute__((noinline))
 
 struct packet {

@@ -105,8 +105,8 @@ export function icmpError(
   return icmp(from, about.from, body);
 }
 
-/** With the sum of its body written into it. */
-function icmp(from: string, to: string, body: Buffer): Crafted {
+/** A message of ICMP or ICMPv6, with the sum of its body written into it. */
+export function icmp(from: string, to: string, body: Buffer): Crafted {
   const protocol = is4(from) ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
   const pseudo = is4(from) ? Buffer.alloc(0) : pseudoHeader(from, to, protocol, body.length);
   body.writeUInt16BE(internetSum(pseudo, body), 2);
