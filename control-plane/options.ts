@@ -17,6 +17,8 @@ export interface ControlPlaneOptions {
   readonly ports: ControlPlanePorts;
   /** PEM of the key that checks service-account tokens; without it no workload gets a certificate. */
   readonly tokenIssuerKeyFile: string | undefined;
+  /** Admin sockets of node agents; empty without a pod network. */
+  readonly nodeAgents: readonly string[];
   /** Written once everything listens: the ports in use, as JSON. */
   readonly portsFile: string | undefined;
   readonly logLevel: LogLevel;
@@ -43,6 +45,7 @@ const FLAGS = {
   'dashboard-port': { type: 'string' },
   'metrics-port': { type: 'string' },
   'token-issuer-key': { type: 'string' },
+  'node-agent': { type: 'string', multiple: true },
   'ports-file': { type: 'string' },
   'log-level': { type: 'string' },
   help: { type: 'boolean' },
@@ -61,6 +64,7 @@ export const USAGE = `Usage: control-plane --manifests DIR [--manifests DIR …]
   --dashboard-port N      dashboard and its API (default ${PORTS.dashboard})
   --metrics-port N        Prometheus metrics (default ${PORTS.controlPlaneMetrics})
   --token-issuer-key FILE public key (PEM, P-256) that checks service-account tokens
+  --node-agent SOCKET     admin socket of a node's agent, for the packets that it drops; may be given again
   --ports-file FILE       written once everything listens: the ports in use, as JSON
   --log-level LEVEL       debug, info, warn or error (default info)
 `;
@@ -110,6 +114,7 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       dashboardListen,
       ports,
       tokenIssuerKeyFile: values['token-issuer-key'],
+      nodeAgents: values['node-agent'] ?? [],
       portsFile: values['ports-file'],
       logLevel,
     },

@@ -11,6 +11,7 @@ import { serverIdentity } from './ca/server-credentials.ts';
 import { caService } from './ca/service.ts';
 import { localTokenAuthenticator, noTokens } from './ca/token.ts';
 import { startDashboard } from './dashboard/server.ts';
+import { startDropFeed } from './drops/feed.ts';
 import { startGrpc } from './grpc.ts';
 import { ControlPlaneMetrics, startMetrics } from './metrics.ts';
 import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
@@ -103,8 +104,19 @@ async function listen(parts: Parts): Promise<ControlPlanePorts> {
     ...{ ca: certificates(parts), xds: pipeline.xds.service },
   });
   closers.push(() => grpc.close());
+  const { nodeAgents } = options;
+  const drops = nodeAgents.length === 0 ? undefined : startDropFeed({ sockets: nodeAgents, clock, log });
+  closers.push(() => drops?.close());
   const dashboard = await startDashboard({
-    ...{ view, traces: traces.reader, listen: options.dashboardListen, port: ports.dashboard, log, clock },
+    ...{
+      view,
+      drops,
+      traces: traces.reader,
+      listen: options.dashboardListen,
+      port: ports.dashboard,
+      log,
+      clock,
+    },
   });
   closers.push(() => dashboard.close());
   const scraped = await startMetrics({

@@ -1,7 +1,5 @@
 import { existsSync } from 'node:fs';
-import http from 'node:http';
 import { resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import { type CommandInput, MESH_OPTIONS, type OptionSpec, usageError } from '../command-line.ts';
@@ -103,53 +101,13 @@ async function answer(agent: Agent, path: string, body?: JsonValue): Promise<Jso
   return parsed;
 }
 
-/**
- * The lines of an answer that goes on, until its agent ends it or `signal` aborts it; then it resolves. `opened` is told once the
- * agent has begun. Fails as `askAgent` does.
- */
-export function streamLines(
-  agent: Agent,
-  path: string,
-  signal: AbortSignal,
-  on: { opened(): void; line(text: string): void },
-): Promise<void> {
-  return new Promise((done, reject) => {
-    const call = http.request(
-      `http://agent${path}`,
-      { agent: false, socketPath: agent.socket, signal },
-      (response) => {
-        const lines = createInterface({ input: response });
-        if (response.statusCode !== 200) {
-          lines.once('line', (line) =>
-            reject(new HeddleError('agent', `${nameOf(agent)}: ${errorIn(line)}`)),
-          );
-          return;
-        }
-        on.opened();
-        lines.on('line', (line) => on.line(line));
-        // What ends a stream halfway is its end all the same: its reader asks again.
-        response.once('error', () => done());
-        lines.once('close', () => done());
-      },
-    );
-    call.on('error', (thrown) => (signal.aborted ? done() : reject(connectError(agent, thrown))));
-    call.end();
-  });
-}
-
-function errorIn(line: string): string {
-  try {
-    return textAt(JSON.parse(line) as JsonValue, 'error') ?? line;
-  } catch {
-    return line;
-  }
-}
-
 function nameOf({ node, socket }: Agent): string {
   return node === undefined ? `the agent at ${socket}` : `the agent of ${node}`;
 }
 
-function connectError(agent: Agent, thrown: unknown): HeddleError {
+/** Why an agent can't be asked: `unreachable` or `forbidden`, with what to do. */
+export function connectError(agent: Agent, thrown: unknown): HeddleError {
+  if (thrown instanceof HeddleError) return thrown;
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
   const who = nameOf(agent);
   if (code === 'EACCES' || code === 'EPERM')

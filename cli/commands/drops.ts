@@ -1,8 +1,7 @@
-import { sleep } from '../../common/clock.ts';
+import { followDrops } from '../../common/drop-stream.ts';
 import { parseDurationMs } from '../../common/duration.ts';
-import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { DropCounts, DropRecord } from '../../common/pod-network.ts';
-import { AGENT_OPTIONS, type Agent, agentsOf, askAgent, streamLines } from '../client/agents.ts';
+import { AGENT_OPTIONS, type Agent, agentsOf, askAgent, connectError } from '../client/agents.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { dropHeader, dropLine } from '../output/drops.ts';
@@ -10,8 +9,6 @@ import { dropHeader, dropLine } from '../output/drops.ts';
 const FORMATS = ['table', 'wide', 'json'] as const;
 /** As many as an agent keeps. */
 const tailMax = 10_000;
-/** Between tries to reach an agent that ended its answer. */
-const againMs = 500;
 /** An agent that starts anew is back sooner. */
 const goneMs = 15_000;
 
@@ -142,45 +139,29 @@ interface Following {
 }
 
 /** Follows one agent through its restarts. Fails where it can't be reached at the start, or stays away. */
-async function followOne(
+function followOne(
   agent: Agent,
   query: URLSearchParams,
   { context, signal, opened, record }: Following,
 ): Promise<void> {
-  let seenMs: number | undefined;
-  let last: DropRecord | undefined;
-  let told = false;
-  while (!signal.aborted) {
-    try {
-      await streamLines(agent, `/drops?${followQuery(query, last)}`, signal, {
-        opened: () => {
-          seenMs = context.clock.now();
-          told = false;
-          opened();
-        },
-        line: (text) => {
-          const found = JSON.parse(text) as DropRecord;
-          if (last !== undefined && found.at === last.at && found.sequence <= last.sequence) return;
-          last = found;
-          record(found);
-        },
-      });
-      seenMs = context.clock.now();
-    } catch (thrown) {
-      const isGone = thrown instanceof HeddleError && thrown.code === 'unreachable';
-      if (!isGone || seenMs === undefined || context.clock.now() - seenMs > goneMs) throw thrown;
-      if (!told) context.err(`heddle drops: ${messageOf(thrown)}; waiting for it\n`);
-      told = true;
-    }
-    if (!signal.aborted) await sleep(context.clock, againMs, signal).catch(() => undefined);
-  }
-}
-
-/** New ones only, and at a later call those since the last that was seen. */
-function followQuery(query: URLSearchParams, last: DropRecord | undefined): URLSearchParams {
-  const own = new URLSearchParams(query);
-  own.set('follow', '1');
-  if (last === undefined) own.set('tail', '0');
-  else own.set('since', last.at);
-  return own;
+  const { clock } = context;
+  let goneSinceMs: number | undefined;
+  let wasOpen = false;
+  return followDrops({
+    ...{ socket: agent.socket, clock, signal, record },
+    query: new URLSearchParams([...query, ['tail', '0']]),
+    connected() {
+      wasOpen = true;
+      goneSinceMs = undefined;
+      opened();
+    },
+    disconnected(thrown) {
+      if (thrown === undefined) return;
+      const error = connectError(agent, thrown);
+      if (!wasOpen || error.code !== 'unreachable') throw error;
+      if (goneSinceMs === undefined) context.err(`heddle drops: ${error.message}; waiting for it\n`);
+      goneSinceMs ??= clock.now();
+      if (clock.now() - goneSinceMs > goneMs) throw error;
+    },
+  });
 }

@@ -37,7 +37,7 @@ export interface SystemSettings {
   readonly node: string;
   readonly environment: Readonly<Record<string, string>>;
   /** Where sidecars find the control plane, and how they get their traffic. */
-  network(): Pick<MeshNetwork, 'controlPlaneAddress' | 'capture'>;
+  network(): Pick<MeshNetwork, 'controlPlaneAddress' | 'capture' | 'agentSockets'>;
   say(line: string): void;
 }
 
@@ -115,6 +115,10 @@ export class System {
       ...['--otlp-http-port', await port(), '--metrics-port', await port()],
       ...['--dashboard-port', String(await choosePort(dashboardPort, random))],
       ...['--token-issuer-key', paths.tokenPublicKeyFile, '--ports-file', portsFile],
+      ...this.#settings
+        .network()
+        .agentSockets()
+        .flatMap((socket) => ['--node-agent', socket]),
     ];
   }
 

@@ -117,6 +117,11 @@ export class EbpfNetwork implements MeshNetwork {
     return this.#underlay?.ip4 ?? '127.0.0.1';
   }
 
+  agentSockets(): readonly string[] {
+    const { run } = this.#settings;
+    return (this.#underlay?.nodes ?? []).map((place) => nodePaths(run, place.name).adminSocket);
+  }
+
   nodes(): readonly KubeObject[] {
     const { ipv6, startedAt } = this.#settings;
     return (this.#underlay?.nodes ?? []).map((place) => nodeObject(place, ipv6, startedAt));

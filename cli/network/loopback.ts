@@ -106,6 +106,10 @@ export class LoopbackNetwork implements MeshNetwork {
     return '127.0.0.1';
   }
 
+  agentSockets(): readonly string[] {
+    return [];
+  }
+
   nodes(): readonly KubeObject[] {
     return [];
   }

@@ -66,6 +66,8 @@ export interface MeshNetwork extends PodNetwork {
   ready(): Promise<void>;
   /** Where the control plane listens for sidecars. */
   controlPlaneAddress(): string;
+  /** Admin sockets of the nodes' agents; none without a pod network. */
+  agentSockets(): readonly string[];
   /** Node objects; none where there is one machine and no more. */
   nodes(): readonly KubeObject[];
   /** Takes everything away; to be called once all pods are gone. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../common/clock.ts';
+import type { DropsView } from '../drops/feed.ts';
 import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { DASHBOARD_LIMITS, HttpError, SECURITY_HEADERS } from './http.ts';
@@ -9,7 +10,7 @@ const GATHER_MS = 250;
 /** A reader this far behind is cut off; its browser comes back by itself. */
 const BACKLOG_BYTES_MAX = 64 * 1024;
 
-/** Server-sent events: `mesh` (objects, proxies, status) and `traces`; they say that something changed, not what. */
+/** Server-sent events: `mesh` (objects, proxies, status), `traces` and `drops`; they say that something changed, not what. */
 export class EventStreams {
   readonly #streams = new Set<ServerResponse>();
   readonly #clock: Clock;
@@ -17,9 +18,13 @@ export class EventStreams {
   readonly #stops: readonly (() => void)[];
   readonly #waiting = new Map<string, Timer>();
 
-  constructor(view: ControlPlaneView, traces: TraceReader, clock: Clock) {
+  constructor(view: ControlPlaneView, traces: TraceReader, drops: DropsView | undefined, clock: Clock) {
     this.#clock = clock;
-    this.#stops = [view.onChange(() => this.#soon('mesh')), traces.onChange(() => this.#soon('traces'))];
+    this.#stops = [
+      view.onChange(() => this.#soon('mesh')),
+      traces.onChange(() => this.#soon('traces')),
+      ...(drops === undefined ? [] : [drops.onChange(() => this.#soon('drops'))]),
+    ];
     this.#heartbeat = clock.every(DASHBOARD_LIMITS.heartbeatMs, () => this.#write(': still here\n\n'));
   }
 

@@ -1,4 +1,5 @@
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
+import type { DropsView } from '../drops/feed.ts';
 import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { HttpError } from './http.ts';
@@ -6,11 +7,18 @@ import { parseGoDurationUs, traceQuery } from './query-params.ts';
 import { summarize } from './trace-summary.ts';
 
 const WINDOW_DEFAULT_US = 5 * 60_000_000;
+/** Of dropped packets, in one answer. */
+export const dropFlowsShownMax = 50;
+
+export interface ApiSources {
+  readonly view: ControlPlaneView;
+  readonly traces: TraceReader;
+  readonly drops: DropsView | undefined;
+}
 
 /** Answers the reading part of Heddle's own API, or undefined where the path is none of it. Throws HttpError. */
 export async function heddleApi(
-  view: ControlPlaneView,
-  traces: TraceReader,
+  { view, traces, drops }: ApiSources,
   url: URL,
   nowMs: number,
 ): Promise<object | undefined> {
@@ -26,6 +34,8 @@ export async function heddleApi(
       return { items: view.problems().map((problem) => ({ ...problem })) };
     case '/api/heddle/objects':
       return { items: objects(view, searchParams) };
+    case '/api/heddle/drops':
+      return dropsOf(drops);
     case '/api/heddle/overview':
       return overview(view, traces);
     default:
@@ -40,6 +50,13 @@ async function graph(traces: TraceReader, params: URLSearchParams, nowMs: number
     throw new HttpError(400, 'window must be a duration such as 5m');
   const endUs = nowMs * 1000;
   return { windowSeconds: windowUs / 1e6, ...(await traces.graph({ startUs: endUs - windowUs, endUs })) };
+}
+
+function dropsOf(drops: DropsView | undefined): object {
+  if (drops === undefined) return { known: false, agents: { connected: 0, all: 0 }, items: [], more: 0 };
+  const flows = drops.flows();
+  const items = flows.slice(0, dropFlowsShownMax);
+  return { known: true, agents: drops.agents(), items, more: flows.length - items.length };
 }
 
 function overview(view: ControlPlaneView, traces: TraceReader): object {

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
+import type { DropsView } from '../drops/feed.ts';
 import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { findAsset } from './assets.ts';
@@ -15,6 +16,8 @@ import { jaegerApi, jaegerError } from './jaeger-api.ts';
 export interface DashboardOptions {
   readonly view: ControlPlaneView;
   readonly traces: TraceReader;
+  /** Undefined: this mesh has no pod network. */
+  readonly drops?: DropsView | undefined;
   /** IP address to bind; a loopback one unless something guards the port. */
   readonly listen: string;
   /** 0: any free one. */
@@ -61,8 +64,9 @@ async function handle(
     return;
   }
   if (url.pathname.startsWith('/api/')) {
-    const { view, traces } = options;
-    const body = (await heddleApi(view, traces, url, nowMs)) ?? (await jaegerApi(traces, url, nowMs));
+    const { view, traces, drops } = options;
+    const body =
+      (await heddleApi({ view, traces, drops }, url, nowMs)) ?? (await jaegerApi(traces, url, nowMs));
     if (body === undefined) throw new HttpError(404, 'no such API');
     sendJson(request, response, 200, body);
     return;
@@ -111,7 +115,7 @@ function isPersonAsking(request: IncomingMessage): boolean {
 
 /** Starts the dashboard: page, Jaeger's query API and Heddle's own. Rejects where the port can't be bound. */
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
-  const events = new EventStreams(options.view, options.traces, options.clock);
+  const events = new EventStreams(options.view, options.traces, options.drops, options.clock);
   const server = http.createServer({ requestTimeout: DASHBOARD_LIMITS.requestMs }, (request, response) => {
     handle(options, events, request, response).catch((error) =>
       refuse(options.log, request, response, error),

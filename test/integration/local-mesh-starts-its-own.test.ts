@@ -28,7 +28,11 @@ beforeEach(() => {
   system = new System({
     ...{ clock, children, paths, random: systemRandom, manifests: '/m', dashboardPort: 0, node: 'node' },
     ...{ environment: {}, say: (line: string) => void said.push(line) },
-    network: () => ({ controlPlaneAddress: () => '127.0.0.1', capture: 'http-proxy' }),
+    network: () => ({
+      controlPlaneAddress: () => '127.0.0.1',
+      capture: 'http-proxy',
+      agentSockets: () => [],
+    }),
   });
 });
 afterEach(async () => {

@@ -23,7 +23,7 @@ function events(): EventSource {
 }
 
 /** The data of `path`, loaded again when the control plane says that `topics` changed. */
-export function useLive<T>(path: string, topics: readonly ('mesh' | 'traces')[]): Loaded<T> {
+export function useLive<T>(path: string, topics: readonly ('mesh' | 'traces' | 'drops')[]): Loaded<T> {
   const [state, setState] = useState<Loaded<T> & { path: string }>({
     path,
     data: undefined,

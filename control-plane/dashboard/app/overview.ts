@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 import { useLive } from './api.ts';
+import { DroppedPackets } from './drops.ts';
 import { count, duration, percent, rate } from './format.ts';
 import { html } from './html.ts';
 import { Empty, Failure, Service } from './parts.ts';
@@ -114,6 +115,7 @@ export function Overview() {
           )}
         </tbody></table></div></section>`
     }
+    <${DroppedPackets} />
     <section aria-labelledby="problems"><h2 id="problems">Problems <small>${count(wrong.length, 'problem')}</small></h2>
       ${problems.data && html`<${Problems} items=${wrong} />`}
     </section>`;

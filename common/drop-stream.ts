@@ -1,0 +1,107 @@
+import http from 'node:http';
+import { createInterface } from 'node:readline';
+import { type Clock, sleep } from './clock.ts';
+import { HeddleError } from './errors.ts';
+import type { DropRecord } from './pod-network.ts';
+
+/** From the end of one answer to the next question. */
+export const dropStreamPauseMs = 500;
+
+export interface DropStreamOptions {
+  /** Admin socket of a node agent. */
+  readonly socket: string;
+  /** Of `/drops`; `tail` counts for the first answer only. */
+  readonly query: URLSearchParams;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** An answer has begun. */
+  connected(): void;
+  record(record: DropRecord): void;
+  /** An answer ended, or none could be had (`thrown`). What this throws ends everything. */
+  disconnected(thrown: unknown): void;
+}
+
+/**
+ * Follows the drops of a node through restarts of its agent until `signal` aborts: each record once, as far as the agent still has it.
+ * Rejects with what `disconnected` throws.
+ */
+export async function followDrops(options: DropStreamOptions): Promise<void> {
+  const { clock, signal } = options;
+  let last: DropRecord | undefined;
+  while (!signal.aborted) {
+    let ended: unknown;
+    try {
+      await oneAnswer(options, pathOf(options.query, last), (record) => {
+        // Asked for since a time, what was of that very time comes again.
+        if (last !== undefined && record.at === last.at && record.sequence <= last.sequence) return;
+        last = record;
+        options.record(record);
+      });
+    } catch (thrown) {
+      ended = thrown;
+    }
+    if (signal.aborted) return;
+    options.disconnected(ended);
+    await sleep(clock, dropStreamPauseMs, signal).catch(() => undefined);
+  }
+}
+
+function pathOf(query: URLSearchParams, last: DropRecord | undefined): string {
+  const own = new URLSearchParams(query);
+  own.set('follow', '1');
+  if (last !== undefined) {
+    own.delete('tail');
+    own.set('since', last.at);
+  }
+  return `/drops?${own}`;
+}
+
+/** Resolves when the agent ends its answer, also halfway; rejects where there is none. */
+function oneAnswer(
+  { socket, signal, connected }: DropStreamOptions,
+  path: string,
+  take: (record: DropRecord) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = http.request(
+      `http://agent${path}`,
+      { agent: false, socketPath: socket, signal },
+      (response) => {
+        const lines = createInterface({ input: response });
+        response.once('error', () => resolve());
+        lines.once('close', () => resolve());
+        if (response.statusCode !== 200) {
+          lines.once('line', (line) => reject(refusal(response.statusCode, line)));
+          return;
+        }
+        connected();
+        lines.on('line', (line) => {
+          const record = recordOf(line);
+          if (record !== undefined) take(record);
+        });
+      },
+    );
+    call.on('error', reject);
+    call.end();
+  });
+}
+
+/** Undefined: the end of an answer that was cut off. */
+function recordOf(line: string): DropRecord | undefined {
+  try {
+    return JSON.parse(line) as DropRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(status: number | undefined, line: string): HeddleError {
+  let message = `the agent answered ${status}`;
+  try {
+    const body = JSON.parse(line) as { error?: unknown };
+    if (typeof body.error === 'string') message = body.error;
+  } catch {
+    // Whatever answered there is no agent; its status says as much.
+  }
+  return new HeddleError('agent', message);
+}
