@@ -83,9 +83,9 @@ export class NodePrograms implements Disposable {
     this.#pins = pins;
     const maps = new Map<string, BpfMap>(pinnedMaps(join(pins, 'maps')));
     this.#packets = loadOver(maps, 'pod', log);
+    share(this.#packets, maps);
     this.#sockets = loadSockets(maps, log);
-    for (const object of [this.#packets, this.#sockets])
-      for (const [name, map] of object.maps) if (isShared(name) && !maps.has(name)) maps.set(name, map);
+    share(this.#sockets, maps);
     this.maps = maps;
     this.#pinMaps();
   }
@@ -276,9 +276,9 @@ function loadSockets(maps: Map<string, BpfMap>, log: Logger): BpfObject {
   }
 }
 
-/** Constants of one object are that object's own. */
-function isShared(name: string): boolean {
-  return !name.includes('.');
+/** What an object made is for those that are loaded after it; but its constants are its own. */
+function share(object: BpfObject, maps: Map<string, BpfMap>): void {
+  for (const [name, map] of object.maps) if (!name.includes('.') && !maps.has(name)) maps.set(name, map);
 }
 
 function addressOf(ips: readonly string[], isWanted: (ip: string) => boolean): Buffer {
