@@ -21,7 +21,7 @@ import {
   captureFamilies,
   captureSysctls,
 } from './capture-wanted.ts';
-import { applySysctls, type Sysctls, sameRoute, sysctlProblems } from './wanted.ts';
+import { applySysctls, hostPrefix, type Sysctls, sameRoute, sysctlProblems } from './wanted.ts';
 
 /** The kernel puts an IPv6 address's own route into table `local` some time after it said that the address is there. */
 export const localRouteWaitMsMax = 2_000;

@@ -61,13 +61,11 @@ export function deleteAddress(netlink: Netlink, spec: AddressSpec): boolean {
   }
 }
 
-/** Of one device. */
-export function listAddresses(netlink: Netlink, ifindex: number): readonly Address[] {
+/** Of one device, or of all. */
+export function listAddresses(netlink: Netlink, ifindex = 0): readonly Address[] {
   const body = Buffer.alloc(HEAD_BYTES);
   body.writeUInt32LE(ifindex, 4);
-  return netlink
-    .dump({ what: `list the addresses of device ${ifindex}`, type: RTM_GETADDR, body: [body] })
-    .map(readAddress);
+  return netlink.dump({ what: 'list addresses', type: RTM_GETADDR, body: [body] }).map(readAddress);
 }
 
 function both(address: string): readonly Buffer[] {

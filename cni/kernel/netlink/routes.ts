@@ -88,7 +88,7 @@ export function deleteRoute(netlink: Netlink, spec: RouteSpec): boolean {
     });
     return true;
   } catch (thrown) {
-    if (isKernelError(thrown, 'ESRCH', 'ENODEV')) return false;
+    if (isKernelError(thrown, 'ESRCH', 'ENODEV', 'ENOENT')) return false;
     throw thrown;
   }
 }
