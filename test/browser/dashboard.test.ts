@@ -10,7 +10,7 @@ import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
 import { decodeJsonExport } from '../../control-plane/traces/otlp-json.ts';
 import { readerOf } from '../../control-plane/traces/reader.ts';
 import { openTraceStore, type TraceStore } from '../../control-plane/traces/store.ts';
-import { HOSTILE, seedExport, seedView } from './seed.ts';
+import { dropRecord, HOSTILE, SeedDrops, seedDrops, seedExport, seedView } from './seed.ts';
 
 const CHROMIUM = process.env.HEDDLE_CHROMIUM ?? '/usr/bin/chromium';
 const absent = !existsSync(CHROMIUM) && process.env.HEDDLE_REQUIRE_ALL_TIERS !== '1';
@@ -19,13 +19,15 @@ const options = { skip: absent ? `chromium is not installed at ${CHROMIUM}` : fa
 let browser: Browser;
 let dashboard: Dashboard;
 let store: TraceStore;
+let drops: SeedDrops;
 
 before(async () => {
   if (absent) return;
   store = openTraceStore({ path: ':memory:', clock: systemClock, log: silentLogger });
   store.add(decodeJsonExport(JSON.stringify(seedExport(Date.now())), DEFAULT_TRACE_LIMITS).spans);
+  drops = new SeedDrops();
   dashboard = await startDashboard({
-    ...{ view: seedView(), traces: readerOf(store), listen: '127.0.0.1', port: 0 },
+    ...{ view: seedView(), traces: readerOf(store), drops, listen: '127.0.0.1', port: 0 },
     ...{ log: silentLogger, clock: systemClock },
   });
   browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
@@ -93,6 +95,43 @@ test('a waterfall opens from the list and shows attempts and reasons', options, 
   }),
 );
 
+test('a dropped packet appears by itself, with its ends, its port and the policy', options, () =>
+  visit({ path: '/' }, async (page) => {
+    await page.getByRole('heading', { name: 'No packet was dropped' }).waitFor();
+    drops.add(...seedDrops());
+    const row = page.locator('.drops tbody tr').first();
+    await row.waitFor();
+    const text = (await row.locator('td').allTextContents()).join(' ').replaceAll(/\s+/g, ' ');
+    assert.match(text, /shop\/visitor-5f9c7d8b6-x2v4z → shop\/payments-6c8f7d5b9c-q8w2k TCP 8080 policy/);
+    assert.match(text, /shop\/payments-from-web-only ingress, node-1 48213/);
+    assert.equal(await page.locator('.drops tbody tr').count(), 3);
+    drops.add(dropRecord(4, { at: '2026-01-02T10:20:31.000Z' }));
+    await page.getByText('48214').waitFor();
+    assert.equal(await page.locator('.drops tbody tr').count(), 3, 'packets of one flow are one row');
+  }),
+);
+
+test('a node that can not be asked is said', options, async () => {
+  drops.connected = 1;
+  await visit({ path: '/' }, (page) => page.getByText("1 node of 2 can't be asked at the moment").waitFor());
+  drops.connected = 2;
+});
+
+test('without a pod network the page says that drops are not known', options, async () => {
+  const other = await startDashboard({
+    ...{ view: seedView(), traces: readerOf(store), listen: '127.0.0.1', port: 0 },
+    ...{ log: silentLogger, clock: systemClock },
+  });
+  try {
+    const page = await browser.newPage();
+    await page.goto(`http://127.0.0.1:${other.port}/`);
+    await page.getByText('Drops are known with the pod network only').waitFor();
+    await page.close();
+  } finally {
+    await other.close();
+  }
+});
+
 for (const width of [1280, 390]) {
   for (const scheme of ['light', 'dark'] as const) {
     test(`every page fits ${width} px, ${scheme}`, options, async () => {
@@ -100,7 +139,7 @@ for (const width of [1280, 390]) {
         await visit({ path, width, scheme }, async (page) => {
           await page.waitForLoadState('load');
           if (path.startsWith('/traces/')) await page.locator('.span-row').nth(1).click();
-          if (path === '/') await page.locator('.table').first().waitFor();
+          if (path === '/') await page.locator('.table.drops').waitFor();
           const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           assert.ok(overflow <= 0, `${path} is ${overflow} px too wide`);
           const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);

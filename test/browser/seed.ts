@@ -1,3 +1,6 @@
+import type { DropEnd, DropRecord } from '../../common/pod-network.ts';
+import type { DropsView } from '../../control-plane/drops/feed.ts';
+import { DropFlows } from '../../control-plane/drops/flows.ts';
 import type { ControlPlaneView } from '../../control-plane/view.ts';
 
 /** OTLP/JSON traces of a small shop: plain ones, a retry that saved a request, a failure, and hostile text. */
@@ -238,4 +241,67 @@ export function seedView(): ControlPlaneView {
     onChange: () => () => undefined,
     proxyState: async () => undefined,
   };
+}
+
+const podEnd = (name: string, ip: string, port = 0): DropEnd => ({ kind: 'pod', name, ip, port });
+
+export function dropRecord(sequence: number, part: Partial<DropRecord> = {}): DropRecord {
+  return {
+    ...{ sequence, node: 'node-1', at: '2026-01-02T10:20:30.000Z', packets: 1, bytes: 60, protocol: 'TCP' },
+    ...{ direction: 'ingress', reason: 'policy', message: 'no rule of a NetworkPolicy allows it' },
+    from: podEnd('shop/visitor-5f9c7d8b6-x2v4z', '10.244.2.7', 40_000),
+    to: podEnd('shop/payments-6c8f7d5b9c-q8w2k', '10.244.1.5', 8080),
+    policies: ['shop/payments-from-web-only'],
+    ...part,
+  };
+}
+
+/** Drops of two nodes that tests add to; told as the agents would. */
+export class SeedDrops implements DropsView {
+  readonly #flows = new DropFlows();
+  readonly #listeners = new Set<() => void>();
+  connected = 2;
+
+  add(...records: readonly DropRecord[]): void {
+    for (const record of records) this.#flows.add(record);
+    for (const listener of this.#listeners) listener();
+  }
+
+  flows() {
+    return this.#flows.all();
+  }
+
+  agents() {
+    return { connected: this.connected, all: 2 };
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** One of each sort that the page shows differently. */
+export function seedDrops(): readonly DropRecord[] {
+  return [
+    dropRecord(1, {
+      ...{
+        at: '2026-01-02T10:20:10.000Z',
+        direction: 'egress',
+        reason: 'bypass',
+        policies: [],
+        node: 'node-2',
+      },
+      message:
+        'TCP of a pod in the mesh that did not come from its sidecar; look for a program that runs as uid 1337',
+      to: { kind: 'world', name: '', ip: '2001:db8:85a3::8a2e:370:7334', port: 443 },
+    }),
+    dropRecord(2, {
+      ...{ at: '2026-01-02T10:20:20.000Z', protocol: 'ICMP', packets: 12 },
+      from: { kind: 'node', name: 'node-2', ip: '172.31.0.12', port: 0 },
+      to: podEnd('shop/payments-6c8f7d5b9c-q8w2k', '10.244.1.5'),
+      policies: ['shop/default-deny', 'shop/payments-from-web-only'],
+    }),
+    dropRecord(3, { packets: 48_213 }),
+  ];
 }
