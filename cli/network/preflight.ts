@@ -2,19 +2,14 @@ import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { isJsonObject } from '../../common/json.ts';
+import { cgroup2Mounts, effectiveCapabilities, type LinuxFacts, linuxProblems } from '../../common/linux.ts';
 import { textAt } from '../kube/fields.ts';
 import { overlaps } from './cidr.ts';
 import type { Host } from './host.ts';
 import { CLUSTER_RANGES } from './layout.ts';
 
 /** What the machine offers, read once. */
-export interface MachineFacts {
-  readonly platform: string;
-  readonly uid: number;
-  /** Bits of capabilities(7) in force. */
-  readonly capabilities: bigint;
-  /** As in `5.17.0-1-amd64`. */
-  readonly kernel: string;
+export interface MachineFacts extends LinuxFacts {
   readonly missingPrograms: readonly string[];
   readonly libbpf: boolean;
   /** Where cgroup v2 is mounted. */
@@ -28,20 +23,12 @@ export interface MachineFacts {
   readonly ipv6: boolean;
 }
 
-const KERNEL_MIN = [5, 17] as const;
 const PROGRAMS = ['ip', 'nft', 'nsenter', 'unshare', 'setpriv', 'mount', 'umount', 'find'];
-const CAP_NET_ADMIN = 12n;
-const CAP_SYS_ADMIN = 21n;
 
 /** Why the eBPF pod network can't run here; empty where it can. Each names a remedy where there is one. */
 export function ebpfObstacles(facts: MachineFacts): string[] {
-  if (facts.platform !== 'linux') return ['it needs Linux'];
-  const found: string[] = [];
-  if (facts.uid !== 0) found.push('it needs root');
-  else if (!has(facts.capabilities, CAP_NET_ADMIN) || !has(facts.capabilities, CAP_SYS_ADMIN))
-    found.push('this root lacks CAP_NET_ADMIN or CAP_SYS_ADMIN, as in a container');
-  if (!kernelServes(facts.kernel))
-    found.push(`it needs Linux ${KERNEL_MIN.join('.')} or newer, and this is ${facts.kernel}`);
+  const found = linuxProblems(facts);
+  if (facts.platform !== 'linux') return found;
   if (facts.missingPrograms.length > 0)
     found.push(`${facts.missingPrograms.join(', ')} must be installed (iproute2, nftables, util-linux)`);
   if (!facts.libbpf) found.push('libbpf.so.1 must be installed');
@@ -53,15 +40,6 @@ export function ebpfObstacles(facts: MachineFacts): string[] {
   if (taken !== undefined)
     found.push(`this machine has a route to ${taken}, where pods and Services would be`);
   return found;
-}
-
-function has(set: bigint, bit: bigint): boolean {
-  return ((set >> bit) & 1n) === 1n;
-}
-
-function kernelServes(release: string): boolean {
-  const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
-  return major > KERNEL_MIN[0] || (major === KERNEL_MIN[0] && minor >= KERNEL_MIN[1]);
 }
 
 export interface FactsInput {
@@ -79,24 +57,16 @@ export async function machineFacts({ host, path, release, root }: FactsInput): P
   return {
     platform: process.platform,
     uid: process.getuid?.() ?? -1,
-    capabilities: BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(textOf('/proc/self/status'))?.[1] ?? '0'}`),
+    capabilities: effectiveCapabilities(textOf('/proc/self/status')),
     kernel: release,
     missingPrograms: PROGRAMS.filter((name) => !folders.some((folder) => mayRun(join(folder, name)))),
     libbpf: hasLibrary('libbpf.so.1'),
-    cgroupRoot: cgroup2Root(textOf('/proc/mounts')),
+    cgroupRoot: cgroup2Mounts(textOf('/proc/mounts'))[0],
     plugin: mayRun(plugin) ? plugin : undefined,
     agent: existsSync(join(root, 'cni/agent/main.ts')),
     routes: await routes(host),
     ipv6: existsSync('/proc/net/if_inet6'),
   };
-}
-
-/** Where cgroup v2 is mounted, also where v1 is beside it. */
-function cgroup2Root(mounts: string): string | undefined {
-  return mounts
-    .split('\n')
-    .map((line) => line.split(' '))
-    .find(([, , kind]) => kind === 'cgroup2')?.[1];
 }
 
 /** Destinations of all routes but the default ones, of both families. */

@@ -1,0 +1,119 @@
+import { statfsSync } from 'node:fs';
+import { release } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { readIfThere } from '../../common/atomic-file.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import { effectiveCapabilities, type LinuxFacts, linuxProblems } from '../../common/linux.ts';
+import { openObject } from '../kernel/libbpf.ts';
+import { libbpf } from '../kernel/native.ts';
+import type { AgentOptions } from './options.ts';
+
+type Wanted = Pick<AgentOptions, 'cgroup' | 'pins'>;
+
+/** What the node offers the agent, read once. */
+export interface NodeOffers extends LinuxFacts {
+  /** What stands where `--cgroup` says. */
+  readonly cgroup: 'cgroup2' | 'another file system' | 'nothing';
+  /** Whether the kernel knows the file system that pins are kept on. */
+  readonly bpffs: boolean;
+  /** Why libbpf can't be used; undefined: it can. */
+  readonly libbpf: string | undefined;
+  /** Objects of eBPF programs that the kernel doesn't take, with its reason. Not looked at where something above is missing. */
+  readonly refused: readonly { readonly object: string; readonly reason: string }[];
+}
+
+/** CGROUP2_SUPER_MAGIC (linux/magic.h). */
+const CGROUP2_FS = 0x63677270;
+const OBJECTS = ['pod', 'socket', 'steer'].map((name) =>
+  fileURLToPath(new URL(`../bpf/objects/${name}.o`, import.meta.url)),
+);
+/** Their memory is taken whole when they are made, which a try can do without. */
+const PREALLOCATED_MAPS = [
+  'connection_map',
+  'fragment_map',
+  'affinity_map',
+  'translated_map',
+  'external_map',
+];
+const triedEntries = 64;
+
+/** Throws `network-preflight` where the pod network can't run on this node; the message has every problem, with its remedy. */
+export function requireNetwork(wanted: Wanted): void {
+  const problems = networkProblems(gatherOffers(wanted), wanted);
+  if (problems.length === 0) return;
+  const list = problems.map((problem) => `\n  - ${problem}`).join('');
+  throw new HeddleError('network-preflight', `the pod network can't run on this node:${list}`);
+}
+
+/** What of it stands in the way; empty where nothing does. */
+export function networkProblems(offers: NodeOffers, { cgroup, pins }: Wanted): string[] {
+  const found = linuxProblems(offers);
+  if (offers.platform !== 'linux') return found;
+  if (offers.cgroup === 'nothing')
+    found.push(`there is no folder ${cgroup}: make it, or give another as --cgroup`);
+  if (offers.cgroup === 'another file system')
+    found.push(
+      `${cgroup} is no folder of cgroup v2: give --cgroup one above all containers, below where cgroup2 is mounted ` +
+        "(systemd.unified_cgroup_hierarchy=1 on the kernel's command line mounts it at /sys/fs/cgroup)",
+    );
+  if (!offers.bpffs) found.push(`no bpffs for ${pins}: the kernel needs CONFIG_BPF_SYSCALL`);
+  if (offers.libbpf !== undefined) found.push(offers.libbpf);
+  for (const { object, reason } of offers.refused)
+    found.push(`this kernel (${offers.kernel}) doesn't take the programs of ${object}: ${reason}`);
+  return found;
+}
+
+/** Looks at the node. What it tries, it undoes. */
+export function gatherOffers({ cgroup }: Wanted, objects: readonly string[] = OBJECTS): NodeOffers {
+  const facts: LinuxFacts = {
+    platform: process.platform,
+    uid: process.geteuid?.() ?? -1,
+    capabilities: effectiveCapabilities(readIfThere('/proc/self/status') ?? ''),
+    kernel: release(),
+  };
+  const missing = libbpfProblem();
+  const tries = linuxProblems(facts).length === 0 && missing === undefined;
+  return {
+    ...facts,
+    cgroup: kindOf(cgroup),
+    bpffs: /^nodev\s+bpf$/m.test(readIfThere('/proc/filesystems') ?? ''),
+    libbpf: missing,
+    refused: tries ? objects.flatMap(refusal) : [],
+  };
+}
+
+/** The kernel says best itself what it has: by its verifier, which looks at every helper, map and hook of an object. */
+function refusal(object: string): NodeOffers['refused'] {
+  try {
+    const open = openObject(object);
+    const declared = new Set(open.mapNames());
+    for (const map of PREALLOCATED_MAPS) if (declared.has(map)) open.setMaxEntries(map, triedEntries);
+    using _ = open.load();
+    return [];
+  } catch (thrown) {
+    return [{ object, reason: messageOf(thrown) }];
+  }
+}
+
+function libbpfProblem(): string | undefined {
+  try {
+    libbpf();
+    return undefined;
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
+}
+
+function kindOf(folder: string): NodeOffers['cgroup'] {
+  try {
+    return statfsSync(folder).type === CGROUP2_FS ? 'cgroup2' : 'another file system';
+  } catch (thrown) {
+    if (
+      thrown instanceof Error &&
+      'code' in thrown &&
+      (thrown.code === 'ENOENT' || thrown.code === 'ENOTDIR')
+    )
+      return 'nothing';
+    throw thrown;
+  }
+}
