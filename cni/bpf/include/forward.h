@@ -5,6 +5,10 @@
 
 #define PACKET_HOST 0
 
+/* Answers to clients outside: the host's connection tracking hasn't seen the question, which went past it, and must not take
+ * the answer for a new connection and masquerade it. cni/setup/masquerade.ts names the same mark. */
+#define MARK_ANSWERS 0x100
+
 static __always_inline struct node_config *this_node(void)
 {
 	__u32 zero = 0;
@@ -44,8 +48,10 @@ static __always_inline int admit_and_deliver(struct __sk_buff *skb, struct packe
 static __always_inline int to_elsewhere(struct __sk_buff *skb, struct packet *p, const struct endpoint *receiver, const struct node_config *node)
 {
 	struct address at;
-	if (!node_of(receiver, &p->destination, &at))
+	if (!node_of(receiver, &p->destination, &at)) {
+		skb->mark = p->answers ? MARK_ANSWERS : 0;
 		return TC_ACT_OK;
+	}
 	if (no_address(&at))
 		return receiver ? TC_ACT_OK : dropped(skb, p, DROP_NO_ROUTE, DIRECTION_EGRESS, 0);
 	if (!(node->flags & NODE_TUNNEL))

@@ -27,6 +27,7 @@ struct packet {
 	__u8 later;      /* and not its first */
 	__u8 error;      /* an ICMP error */
 	__u8 exempt;     /* policy doesn't apply to what the sidecar sends to the control plane */
+	__u8 answers;    /* a connection that the other side began */
 	__u32 denied_set; /* the set by which it was refused */
 };
 

@@ -125,6 +125,7 @@ verified_alone int judge(struct packet *p, const struct endpoint *pod, const str
 			continue;
 		if (holds(c, &key, its_set, peer)) {
 			seen(c, p, now, reply);
+			p->answers = reply;
 			return 0;
 		}
 		known = denied(p, its_set, peer);
