@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressBytes, addressText, isNoAddress } from '../../common/address.ts';
-import type { KubeObject, SourcedObject } from '../../model/objects.ts';
-import { object } from '../../test/support/model-objects.ts';
+import type { SourcedObject } from '../../model/objects.ts';
+import { nodeObject, podObject } from '../../test/support/agent-world.ts';
 import { networkPolicy } from '../../test/support/policy-objects.ts';
 import { compiled, EMPTY_INPUT, serviceOf, sliceOf } from '../../test/support/service-objects.ts';
 import { EP, IDENTITY, NODE, POD } from '../maps/constants.ts';
@@ -13,26 +13,6 @@ import { compilePolicy } from '../policy/compile.ts';
 import type { LocalPod } from './local-pods.ts';
 import { clusterNodes } from './nodes.ts';
 import { type WantedInput, wantedMaps } from './wanted.ts';
-
-function withStatus(made: SourcedObject, status: KubeObject['status']): SourcedObject {
-  return { ...made, object: { ...made.object, ...(status === undefined ? {} : { status }) } };
-}
-
-function nodeObject(name: string, podCIDRs: readonly string[], addresses: readonly string[]): SourcedObject {
-  const status = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
-  return withStatus(object('v1', 'Node', name, { podCIDRs: [...podCIDRs] }, { namespace: '' }), status);
-}
-
-function podObject(name: string, nodeName: string, podIP: string): SourcedObject {
-  const made = object(
-    'v1',
-    'Pod',
-    name,
-    { nodeName, containers: [{ name: 'app' }] },
-    { labels: { app: name } },
-  );
-  return withStatus(made, { phase: 'Running', podIP });
-}
 
 const LOCAL: LocalPod = {
   ...{
