@@ -1,12 +1,22 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { canonicalAddress, type Prefix, parsePrefix, prefixHolds, prefixText } from '../../common/address.ts';
+import {
+  ADDRESS_BYTES,
+  addressText,
+  canonicalAddress,
+  type Prefix,
+  parsePrefix,
+  prefixHolds,
+  prefixText,
+} from '../../common/address.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import { inNetns, type Netns } from '../kernel/netns.ts';
 
 const TABLE = 'heddle';
 const CHAIN = 'leaving';
+/** MARK_ANSWERS of bpf/include/forward.h, on answers whose question went past the host's connection tracking. */
+const ANSWERS = 'meta mark and 0x100 == 0x100 notrack';
 /** The table is read and written within milliseconds; a program that hangs must not hold the agent. */
 const nftTimeoutMs = 10_000;
 const fingerprintHexDigits = 16;
@@ -24,7 +34,8 @@ export interface Masquerade {
 /**
  * Writes the table `inet heddle` whole, in one transaction: what goes on keeps its address. What comes from a pod and
  * goes neither to a pod, nor to a node, nor to a group, gets the address of the node; by Heddle's own devices nothing does.
- * Packets that the programs redirect don't come by here. Throws `nft-missing`, `nft-failed`.
+ * Packets that the programs redirect don't come by here; nor, seen from connection tracking, do the questions of
+ * clients outside, so that answers to them are left out of it. Throws `nft-missing`, `nft-failed`.
  */
 export function setMasquerade(wanted: Masquerade): void {
   nft(wanted.netns, ['-f', '-'], tableText(wanted));
@@ -39,7 +50,7 @@ export function masqueradeProblems(wanted: Masquerade): readonly string[] {
   const isHooked = isJsonObject(chain) && chain.type === 'nat' && chain.hook === 'postrouting';
   const rules = objects.map((one) => one.rule).filter(isJsonObject);
   const comments = rules.map((one) => String(one.comment ?? ''));
-  const expected = rulesOf().map(fingerprint);
+  const expected = [ANSWERS, ...rulesOf()].map(fingerprint);
   return [
     ...(isHooked ? [] : [`the chain ${CHAIN} of the nftables table ${TABLE} isn't in the hook postrouting`]),
     ...(comments.join() === expected.join()
@@ -71,6 +82,10 @@ function tableText(wanted: Masquerade): string {
     `delete table inet ${TABLE}`,
     `table inet ${TABLE} {`,
     ...sets,
+    '  chain answers {',
+    '    type filter hook prerouting priority raw; policy accept;',
+    `    ${ANSWERS} comment "${fingerprint(ANSWERS)}"`,
+    '  }',
     `  chain ${CHAIN} {`,
     '    type nat hook postrouting priority 100; policy accept;',
     ...rulesOf().map((rule) => `    ${rule} comment "${fingerprint(rule)}"`),
@@ -96,7 +111,7 @@ function fingerprint(rule: string): string {
 }
 
 function setsOf({ podRanges, nodeAddresses }: Masquerade): Readonly<Record<string, readonly string[]>> {
-  const pods = outermost(podRanges.map(parsePrefix)).map(prefixText);
+  const pods = outermost(podRanges.map(parsePrefix)).map(elementText);
   const nodes = [...new Set(nodeAddresses.map((one) => canonicalAddress(one) ?? one))];
   const isSix = (text: string) => text.includes(':');
   return {
@@ -105,6 +120,11 @@ function setsOf({ podRanges, nodeAddresses }: Masquerade): Readonly<Record<strin
     nodes4: nodes.filter((one) => !isSix(one)),
     nodes6: nodes.filter(isSix),
   };
+}
+
+/** As nft writes it: a range of one address is an address. */
+function elementText(range: Prefix): string {
+  return range.bits === ADDRESS_BYTES * 8 ? addressText(range.address) : prefixText(range);
 }
 
 /** A set refuses ranges that overlap. */

@@ -37,9 +37,6 @@ const SKIP_STATISTICS = 1 << 3;
 const IFF_UP = 1 << 0;
 const IFF_NOARP = 1 << 7;
 
-/** IFNAMSIZ less the zero at the end. */
-export const linkNameBytesMax = 15;
-
 export interface Link {
   readonly name: string;
   readonly ifindex: number;

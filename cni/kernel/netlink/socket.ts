@@ -30,7 +30,7 @@ const EPROTO = 71;
 /** The kernel's own limit for one part of an answer is 32 KiB. */
 const receiveBytes = 65_536;
 /** A list is read anew when something changed meanwhile; it gives up on one that never stands still. */
-const dumpAttemptsMax = 16;
+export const dumpAttemptsMax = 16;
 
 /** Flags of requests that make something, see netlink(7). */
 export const CREATE = 0x400;
@@ -88,11 +88,7 @@ export class Netlink implements Disposable {
 
   /** Asks for a list: the bodies of its objects. Throws `EINTR` where it changes faster than it can be read. */
   dump(request: NetlinkRequest): readonly Buffer[] {
-    for (let attempt = 0; attempt < dumpAttemptsMax; attempt++) {
-      const found = this.#dumpOnce(request);
-      if (found !== undefined) return found;
-    }
-    throw new KernelError(`${request.what}: it changed each of ${dumpAttemptsMax} times it was read`, EINTR);
+    return untilWhole(request.what, () => this.#dumpOnce(request));
   }
 
   [Symbol.dispose](): void {
@@ -135,6 +131,15 @@ export class Netlink implements Disposable {
     const bytes = checkedErrno(what, result);
     return readMessages(this.#received.subarray(0, bytes), sequence);
   }
+}
+
+/** Reads anew while `read` answers undefined. */
+export function untilWhole<T>(what: string, read: () => T | undefined): T {
+  for (let attempt = 0; attempt < dumpAttemptsMax; attempt++) {
+    const found = read();
+    if (found !== undefined) return found;
+  }
+  throw new KernelError(`${what}: it changed each of ${dumpAttemptsMax} times it was read`, EINTR);
 }
 
 function opened(): Fd {
