@@ -219,6 +219,12 @@ export interface CaptureStatus {
   };
 }
 
+/** Of a look at everything that somebody asked for. */
+export interface RepairReport {
+  /** Map entries, devices and programs that weren't as the agent had made them. */
+  readonly repaired: number;
+}
+
 export interface UninstallReport {
   /** In order, for people: `program from_pod at pod shop/web`, `device heddle_vxlan`. */
   readonly removed: readonly string[];

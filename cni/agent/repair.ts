@@ -49,6 +49,14 @@ export class Repair {
     return this.#running;
   }
 
+  /** A look that begins after this call; how many things it put right. */
+  async now(): Promise<number> {
+    await this.#running;
+    const before = this.#repaired;
+    await this.run();
+    return this.#repaired - before;
+  }
+
   async close(): Promise<void> {
     this.#timer.cancel();
     await this.#running;

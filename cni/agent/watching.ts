@@ -109,6 +109,7 @@ function viewOf(input: WatchingInput, drops: DropLog, startedAt: string): AgentV
     sidecars: () => sidecars.confirmed(),
     drops,
     readMap: (map) => maps.map(map).entries(),
+    repair: () => input.repair.now(),
     uninstall: async () => {
       await input.repair.close();
       await pipeline.close();

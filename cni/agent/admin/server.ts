@@ -2,6 +2,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Clock } from '../../../common/clock.ts';
 import { HeddleError, messageOf } from '../../../common/errors.ts';
 import type { Logger } from '../../../common/log.ts';
+import type { RepairReport } from '../../../common/pod-network.ts';
 import { listenAlone } from '../own-socket.ts';
 import { captureOf, endpointsOf, servicesOf, statusOf } from './answers.ts';
 import { dropQuery } from './drop-filter.ts';
@@ -46,7 +47,7 @@ const STATUS: Readonly<Record<string, number>> = {
 
 /**
  * Answers `heddle cni` and `heddle drops` in JSON over HTTP: GET /status, /endpoints, /services (each with `?kernel=1`), /policy,
- * /policy/verdict, /capture, /drops, and POST /uninstall. Errors are `{"error", "code"}`. Rejects with `admin-socket`.
+ * /policy/verdict, /capture, /drops, and POST /repair, /uninstall. Errors are `{"error", "code"}`. Rejects with `admin-socket`.
  */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   const { requestMs, headBytesMax, connectionsMax } = ADMIN_LIMITS;
@@ -116,13 +117,14 @@ class Serving {
     const { pathname, searchParams } = new URL(`http://agent${target}`);
     if (pathname === '/uninstall')
       return this.#uninstall(request, response, searchParams.get('force') === '1');
+    if (pathname === '/repair') return this.#repair(request, response);
     if (request.method !== 'GET') throw new HeddleError('method', `${pathname} takes GET`);
     if (pathname === '/drops') return this.#drops(response, searchParams);
     const body = answerOf(view, pathname, searchParams);
     if (body === undefined)
       throw new HeddleError(
         'not-found',
-        'there are /status, /endpoints, /services, /policy, /policy/verdict, /capture, /drops and /uninstall',
+        'there are /status, /endpoints, /services, /policy, /policy/verdict, /capture, /drops, /repair and /uninstall',
       );
     send(response, 200, body);
   }
@@ -144,6 +146,12 @@ class Serving {
       if (cutOff) log.warn('a reader of drops was cut off: it reads too slowly');
     });
     this.#followers.add(end);
+  }
+
+  async #repair(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method !== 'POST') throw new HeddleError('method', '/repair takes POST');
+    const report: RepairReport = { repaired: await this.#options.view.repair() };
+    send(response, 200, report);
   }
 
   async #uninstall(request: IncomingMessage, response: ServerResponse, force: boolean): Promise<void> {

@@ -26,6 +26,8 @@ export interface AgentView {
   readonly drops: DropLog;
   /** A map as the kernel holds it now, not as it is remembered. */
   readMap(map: PlannedMap): Iterable<readonly [Uint8Array, Uint8Array]>;
+  /** Looks now whether all still stands as it was made; how many things were put right. */
+  repair(): Promise<number>;
   /**
    * Takes everything of Heddle off the node: programs, pins, devices, rules, the CNI configuration. The agent ends by
    * itself once this is told. Asked only where no pod is attached, or where that is wanted all the same.
