@@ -56,7 +56,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   };
   try {
     // 1. What the machine must offer.
-    await requireNetwork(options);
+    requireNetwork(options);
 
     // 2. The cluster's objects, and among them this node's own.
     const changes = new Changes(clock);
