@@ -158,6 +158,9 @@ int to_overlay(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (reason)
 		return dropped(skb, &p, reason, DIRECTION_EGRESS, 0);
+	/* The host greets its neighbours on every device, and here it has none: nothing that anybody would miss. */
+	if (is_link_local(&p.destination) || is_multicast(&p.destination))
+		return TC_ACT_SHOT;
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
 	struct address at;
 	if (!node_of(receiver, &p.destination, &at) || no_address(&at))

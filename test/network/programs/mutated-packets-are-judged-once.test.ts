@@ -80,9 +80,9 @@ const own = (host: { readonly 4: string; readonly 6: string }, address: string) 
 /** IPv6 to neighbours alone: the pod's link has no others than its node. */
 const isForNeighbours = (bytes: Buffer) => kindOf(bytes) === IPV6 && isNearby(ends(bytes).to);
 
-/** Drops that nobody is told of: a question for a neighbour that has no answer, and what isn't IP on its way to another node. */
+/** Drops that nobody is told of: a question for a neighbour that has no answer, what isn't IP on its way to another node, or is for neighbours there. */
 function maySilentlyDrop(name: Name, bytes: Buffer): boolean {
-  if (name === 'to_overlay') return !isIp(bytes);
+  if (name === 'to_overlay') return !isIp(bytes) || isNearby(ends(bytes).to);
   return name === 'from_pod' && (kindOf(bytes) === ARP || isForNeighbours(bytes));
 }
 
