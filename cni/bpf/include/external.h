@@ -64,8 +64,38 @@ static __always_inline void refresh(const struct external_key *key, struct exter
 		counterpart->seen_s = now;
 }
 
-/* 0, or the reason to drop: two of a client's connections from the same port, to frontends that share a backend, would look the
- * same to it. */
+/* Two connections of a client from the same port, to frontends that share a backend, are the same to it. Whether one that was
+ * begun before still needs the way back: not after it has ended or was silent for a minute. Clients take ports again for another
+ * destination as soon as they like. Of datagrams the newest question gets the answer. */
+static __always_inline int is_taken(const struct external_key *back, const struct external *reply)
+{
+	struct external *known = bpf_map_lookup_elem(&external_map, back);
+	if (!known || back->protocol != IPPROTO_TCP || known->flags & CONNECTION_CLOSING || (__s32)(reply->seen_s - known->seen_s) > OTHER_IDLE_S)
+		return 0;
+	return known->port != reply->port || !same_address(&known->address, &reply->address);
+}
+
+/* Notes on the REPLY entry what a packet tells of its connection's end. */
+static __always_inline void note_end(struct external *reply, const struct packet *p, int answer)
+{
+	__u16 flags = flags_after(reply->flags, p, answer);
+	if (flags != reply->flags)
+		reply->flags = flags;
+}
+
+/* The same where the client's packet found the FORWARD entry. */
+static __always_inline void note_clients_end(const struct external_key *key, const struct external *forward, const struct packet *p)
+{
+	struct external_key other;
+	if (p->protocol != IPPROTO_TCP || !(p->tcp_flags & (TCP_FIN | TCP_RST)))
+		return;
+	other_way(key, forward, &other);
+	struct external *reply = bpf_map_lookup_elem(&external_map, &other);
+	if (reply)
+		note_end(reply, p, 0);
+}
+
+/* 0, or the reason to drop. The client's next try may find another backend. */
 verified_alone int remember_both_ways(const struct external_key *key, const struct backend *backend)
 {
 	if (!key || !backend)
@@ -81,8 +111,7 @@ verified_alone int remember_both_ways(const struct external_key *key, const stru
 	reply.address = key->destination;
 	reply.port = key->destination_port;
 	other_way(key, &forward, &back);
-	struct external *taken = live(&back, now);
-	if (taken && (taken->port != reply.port || !same_address(&taken->address, &reply.address)))
+	if (is_taken(&back, &reply))
 		return DROP_INTERNAL;
 	if (bpf_map_update_elem(&external_map, &back, &reply, BPF_ANY) || bpf_map_update_elem(&external_map, key, &forward, BPF_ANY))
 		return DROP_INTERNAL;
@@ -106,6 +135,7 @@ verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own
 	int settled = known && (p->error || (p->protocol == IPPROTO_TCP && !p->opening && bpf_map_lookup_elem(&endpoint_map, &backend.address)));
 	if (settled) {
 		refresh(&key, known, now);
+		note_clients_end(&key, known, p);
 	} else {
 		int choice = p->error ? NO_SERVICE : choose(p, own_node, &backend);
 		if (choice == NO_SERVICE)
@@ -160,9 +190,16 @@ verified_alone int remember_entry_node(const struct packet *p, const struct addr
 	key.way = EXTERNAL_REPLY;
 	value.node = *entry;
 	value.seen_s = seconds();
-	struct external *known = bpf_map_lookup_elem(&external_map, &key);
-	if (known && known->seen_s == value.seen_s && same_address(&known->node, entry))
-		return 0;
+	struct external *known = live(&key, value.seen_s);
+	if (known) {
+		/* What is left of a connection whose port another one has meanwhile must not take the way back from it. */
+		if (p->protocol == IPPROTO_TCP && !p->opening && !same_address(&known->node, entry))
+			return 0;
+		note_end(known, p, 0);
+		if (known->seen_s == value.seen_s && same_address(&known->node, entry))
+			return 0;
+		value.flags = known->flags;
+	}
 	return bpf_map_update_elem(&external_map, &key, &value, BPF_ANY);
 }
 
@@ -179,6 +216,7 @@ verified_alone int answer_outside(struct __sk_buff *skb, struct packet *p, const
 		return NOT_EXTERNAL;
 	__u8 direction = arrived ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 	refresh(&key, known, now);
+	note_end(known, p, 1);
 	struct address entry = known->node;
 	if (!no_address(&entry))
 		return arrived ? NOT_EXTERNAL : send_through_tunnel(skb, p, node, &entry, VNI_EXTERNAL, direction);

@@ -204,6 +204,36 @@ for (const family of families)
       assert.deepEqual(outcome(second), [VERDICT.DROP, [DROP.INTERNAL.code]]);
     });
 
+    for (const ends of ['a reset', 'both ends'] as const)
+      it(`a client's port serves another address after ${ends}`, () => {
+        publish(family, { at: 'node', protocol: PROTOCOL.TCP, backends: [['b', 8080]] });
+        publish(family, { at: 'balancer', protocol: PROTOCOL.TCP, backends: [['b', 8080]] });
+        const asked = asks(family, 'node');
+        world.fromUplink(asked);
+        if (ends === 'a reset') world.fromUplink({ ...asked, flags: TCP.RST });
+        else {
+          world.fromUplink({ ...asked, flags: TCP.FIN | TCP.ACK });
+          assert.deepEqual(outcome(world.fromUplink(asks(family, 'balancer')))[0], VERDICT.DROP);
+          world.fromPod('b', turned(got(asked, 'b', family), { flags: TCP.FIN | TCP.ACK }));
+        }
+        assertSent(world.fromUplink(asks(family, 'balancer')), got(asks(family, 'balancer'), 'b', family));
+        const answered = turned(got(asked, 'b', family), { flags: TCP.SYN | TCP.ACK });
+        assertSent(
+          world.fromPod('b', answered),
+          turned(asks(family, 'balancer'), { flags: TCP.SYN | TCP.ACK }),
+        );
+      });
+
+    it('of datagrams the newest question gets the answer', () => {
+      const protocol = PROTOCOL.UDP;
+      for (const at of ['node', 'balancer'] as const) {
+        publish(family, { at, protocol, backends: [['b', 8080]] });
+        const asked = asks(family, at, { protocol });
+        assertSent(world.fromUplink(asked), got(asked, 'b', family));
+        assertSent(world.fromPod('b', turned(got(asked, 'b', family))), turned(asked));
+      }
+    });
+
     it('fragments of a datagram go to one backend', () => {
       publish(family, { at: 'node', protocol: PROTOCOL.UDP, backends: [['b', 8080]] });
       const whole = asks(family, 'node', { protocol: PROTOCOL.UDP, payload: Buffer.alloc(300, 7) });
@@ -255,7 +285,7 @@ for (const family of families)
       const spoofed = [VERDICT.DROP, [DROP.SPOOFED.code]];
       for (const host of ['a', 'node', 'dns', 'remote', 'unknown', 'nobody'] as const)
         assert.deepEqual(outcome(world.fromUplink(from(host))), spoofed, host);
-      for (const host of ['a', 'node', 'dns'] as const)
+      for (const host of ['a', 'node', 'dns', 'nobody'] as const)
         assert.deepEqual(outcome(direct.fromUplink(from(host))), spoofed, host);
       for (const host of ['remote', 'unknown', 'otherNode', 'client'] as const)
         assert.deepEqual(outcome(direct.fromUplink(from(host))), [VERDICT.REDIRECT, []], host);
