@@ -194,7 +194,7 @@ int from_uplink(struct __sk_buff *skb)
 	struct peer peer;
 	peer_of(&peer, sender, &p.source);
 	int is_pod = peer.identity == IDENTITY_UNKNOWN || peer.identity >= IDENTITY_FIRST_POD;
-	if (peer.flags & (EP_LOCAL | EP_OWN_NODE | EP_DNS) || (is_pod && node->flags & NODE_TUNNEL))
+	if (peer.flags & (EP_LOCAL | EP_OWN_NODE | EP_DNS) || (is_pod && (node->flags & NODE_TUNNEL || is_here(sender, &p.source))))
 		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
 	if (receiver && receiver->flags & EP_LOCAL)
 		return admit_and_deliver(skb, &p, receiver, &peer);

@@ -60,6 +60,13 @@ static __always_inline int node_of(const struct endpoint *e, const struct addres
 	return 1;
 }
 
+/* Whether an address is one that only this node's pods may have, known or not. */
+static __always_inline int is_here(const struct endpoint *e, const struct address *address)
+{
+	struct address node;
+	return node_of(e, address, &node) && no_address(&node);
+}
+
 /* By it alone a packet from the underlay is believed. */
 static __always_inline int is_node_of(const struct address *outer, const struct endpoint *sender, const struct address *address)
 {
