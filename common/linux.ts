@@ -1,7 +1,7 @@
 /** What of Linux the pod network needs of a machine, for everybody who asks before it starts. */
 
 /** By `ingress_ifindex` of sk_lookup; cni/README.md, "Kernels", has what each hook needs. */
-export const KERNEL_MIN: KernelVersion = [5, 17];
+const KERNEL_MIN: KernelVersion = [5, 17];
 
 export type KernelVersion = readonly [major: number, minor: number];
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type NodeOffers, networkProblems } from './preflight.ts';
 
-const WANTED = { cgroup: '/sys/fs/cgroup', pins: '/sys/fs/bpf/heddle/one' };
+const WANTED = { cgroup: '/sys/fs/cgroup', mode: 'tunnel', pins: '/sys/fs/bpf/heddle/one' } as const;
 const FIT: NodeOffers = {
   platform: 'linux',
   uid: 0,
@@ -11,6 +11,7 @@ const FIT: NodeOffers = {
   cgroup: 'cgroup2',
   bpffs: true,
   libbpf: undefined,
+  nftables: undefined,
   refused: [],
 };
 const cases: readonly (readonly [string, Partial<NodeOffers>, string])[] = [
@@ -41,6 +42,7 @@ const cases: readonly (readonly [string, Partial<NodeOffers>, string])[] = [
     'no bpffs for /sys/fs/bpf/heddle/one: the kernel needs CONFIG_BPF_SYSCALL',
   ],
   ['no libbpf', { libbpf: 'install libbpf 1.1 or newer' }, 'install libbpf 1.1 or newer'],
+  ['no nftables', { nftables: 'the program nft must be installed' }, 'the program nft must be installed'],
   [
     'programs that the verifier refuses',
     {

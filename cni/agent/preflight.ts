@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +9,7 @@ import { openObject } from '../kernel/libbpf.ts';
 import { libbpf } from '../kernel/native.ts';
 import type { AgentOptions } from './options.ts';
 
-type Wanted = Pick<AgentOptions, 'cgroup' | 'pins'>;
+type Wanted = Pick<AgentOptions, 'cgroup' | 'mode' | 'pins'>;
 
 /** What the node offers the agent, read once. */
 export interface NodeOffers extends LinuxFacts {
@@ -18,7 +19,9 @@ export interface NodeOffers extends LinuxFacts {
   readonly bpffs: boolean;
   /** Why libbpf can't be used; undefined: it can. */
   readonly libbpf: string | undefined;
-  /** Objects of eBPF programs that the kernel doesn't take, with its reason. Not looked at where something above is missing. */
+  /** Why nftables can't be used, which give pods the address of their node; undefined: they can. */
+  readonly nftables: string | undefined;
+  /** Objects of eBPF programs that the kernel doesn't take, with its reason. Not looked at without root, its kernel and libbpf. */
   readonly refused: readonly { readonly object: string; readonly reason: string }[];
 }
 
@@ -36,6 +39,7 @@ const PREALLOCATED_MAPS = [
   'external_map',
 ];
 const triedEntries = 64;
+const nftTimeoutMs = 10_000;
 
 /** Throws `network-preflight` where the pod network can't run on this node; the message has every problem, with its remedy. */
 export function requireNetwork(wanted: Wanted): void {
@@ -58,27 +62,29 @@ export function networkProblems(offers: NodeOffers, { cgroup, pins }: Wanted): s
     );
   if (!offers.bpffs) found.push(`no bpffs for ${pins}: the kernel needs CONFIG_BPF_SYSCALL`);
   if (offers.libbpf !== undefined) found.push(offers.libbpf);
+  if (offers.nftables !== undefined) found.push(offers.nftables);
   for (const { object, reason } of offers.refused)
     found.push(`this kernel (${offers.kernel}) doesn't take the programs of ${object}: ${reason}`);
   return found;
 }
 
 /** Looks at the node. What it tries, it undoes. */
-export function gatherOffers({ cgroup }: Wanted, objects: readonly string[] = OBJECTS): NodeOffers {
+export function gatherOffers({ cgroup, mode }: Wanted, objects: readonly string[] = OBJECTS): NodeOffers {
   const facts: LinuxFacts = {
     platform: process.platform,
     uid: process.geteuid?.() ?? -1,
     capabilities: effectiveCapabilities(readIfThere('/proc/self/status') ?? ''),
     kernel: release(),
   };
+  const able = linuxProblems(facts).length === 0;
   const missing = libbpfProblem();
-  const tries = linuxProblems(facts).length === 0 && missing === undefined;
   return {
     ...facts,
     cgroup: kindOf(cgroup),
     bpffs: /^nodev\s+bpf$/m.test(readIfThere('/proc/filesystems') ?? ''),
     libbpf: missing,
-    refused: tries ? objects.flatMap(refusal) : [],
+    nftables: able && mode !== 'capture' ? nftablesProblem() : undefined,
+    refused: able && missing === undefined ? objects.flatMap(refusal) : [],
   };
 }
 
@@ -93,6 +99,17 @@ function refusal(object: string): NodeOffers['refused'] {
   } catch (thrown) {
     return [{ object, reason: messageOf(thrown) }];
   }
+}
+
+/** By reading this namespace's tables. */
+function nftablesProblem(): string | undefined {
+  const { error, status, stderr } = spawnSync('nft', ['list', 'tables'], {
+    ...{ encoding: 'utf8', timeout: nftTimeoutMs, stdio: ['ignore', 'ignore', 'pipe'] },
+  });
+  if (error !== undefined && 'code' in error && error.code === 'ENOENT')
+    return 'the program nft must be installed (package nftables): it gives pods the address of their node towards the world';
+  if (status === 0) return undefined;
+  return `nft can't list tables (${error?.message ?? stderr.trim().split('\n')[0]}): the kernel needs CONFIG_NF_TABLES`;
 }
 
 function libbpfProblem(): string | undefined {

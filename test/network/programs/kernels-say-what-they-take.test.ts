@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gatherOffers, networkProblems, requireNetwork } from '../../../cni/agent/preflight.ts';
@@ -17,43 +19,81 @@ const SOCKET = fileURLToPath(new URL('../../../cni/bpf/objects/socket.o', import
 const NO_TEST_RUN = 524;
 /** `struct bpf_sock_addr` is the largest context of the three kinds. */
 const CONTEXT_BYTES = 72;
+const mode = 'tunnel';
 const pins = '/sys/fs/bpf/heddle/test';
 const cgroup = cgroup2Mounts(readFileSync('/proc/self/mounts', 'utf8'))[0] ?? '';
 
 describe('what stands in the way of the pod network', () => {
   it('is nothing on this machine, where every committed object loads', () => {
-    const offers = gatherOffers({ cgroup, pins });
-    assert.deepEqual(networkProblems(offers, { cgroup, pins }), []);
-    requireNetwork({ cgroup, pins });
+    const offers = gatherOffers({ cgroup, mode, pins });
+    assert.deepEqual(networkProblems(offers, { cgroup, mode, pins }), []);
+    requireNetwork({ cgroup, mode, pins });
   });
 
   it('is a program that the verifier refuses, in its own words', () => {
-    const offers = gatherOffers({ cgroup, pins }, [REFUSED]);
-    const [problem, ...more] = networkProblems(offers, { cgroup, pins });
+    const offers = gatherOffers({ cgroup, mode, pins }, [REFUSED]);
+    const [problem, ...more] = networkProblems(offers, { cgroup, mode, pins });
     assert.deepEqual(more, []);
     assert.match(problem ?? '', /doesn't take the programs of .*refused\.bpf\.o: load .*(EINVAL|EACCES)/);
     assert.match(problem ?? '', /R\d/, 'the verifier names a register');
   });
 
   it('is an object that is not there', () => {
-    const [problem] = networkProblems(gatherOffers({ cgroup, pins }, ['/nowhere.o']), { cgroup, pins });
+    const [problem] = networkProblems(gatherOffers({ cgroup, mode, pins }, ['/nowhere.o']), {
+      cgroup,
+      mode,
+      pins,
+    });
     assert.match(problem ?? '', /nowhere\.o: .*ENOENT/);
   });
 
   it('is a cgroup that is none of version 2', () => {
     for (const folder of ['/proc', '/tmp'])
-      assert.equal(gatherOffers({ cgroup: folder, pins }, []).cgroup, 'another file system');
-    assert.equal(gatherOffers({ cgroup: '/nowhere', pins }, []).cgroup, 'nothing');
+      assert.equal(gatherOffers({ cgroup: folder, mode, pins }, []).cgroup, 'another file system');
+    assert.equal(gatherOffers({ cgroup: '/nowhere', mode, pins }, []).cgroup, 'nothing');
   });
 
   it('ends a start with one error that has the list', () => {
     assert.throws(
-      () => requireNetwork({ cgroup: '/nowhere/at/all', pins }),
+      () => requireNetwork({ cgroup: '/nowhere/at/all', mode, pins }),
       (thrown) =>
         thrown instanceof HeddleError &&
         thrown.code === 'network-preflight' &&
         /can't run on this node:\n {2}- there is no folder \/nowhere\/at\/all: make it/.test(thrown.message),
     );
+  });
+});
+
+describe('nftables', () => {
+  const path = process.env.PATH;
+  const withPath = (folder: string, task: () => void) => {
+    process.env.PATH = folder;
+    try {
+      task();
+    } finally {
+      process.env.PATH = path;
+    }
+  };
+
+  it('are asked for by their program, but where another network masquerades', () => {
+    withPath('/nowhere', () => {
+      const missing = networkProblems(gatherOffers({ cgroup, mode, pins }, []), { cgroup, mode, pins });
+      assert.match(missing.join(), /^the program nft must be installed \(package nftables\)/);
+      assert.equal(gatherOffers({ cgroup, mode: 'capture', pins }, []).nftables, undefined);
+    });
+  });
+
+  it('say why they fail', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heddle-nft-'));
+    writeFileSync(join(folder, 'nft'), '#!/bin/sh\necho Protocol not supported >&2\nexit 1\n', {
+      mode: 0o755,
+    });
+    withPath(folder, () => {
+      const { nftables } = gatherOffers({ cgroup, mode, pins }, []);
+      const said = "nft can't list tables (Protocol not supported): the kernel needs CONFIG_NF_TABLES";
+      assert.equal(nftables, said);
+    });
+    rmSync(folder, { recursive: true });
   });
 });
 
