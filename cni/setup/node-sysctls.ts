@@ -21,7 +21,7 @@ const NOT_OF_THE_NODE = /^(all|default|lo|hdl.*|heddle_.*)$/;
 export function applyNodeSysctls(netns: Netns, memory: NodeMemory): void {
   inNetns(netns, () => {
     const wanted = wantedSysctls(memory);
-    memory.addSysctls({ ...sideEffects(wanted), ...remembered(wanted) });
+    memory.addSysctls({ ...sideEffects(wanted, memory), ...remembered(wanted) });
     for (const [name, value] of Object.entries(wanted)) writeSysctl(name, value);
   });
 }
@@ -89,7 +89,7 @@ function remembered(wanted: Sysctls): Record<string, Remembered> {
 }
 
 /** What the kernel sets along with a switch that is off now, see ip-sysctl.rst: `ip_forward`, `conf/all/forwarding`. */
-function sideEffects(wanted: Sysctls): Record<string, Remembered> {
+function sideEffects(wanted: Sysctls, memory: NodeMemory): Record<string, Remembered> {
   const found: Record<string, Remembered> = {};
   const note = (name: string, ours: string) => {
     const before = readSysctl(name);
@@ -99,7 +99,9 @@ function sideEffects(wanted: Sysctls): Record<string, Remembered> {
     [FORWARD4, 4],
     [FORWARD6, 6],
   ] as const) {
-    if (wanted[name] === undefined || readSysctl(name) === wanted[name]) continue;
+    // Later on, what else the switch had set isn't what the node was like before.
+    const isFirst = memory.sysctls[name] === undefined;
+    if (!isFirst || wanted[name] === undefined || readSysctl(name) === wanted[name]) continue;
     for (const device of ['default', 'lo', ...devices(family)])
       note(`net/ipv${family}/conf/${device}/forwarding`, '1');
     if (family === 4) note('net/ipv4/conf/all/accept_redirects', '0');

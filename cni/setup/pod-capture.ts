@@ -111,9 +111,10 @@ class Pod implements Disposable {
 function addFamily(netlink: Netlink, wanted: CaptureFamily, ifindex: number): void {
   const lo = linkOf(netlink, 'lo').ifindex;
   const { family, anywhere, own } = wanted;
+  const isNew = !isCaptured(netlink, wanted);
   for (const route of wanted.routes) replaceRoute(netlink, { ...route, ifindex: lo });
   for (const rule of wanted.rules) putRule(netlink, rule);
-  const isNew = deleteRule(netlink, unowned(wanted.localRule));
+  deleteRule(netlink, unowned(wanted.localRule));
   const local = listRoutes(netlink, { family, ifindex: lo });
   if (!local.some((one) => sameRoute(one, anywhere))) {
     // A source must be an address that table `local` knows: in a namespace that lost this route, nothing is.
@@ -163,8 +164,11 @@ function restoreOwn(netlink: Netlink, route: RouteSpec, ifindex: number): void {
   if (has && !stands) addRoute(netlink, { ...route, ifindex });
 }
 
-function isCaptured(netlink: Netlink, { family, localRule }: CaptureFamily): boolean {
-  return !listRules(netlink, family).some((one) => sameRule(one, localRule));
+/** Whether anything of it stands that says that the kernel's own local routes may be gone already. */
+function isCaptured(netlink: Netlink, { family, rules, localRule }: CaptureFamily): boolean {
+  const found = listRules(netlink, family);
+  const stands = (rule: Rule) => found.some((one) => sameRule(one, rule));
+  return !stands(localRule) || rules.some(stands);
 }
 
 function familyProblems(netlink: Netlink, wanted: CaptureFamily, ifindex: number): readonly string[] {
