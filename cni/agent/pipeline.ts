@@ -10,6 +10,7 @@ import type { ClusterObjects } from './cluster.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { NodeMaps } from './node-maps.ts';
 import { type ClusterNode, clusterNodes } from './nodes.ts';
+import { remoteHostPorts } from './remote-host-ports.ts';
 import { type NodeFacts, wantedMaps } from './wanted.ts';
 
 /** After a round that failed. */
@@ -129,7 +130,7 @@ export class Pipeline {
       {
         ...{ services: cluster.services, endpointSlices: cluster.endpointSlices, nodes: cluster.nodes },
         node: { name: facts.name, addresses: nodes.get(facts.name)?.addresses ?? [] },
-        hostPorts: localPods.flatMap(hostPortsOf),
+        hostPorts: [...localPods.flatMap(hostPortsOf), ...remoteHostPorts(cluster.pods, nodes, facts.name)],
         dnsAddresses: facts.dnsAddresses,
       },
       this.#last?.services ?? this.#deps.numbers.services,

@@ -56,7 +56,9 @@ export function compileServices(
     ...dnsOffers(input.dnsAddresses).map((offer) => ({ offer, refuse: () => undefined })),
     ...ports.offers.map(({ offer, mapping }) => ({
       offer,
-      refuse: (message: string) => findings.problems.push(hostPortProblem(mapping, message)),
+      refuse: (message: string) => {
+        if (mapping.nodeAddresses === undefined) findings.problems.push(hostPortProblem(mapping, message));
+      },
     })),
     ...claims,
   ];

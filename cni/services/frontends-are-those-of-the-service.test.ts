@@ -286,6 +286,15 @@ for (const [name, more, want] of hostPorts) {
   });
 }
 
+test("another node's hostPort is for callers of this node, at that node's addresses; its faults are told there", () => {
+  const remote = { ...mapping, nodeAddresses: ['192.0.2.9'] };
+  const plan = compiled({
+    hostPorts: [remote, { ...remote, pod: 'web-2' }, { ...remote, hostIp: '192.0.2.1' }],
+  });
+  assert.deepEqual(shownPlan(plan), { 'in 192.0.2.9:8000/TCP': '10.244.0.1:80' });
+  assert.deepEqual(plan.problems, []);
+});
+
 test('a load balancer learns by the health check port where endpoints are ready', () => {
   const spec = {
     type: 'LoadBalancer',
@@ -303,6 +312,10 @@ test('a load balancer learns by the health check port where endpoints are ready'
   ];
   assert.deepEqual(check(['10.244.0.1 n1', '10.244.0.2 n1', '10.244.0.3 n2']), answer(2));
   assert.deepEqual(check(['10.244.0.1 n2']), answer(0));
+  const dual = { clusterIPs: ['10.96.1.1', 'fd10:96::1'] };
+  const slices = ['10.244.0.1 n1', 'fd10:244::1 n1'].map((one) => sliceOf('web', [one]));
+  const both = compiled({ services: [serviceOf('web', { ...spec, ...dual })], endpointSlices: slices });
+  assert.deepEqual(both.healthChecks, answer(1), 'two addresses of one endpoint');
   assert.deepEqual(check(['10.244.0.1 n1 unready serving stopping']), answer(0));
   assert.deepEqual(check(['10.244.0.1 n1'], { externalTrafficPolicy: 'Cluster' }), []);
   assert.deepEqual(check(['10.244.0.1 n1'], { type: 'NodePort' }), []);

@@ -11,26 +11,29 @@ export interface HostPortOffer {
 }
 
 /**
- * hostPorts of this node's pods: frontends at the node's own addresses, one by one. Not at "every address of the node" as
- * NodePorts, which stand for the addresses of other nodes as well: there other pods have the port.
+ * hostPorts: frontends at the addresses of each pod's node, one by one. Not at "every address of the node" as NodePorts, which
+ * stand for the addresses of all nodes: on another one other pods have the port. Those of other nodes' pods are offered to
+ * callers of this node, whose packets would come to the other node by the tunnel, where no socket is asked any more; what is
+ * wrong with them is told there.
  */
 export function hostPortOffers(
   mappings: readonly HostPortMapping[],
-  nodeAddresses: readonly string[],
+  ownAddresses: readonly string[],
 ): { readonly offers: readonly HostPortOffer[]; readonly problems: readonly Problem[] } {
   const offers: HostPortOffer[] = [];
   const problems: Problem[] = [];
   for (const mapping of mappings) {
-    const addresses = addressesOf(mapping.hostIp, nodeAddresses);
+    const { nodeAddresses } = mapping;
+    const addresses = addressesOf(mapping.hostIp, nodeAddresses ?? ownAddresses);
     if (typeof addresses === 'string') {
-      problems.push(hostPortProblem(mapping, addresses));
+      if (nodeAddresses === undefined) problems.push(hostPortProblem(mapping, addresses));
       continue;
     }
     for (const host of addresses) {
       const family = isIP(host);
       const pod = mapping.podIps.find((ip) => isIP(ip) === family);
       if (pod === undefined) continue;
-      for (const scope of [SCOPE.INTERNAL, SCOPE.EXTERNAL])
+      for (const scope of nodeAddresses === undefined ? [SCOPE.INTERNAL, SCOPE.EXTERNAL] : [SCOPE.INTERNAL])
         offers.push({ mapping, offer: offerOf(mapping, host, pod, scope) });
     }
   }

@@ -22,13 +22,13 @@ export function offersOf(
   const findings = new Findings();
   findings.problems.push(...problems);
   const offers: Offer[] = [];
-  const readyHere = new Set<string>();
+  const readyHere = { 4: new Set<string>(), 6: new Set<string>() };
   const crowded = new Set<number>();
   for (const port of spec.ports) {
     for (const family of familiesOf(spec)) {
       const own = slices.filter((slice) => slice.family === family);
       const choice = chooseEndpoints(spec, port, own, place);
-      for (const { address } of choice.readyHere) readyHere.add(address.toString('latin1'));
+      for (const { address } of choice.readyHere) readyHere[family].add(address.toString('latin1'));
       const bounded = within(choice, limits.backendsPerServiceMax);
       if (bounded !== choice) crowded.add(port.port);
       for (const offer of offersOfPort(spec, port, family, bounded)) offers.push(offer);
@@ -39,7 +39,9 @@ export function offersOf(
     findings.problem(sourced, 'warning', ['spec', 'ports'], message);
   }
   reportUnserved(sourced, spec, findings);
-  return { offers, healthCheck: healthCheckOf(spec, readyHere.size), problems: findings.problems };
+  // An endpoint with an address of each family is one.
+  const localEndpoints = Math.max(readyHere[4].size, readyHere[6].size);
+  return { offers, healthCheck: healthCheckOf(spec, localEndpoints), problems: findings.problems };
 }
 
 /** Those of the cluster IPs: another address of a family that the Service doesn't have leads nowhere. */

@@ -85,8 +85,10 @@ export type ServiceMemory = ReadonlyMap<
   { readonly inputs: readonly unknown[]; readonly result: ServiceOffers }
 >;
 
-/** A pod's port at the node's own address (CNI capability `portMappings`, container field `hostPort`). */
+/** A pod's port at its node's own address (CNI capability `portMappings`, container field `hostPort`). */
 export interface HostPortMapping {
+  /** Undefined: the pod is of the node that is planned for. Another node's serve callers of this node alone. */
+  readonly nodeAddresses?: readonly string[];
   readonly namespace: string;
   readonly pod: string;
   readonly podIps: readonly string[];

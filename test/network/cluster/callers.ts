@@ -35,6 +35,12 @@ export class Callers {
     for (const address of [ip4, ip6]) await program.run(`serve("${name}", "${address}", ${port})`);
   }
 
+  async end(spot: Spot): Promise<void> {
+    const { netns } = placeOf(this.#cluster, spot);
+    await (await this.#programs.get(netns))?.stop();
+    this.#programs.delete(netns);
+  }
+
   async stop(): Promise<void> {
     for (const program of this.#programs.values()) await (await program).stop();
     this.#programs.clear();

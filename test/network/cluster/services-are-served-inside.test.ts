@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { leakCheck } from '../../support/leak-check.ts';
 import type { Spot } from './callers.ts';
 import { CALLS, FAMILIES, NODE_PORT, OUTER, ServiceWorld } from './service-world.ts';
-import { CLUSTER_IPS, endpointsOf, nodePorts } from './services.ts';
+import { CLUSTER_IPS, ECHO_PORT, endpointsOf, nodePorts } from './services.ts';
 
 leakCheck();
 
@@ -122,8 +122,10 @@ describe('Services for pods and the programs of nodes', () => {
     await world.apply({}, endpointsOf([web2]));
     const program = await world.callers.in(client);
     const server = await world.callers.in(web2);
-    await server.run(`echo("${web2.ip4}", 8081)`);
-    await program.run(`kept = dial("${web2.ip4}", 8081); kept.sendall(b"1"); result = kept.recv(1).decode()`);
+    await server.run(`echo("${web2.ip4}", ${ECHO_PORT})`);
+    await program.run(
+      `kept = dial("${CLUSTER_IP.ip4}", 81); kept.sendall(b"1"); result = kept.recv(1).decode()`,
+    );
     await world.apply({}, endpointsOf([web1]));
     assert.equal(await world.answering(client, 'tcp', CLUSTER_IP.ip4, 80, client.ip4), 'web1');
     assert.equal(await program.run('kept.sendall(b"2"); result = kept.recv(1).decode(); kept.close()'), '2');

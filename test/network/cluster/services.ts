@@ -4,21 +4,24 @@ import { serviceOf, sliceOf } from '../../support/service-objects.ts';
 
 export const CLUSTER_IPS = ['10.96.0.50', 'fd10:96::50'] as const;
 export const TARGET_PORT = 8080;
+export const ECHO_PORT = 8081;
 
-const BOTH: readonly JsonObject[] = [
+const PORTS: readonly JsonObject[] = [
   { name: 'tcp', port: 80, protocol: 'TCP' },
   { name: 'udp', port: 80, protocol: 'UDP' },
+  { name: 'echo', port: 81, protocol: 'TCP' },
 ];
 
-/** A dual-stack Service `shop/web` for TCP and UDP at port 80. */
+/** A dual-stack Service `shop/web`: TCP and UDP at port 80 lead to 8080, TCP at port 81 to 8081. */
 export function service(spec: JsonObject = {}, more: JsonObject = {}): KubeObject {
-  const ports = (spec.ports as readonly JsonObject[] | undefined) ?? BOTH;
+  const ports = (spec.ports as readonly JsonObject[] | undefined) ?? PORTS;
   return serviceOf('web', { clusterIP: CLUSTER_IPS[0], clusterIPs: [...CLUSTER_IPS], ...spec, ports }, more)
     .object;
 }
 
+/** The node port of port 81 is the one after. */
 export function nodePorts(port: number): { readonly ports: JsonValue } {
-  return { ports: BOTH.map((one) => ({ ...one, nodePort: port })) };
+  return { ports: PORTS.map((one) => ({ ...one, nodePort: one.name === 'echo' ? port + 1 : port })) };
 }
 
 /** Slices of `shop/web`, one for each family; endpoints as test/support/service-objects.ts writes them. */
@@ -26,7 +29,7 @@ export class Slices {
   readonly #objects: readonly KubeObject[];
 
   constructor() {
-    const ports = BOTH.map((one) => ({ ...one, port: TARGET_PORT }));
+    const ports = PORTS.map((one) => ({ ...one, port: one.name === 'echo' ? ECHO_PORT : TARGET_PORT }));
     this.#objects = ['192.0.2.255', '2001:db8::ffff'].map((ip) => sliceOf('web', [ip], ports).object);
   }
 
