@@ -7,6 +7,7 @@ import type { Launch } from '../network/pod-network.ts';
 import { Backoff, CONTAINER_BACKOFF } from './backoff.ts';
 import type { Child, Children, ExitStatus } from './children.ts';
 import type { CommandLine } from './environment.ts';
+import { rewriteMountPath } from './expansion.ts';
 import { LogFile } from './log-file.ts';
 import type { ContainerSpec, ProbeKind, RestartPolicy } from './pod-spec.ts';
 import { ProbeLoop, type ProbeTimings, probeTimings, runProbe } from './probes.ts';
@@ -17,6 +18,8 @@ export interface ContainerSetup {
   readonly children: Pick<Children, 'start'>;
   readonly spec: ContainerSpec;
   readonly commandLine: CommandLine;
+  /** Folders that stand for mount paths, in the words of probes and hooks as in those of the command. */
+  readonly mounts: ReadonlyMap<string, string>;
   readonly cwd: string;
   readonly podName: string;
   readonly podUid: string;
@@ -253,8 +256,8 @@ export class Container {
   }
 
   async #exec(command: readonly string[], timeoutMs: number): Promise<number> {
-    const [program = '', ...args] = command;
-    const { children, commandLine, cwd, podName, spec } = this.setup;
+    const { children, commandLine, cwd, mounts, podName, spec } = this.setup;
+    const [program = '', ...args] = command.map((word) => rewriteMountPath(word, mounts));
     const child = children.start({
       name: `${podName}/${spec.name}/exec`,
       ...this.#entered({ command: program, args, cwd, env: commandLine.env }),

@@ -38,6 +38,7 @@ function made(spec: Record<string, JsonValue> = {}, restartPolicy: RestartPolicy
   const one = new Container({
     ...{ clock, children, dialer: network.dialer, spec: container, cwd: '/', podIp: IP, restartPolicy },
     commandLine: { command: 'app', args: [], env: {} },
+    mounts: new Map([['/scratch', '/pods/p1/scratch']]),
     podName: 'shop/web-1',
     podUid: 'u',
     logDirectory: directory,
@@ -200,6 +201,16 @@ test('a stop during the pause before a restart ends the pause', async () => {
   await one.stop(0);
   await clock.advance(600_000);
   assert.equal(children.started.length, 1);
+});
+
+test('the words of a probe stand for the folders that are mounted', async () => {
+  const exec = { command: ['test', '-d', '/scratch/new'] };
+  const { one, children, clock } = made({ livenessProbe: { exec, periodSeconds: 1 } });
+  one.start();
+  await clock.advance(1_000);
+  assert.deepEqual(children.latest(`${NAME}/exec`).spec.args, ['-d', '/pods/p1/scratch/new']);
+  children.latest(`${NAME}/exec`).exit(0);
+  await one.stop(0);
 });
 
 test('a preStop sleep comes before SIGTERM, within the grace period', async () => {

@@ -293,7 +293,7 @@ export class Pod {
         : { command: sidecar.command, args: sidecar.args, env: environmentOf(input) };
     return new Container({
       ...{ clock: host.clock, dialer: host.network.dialer(this.node), children: host.children, spec },
-      ...{ commandLine, cwd: resolve(host.workingDirectory, spec.workingDir ?? '.') },
+      ...{ commandLine, mounts, cwd: resolve(host.workingDirectory, spec.workingDir ?? '.') },
       ...(sandbox === undefined ? {} : { enter: (launch: Launch) => sandbox.enter(spec, launch) }),
       podName: `${namespace}/${name}`,
       podUid: this.object.metadata.uid ?? '',

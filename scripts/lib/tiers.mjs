@@ -38,8 +38,9 @@ export const TIERS = [
   },
   {
     name: 'network',
-    // Not local-mesh: it waits for the node agent, which doesn't exist yet.
-    files: ['test/network/{capture,cluster,cni-plugin,dns,kernel,maps,packets,policy,programs,setup,sockets}/**/*.test.ts'],
+    files: [
+      'test/network/{capture,cluster,cni-plugin,dns,kernel,local-mesh,maps,packets,policy,programs,setup,sockets}/**/*.test.ts',
+    ],
     root: true,
     needs: ['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'ping', 'python3'],
     optional: [],
