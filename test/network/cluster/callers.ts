@@ -9,6 +9,13 @@ import { type Place, Program } from '../sockets/program.ts';
 const TRAFFIC = fileURLToPath(new URL('traffic.py', import.meta.url));
 const inForceMs = 10_000;
 
+/** A program with net.py's and traffic.py's helpers. */
+export async function startProgram(place: Place): Promise<Program> {
+  const program = await Program.start(place);
+  await program.run(`exec(open("${TRAFFIC}").read(), globals())`);
+  return program;
+}
+
 /** Where a program may run: a pod, a node's own cgroup, or the world. */
 export type Spot = ClusterPod | TestNode | 'world';
 
@@ -23,7 +30,7 @@ export class Callers {
 
   in(spot: Spot): Promise<Program> {
     const place = placeOf(this.#cluster, spot);
-    const known = this.#programs.get(place.netns) ?? started(place);
+    const known = this.#programs.get(place.netns) ?? startProgram(place);
     this.#programs.set(place.netns, known);
     return known;
   }
@@ -45,12 +52,6 @@ export class Callers {
     for (const program of this.#programs.values()) await (await program).stop();
     this.#programs.clear();
   }
-}
-
-async function started(place: Place): Promise<Program> {
-  const program = await Program.start(place);
-  await program.run(`exec(open("${TRAFFIC}").read(), globals())`);
-  return program;
 }
 
 /** Of a program in the world: above the nodes' cgroups, so that no program of Heddle is asked. */
