@@ -22,6 +22,7 @@ const PROGRAMS = {
   lld: { command: 'ld.lld-19', debian: 'lld-19' },
   'llvm-strip': { command: 'llvm-strip-19', debian: 'llvm-19' },
   'libbpf-headers': { file: '/usr/include/bpf/bpf_helpers.h', debian: 'libbpf-dev linux-libc-dev' },
+  iptables: { command: 'iptables', debian: 'iptables' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 

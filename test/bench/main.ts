@@ -3,14 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../../common/errors.ts';
 import { ensurePrograms } from '../../scripts/lib/system-packages.mjs';
-import { type BenchCase, CASES, shapeOf } from './cases.ts';
-import { type BenchOptions, readOptions, USAGE } from './options.ts';
+import { type BenchCase, shapeOf } from './cases.ts';
+import { ALL_CASES, type BenchOptions, readOptions, USAGE } from './options.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { heddle } from './peers/heddle.ts';
 import { httpProxy } from './peers/http-proxy.ts';
 import { nginx } from './peers/nginx.ts';
 import type { Peer, PeerName, RunningPeer } from './peers/peer.ts';
+import type { PodCase } from './pods/cases.ts';
+import { podsPassed } from './pods/report.ts';
+import { POD_PROGRAMS, podObstacles, runPodCase } from './pods/run.ts';
+import { podTable } from './pods/table.ts';
 import { type CaseReport, passed, report, table } from './report.ts';
 import { runRounds } from './rounds.ts';
 import { seats } from './seats.ts';
@@ -75,23 +79,51 @@ async function main(): Promise<number> {
     return EXIT_USAGE;
   }
   if (options.list) {
-    for (const { name, summary, budget } of CASES)
-      process.stdout.write(`${name}  ${summary}; budget ${budget} × Envoy\n`);
+    for (const one of ALL_CASES) process.stdout.write(`${one.name}  ${one.summary}${budgetOf(one)}\n`);
     return 0;
   }
   if (process.platform !== 'linux') {
     process.stderr.write('The benchmark reads processor time from /proc: it runs on Linux.\n');
     return EXIT_FAILED;
   }
-  const absent = ensurePrograms(PROGRAMS);
-  if (absent.length > 0) return EXIT_FAILED;
   let code = 0;
   for (const one of options.cases) {
-    const result = await runCase(one, options);
-    process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : table(result));
-    if (!passed(result)) code = EXIT_FAILED;
+    const good = isOfPods(one) ? await showPods(one, options) : await showProxies(one, options);
+    if (!good) code = EXIT_FAILED;
   }
   return code;
+}
+
+/** Whether the case passed; its result is printed. */
+async function showProxies(one: BenchCase, options: BenchOptions): Promise<boolean> {
+  if (ensurePrograms(PROGRAMS).length > 0) return false;
+  const result = await runCase(one, options);
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : table(result));
+  return passed(result);
+}
+
+async function showPods(one: PodCase, options: BenchOptions): Promise<boolean> {
+  const obstacles = podObstacles();
+  if (obstacles.length > 0) {
+    process.stderr.write(`${one.name} can't be measured here: ${obstacles.join('; ')}\n`);
+    return false;
+  }
+  if (ensurePrograms([...POD_PROGRAMS]).length > 0) return false;
+  const result = await runPodCase(one, options);
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : podTable(result));
+  return podsPassed(result);
+}
+
+function isOfPods(one: BenchCase | PodCase): one is PodCase {
+  return 'measures' in one;
+}
+
+function budgetOf(one: BenchCase | PodCase): string {
+  if (!isOfPods(one)) return `; budget ${one.budget} × Envoy`;
+  return one.comparisons
+    .filter(({ atLeast }) => atLeast !== undefined)
+    .map(({ way, against, atLeast }) => `; budget of ${way}: ${atLeast} × ${against}`)
+    .join('');
 }
 
 process.exitCode = await main();

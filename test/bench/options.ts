@@ -1,9 +1,13 @@
 import { parseArgs } from 'node:util';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { type BenchCase, CASES } from './cases.ts';
+import { POD_CASES, type PodCase } from './pods/cases.ts';
+
+/** Of proxies and of the pod network. */
+export const ALL_CASES: readonly (BenchCase | PodCase)[] = [...CASES, ...POD_CASES];
 
 export interface BenchOptions {
-  readonly cases: readonly BenchCase[];
+  readonly cases: readonly (BenchCase | PodCase)[];
   readonly json: boolean;
   readonly list: boolean;
   readonly rounds: number;
@@ -24,7 +28,7 @@ const FLAGS = {
 
 export const USAGE = `Usage: npm run bench -- [--case NAME ...] [--rounds N] [--seconds S] [--json] [--list]
   --case NAME   what to measure (default: every case); may be given more than once
-  --rounds N    measurements of each proxy, in turns (default 5)
+  --rounds N    measurements of each peer, in turns (default 5)
   --seconds S   length of one measurement (default 3)
   --json        one JSON object a case, one a line
   --list        name the cases
@@ -35,7 +39,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   try {
     const { values } = parseArgs({ args: [...args], options: FLAGS, strict: true });
     return {
-      cases: values.case === undefined ? CASES : values.case.map(caseOf),
+      cases: values.case === undefined ? ALL_CASES : values.case.map(caseOf),
       json: values.json,
       list: values.list,
       rounds: count('rounds', values.rounds, ROUNDS_MAX),
@@ -46,10 +50,10 @@ export function readOptions(args: readonly string[]): BenchOptions {
   }
 }
 
-function caseOf(name: string): BenchCase {
-  const found = CASES.find((one) => one.name === name);
+function caseOf(name: string): BenchCase | PodCase {
+  const found = ALL_CASES.find((one) => one.name === name);
   if (found !== undefined) return found;
-  throw new Error(`no case ${name}; there are: ${CASES.map((one) => one.name).join(', ')}`);
+  throw new Error(`no case ${name}; there are: ${ALL_CASES.map((one) => one.name).join(', ')}`);
 }
 
 function count(flag: string, text: string, max: number): number {

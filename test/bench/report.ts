@@ -41,7 +41,7 @@ export interface CaseReport {
   readonly machine: Machine;
 }
 
-interface Machine {
+export interface Machine {
   readonly cpus: number;
   readonly model: string;
   readonly kernel: string;
@@ -49,7 +49,7 @@ interface Machine {
   readonly seats: Seats;
 }
 
-function machine(seats: Seats): Machine {
+export function machine(seats: Seats): Machine {
   return {
     cpus: os.availableParallelism(),
     model: os.cpus()[0]?.model ?? 'unknown',
@@ -113,17 +113,22 @@ export function table(result: CaseReport): string {
     result.versions[name as PeerName] ?? '',
   ]);
   const head = ['', 'µs/request', 'spread', 'requests/s', 'p99 ms', 'private MB', 'errors', 'version'];
-  const lines = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  const text = lines.map((line) =>
+  const text = aligned([head, ...rows], head.length - 1);
+  return `${result.case}: ${result.summary}\n${text.join('\n')}\n${verdict(result)}\n`;
+}
+
+/** Lines of columns: the first to the left, and the one of that number if there is one, all others to the right. */
+export function aligned(lines: readonly (readonly string[])[], left = 0): readonly string[] {
+  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return lines.map((line) =>
     line
-      .map((cell, column) =>
-        column === 0 || column === 7 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
+      .map((cell, column) => {
+        const width = widths?.[column] ?? 0;
+        return column === 0 || column === left ? cell.padEnd(width) : cell.padStart(width);
+      })
       .join('  ')
       .trimEnd(),
   );
-  return `${result.case}: ${result.summary}\n${text.join('\n')}\n${verdict(result)}\n`;
 }
 
 function verdict(result: CaseReport): string {

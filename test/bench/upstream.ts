@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nginxConfig } from './nginx-config.ts';
 import { freePort } from './ports.ts';
 import { accepts, startProgram } from './processes.ts';
 
@@ -22,37 +23,11 @@ export async function startUpstream(
   const body = `${'heddle '.repeat(Math.ceil(bodyBytes / 7)).slice(0, bodyBytes - 1)}\n`;
   writeFileSync(join(directory, 'body.txt'), body);
   const file = join(directory, 'upstream.conf');
-  writeFileSync(file, config(directory, port, body));
+  const listens = ADDRESSES.map((address) => `${address}:${port}`);
+  writeFileSync(file, nginxConfig({ directory, listens, body }));
   const program = await startProgram('/usr/sbin/nginx', ['-c', file, '-p', directory], {
     seat,
     ready: () => accepts('127.0.0.1', port),
   });
   return { addresses: ADDRESSES, port, body, stop: program.stop };
-}
-
-/** Small bodies are answered from the configuration, which costs the upstream least. */
-const INLINE_BYTES_MAX = 4_096;
-
-function config(directory: string, port: number, body: string): string {
-  const answer =
-    body.length <= INLINE_BYTES_MAX
-      ? `return 200 "${body}";`
-      : `root ${directory}; try_files /body.txt =404;`;
-  return `daemon off;
-master_process off;
-pid ${directory}/upstream.pid;
-error_log stderr crit;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  keepalive_timeout 600s;
-  open_file_cache max=16;
-  sendfile on;
-  server {
-${ADDRESSES.map((address) => `    listen ${address}:${port} backlog=4096;`).join('\n')}
-    location / { default_type text/plain; ${answer} }
-  }
-}
-`;
 }

@@ -68,13 +68,14 @@ export interface ClusterPod {
  * follows a folder of objects. Pods are attached by the real plugin. `close` removes all of it.
  */
 export class TestCluster {
+  static #made = 0;
+  readonly #id = `hdlt-c${process.pid}n${++TestCluster.#made}`;
   readonly directory = mkdtempSync(join(tmpdir(), 'hdlt-c-'));
   readonly manifests = join(this.directory, 'manifests');
   readonly nodes: TestNode[] = [];
   readonly pods = new Map<string, ClusterPod>();
   /** Outside of the cluster, on the nodes' underlay: their default route. */
   readonly world = { netns: this.#netns('world'), ip4: '192.0.2.1', ip6: '2001:db8::1' };
-  readonly #prefix = `hdlt-c${process.pid}-`;
   readonly #agents = new Map<string, ChildProcess>();
   readonly #plugin = new CniPlugin();
   readonly #options: ClusterOptions;
@@ -202,7 +203,7 @@ export class TestCluster {
     await Promise.all(this.nodes.map((node) => this.stopAgent(node)));
     for (const line of ip('netns', 'list').split('\n')) {
       const name = line.split(' ')[0] ?? '';
-      if (name.startsWith(this.#prefix)) removeNamespace(name);
+      if (name.startsWith(`${this.#id}-`)) removeNamespace(name);
     }
     await removeCgroup(this.#cgroup());
     const bpf = join(this.directory, 'bpf');
@@ -258,11 +259,11 @@ export class TestCluster {
   }
 
   #netns(name: string): string {
-    return `/run/netns/hdlt-c${process.pid}-${name}`;
+    return `/run/netns/${this.#id}-${name}`;
   }
 
   #cgroup(): string {
-    return join(rootOfCgroups(), `hdlt-c${process.pid}`);
+    return join(rootOfCgroups(), this.#id);
   }
 
   #readyFile(node: TestNode): string {
