@@ -6,6 +6,16 @@ export interface CasePort {
   readonly port: number;
 }
 
+/** The ports worth asking at: those that pods of `cluster.ts` name, and their neighbours. */
+export const CASE_PORTS: readonly CasePort[] = [
+  { protocol: 'TCP', port: 80 },
+  { protocol: 'TCP', port: 81 },
+  { protocol: 'TCP', port: 8080 },
+  { protocol: 'UDP', port: 80 },
+  { protocol: 'UDP', port: 81 },
+  { protocol: 'SCTP', port: 8080 },
+];
+
 /** Policies over the pods of `cluster.ts`, and the ports at which they are worth asking. */
 export interface TruthCase {
   readonly name: string;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { JsonObject } from '../../../common/json.ts';
 import type { KubeObject } from '../../../model/objects.ts';
-import type { CasePort, TruthCase } from './case.ts';
+import { CASE_PORTS, type TruthCase } from './case.ts';
 
 /** What policies may ask for that pods of `cluster.ts` have, and a few things that none of them has. */
 const LABELS = [
@@ -21,8 +21,10 @@ const CIDRS = [
   '10.244.1.4/32',
   '0.0.0.0/0',
   '203.0.113.0/24',
+  '192.0.2.0/24',
   'fd10:244::/56',
   'fd10:244:0:2::/64',
+  '2001:db8::/32',
   '::/0',
 ];
 const EXCEPTS: Readonly<Record<string, readonly string[]>> = {
@@ -30,17 +32,10 @@ const EXCEPTS: Readonly<Record<string, readonly string[]>> = {
   '10.244.1.0/24': ['10.244.1.2/32'],
   '0.0.0.0/0': ['10.0.0.0/8', '203.0.113.7/32'],
   'fd10:244::/56': ['fd10:244:0:1::/64'],
+  '192.0.2.0/24': ['192.0.2.11/32'],
+  '2001:db8::/32': ['2001:db8:1::/48', '2001:db8::12/128'],
   '::/0': ['fd10:244::/56'],
 };
-
-const CASE_PORTS: readonly CasePort[] = [
-  { protocol: 'TCP', port: 80 },
-  { protocol: 'TCP', port: 81 },
-  { protocol: 'TCP', port: 8080 },
-  { protocol: 'UDP', port: 80 },
-  { protocol: 'UDP', port: 81 },
-  { protocol: 'SCTP', port: 8080 },
-];
 
 type Labels = readonly (readonly [string, readonly string[]])[];
 
