@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { LocalMesh, processesOf } from '../../integration/local-mesh/run.ts';
+import { processesOf } from '../../integration/local-mesh/run.ts';
 import { leakCheck } from '../../support/leak-check.ts';
-import { eventually } from '../../support/wait.ts';
-import { Laptop } from './laptop.ts';
+import { LaptopMesh } from './laptop-mesh.ts';
 
 leakCheck();
 
 const APP = fileURLToPath(new URL('./app.mjs', import.meta.url));
-const AGENT = fileURLToPath(new URL('../../../cni/agent/main.ts', import.meta.url));
-const skip = existsSync(AGENT) ? false : 'this version of Heddle has no node agent yet';
 
 const MANIFESTS = `apiVersion: apps/v1
 kind: Deployment
@@ -29,60 +26,49 @@ spec:
         readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
 `;
 
-let laptop: Laptop;
-let mesh: LocalMesh;
+let mesh: LaptopMesh;
 beforeEach(async () => {
-  if (skip !== false) return;
-  laptop = new Laptop('ends');
-  mesh = new LocalMesh(laptop.netns);
+  mesh = new LaptopMesh('ends');
   mesh.write('app.mjs', readFileSync(APP, 'utf8'));
   mesh.write('web.yaml', MANIFESTS);
-  await mesh.up('--network', 'ebpf', '--name', laptop.mesh);
+  await mesh.stand();
 });
-afterEach(async () => {
-  if (skip !== false) return;
-  await mesh.close();
-  laptop.close();
-});
+afterEach(() => mesh.close());
 
-const left = () => [...laptop.left(), ...processesOf(mesh.state).map(({ what }) => what)];
-const nothingLeft = () =>
-  eventually(() => left().length === 0, { deadlineMs: 10_000, what: `nothing is left, but ${left()}` });
-
-test('Ctrl-C takes everything away', { skip }, async () => {
-  assert.notDeepEqual(laptop.left(), []);
+test('Ctrl-C takes everything away', async () => {
+  assert.notDeepEqual(mesh.laptop.left(), []);
   await mesh.end('SIGINT', 'group');
   assert.equal(mesh.exitCode, 0, mesh.output);
-  assert.deepEqual(left(), []);
+  assert.deepEqual(mesh.left(), []);
 });
 
-test('"heddle down" takes everything away', { skip }, async () => {
-  const { code, err } = await mesh.heddle('down', '--name', laptop.mesh);
+test('"heddle down" takes everything away', async () => {
+  const { code, err } = await mesh.heddle('down', '--name', mesh.laptop.mesh);
   assert.equal(code, 0, err);
-  assert.deepEqual(left(), []);
+  assert.deepEqual(mesh.left(), []);
 });
 
-test('a killed supervisor is cleaned up after at once', { skip }, async () => {
+test('a killed supervisor is cleaned up after at once', async () => {
   await mesh.end('SIGKILL');
-  await nothingLeft();
+  await mesh.leavesNothing();
 });
 
-test('where its watchdog was killed as well, "heddle down" cleans up', { skip }, async () => {
+test('where its watchdog was killed as well, "heddle down" cleans up', async () => {
   for (const { pid, what } of processesOf(mesh.state))
     if (/watchdog/.test(what)) process.kill(pid, 'SIGKILL');
   await mesh.end('SIGKILL');
-  assert.notDeepEqual(laptop.left(), []);
-  const { code, err } = await mesh.heddle('down', '--name', laptop.mesh);
+  assert.notDeepEqual(mesh.laptop.left(), []);
+  const { code, err } = await mesh.heddle('down', '--name', mesh.laptop.mesh);
   assert.equal(code, 0, err);
-  assert.deepEqual(left(), []);
+  assert.deepEqual(mesh.left(), []);
 });
 
-test('the next "heddle up" cleans up and runs', { skip }, async () => {
+test('the next "heddle up" cleans up and runs', async () => {
   for (const { pid, what } of processesOf(mesh.state))
     if (/watchdog/.test(what)) process.kill(pid, 'SIGKILL');
   await mesh.end('SIGKILL');
-  await mesh.up('--network', 'ebpf', '--name', laptop.mesh);
+  await mesh.stand();
   assert.match(mesh.output, /cleaned up after a crash/);
   await mesh.end('SIGTERM');
-  assert.deepEqual(left(), []);
+  assert.deepEqual(mesh.left(), []);
 });

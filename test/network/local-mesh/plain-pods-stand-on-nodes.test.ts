@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { LocalMesh, type Shown } from '../../integration/local-mesh/run.ts';
+import type { Shown } from '../../integration/local-mesh/run.ts';
 import { leakCheck } from '../../support/leak-check.ts';
-import { Laptop } from './laptop.ts';
+import { LaptopMesh } from './laptop-mesh.ts';
 
 leakCheck();
 
 const APP = fileURLToPath(new URL('./app.mjs', import.meta.url));
-const AGENT = fileURLToPath(new URL('../../../cni/agent/main.ts', import.meta.url));
-const skip = existsSync(AGENT) ? false : 'this version of Heddle has no node agent yet';
 
 const MANIFESTS = `apiVersion: v1
 kind: Namespace
@@ -56,33 +54,24 @@ spec:
     command: [sh, -c, "sleep 300"]
 `;
 
-let laptop: Laptop;
-let mesh: LocalMesh;
+let mesh: LaptopMesh;
 let pods: readonly Shown[];
 before(async () => {
-  if (skip !== false) return;
-  laptop = new Laptop('plain');
-  mesh = new LocalMesh(laptop.netns);
+  mesh = new LaptopMesh('plain');
   mesh.write('app.mjs', readFileSync(APP, 'utf8'));
   mesh.write('demo.yaml', MANIFESTS);
-  await mesh.up('--network', 'ebpf', '--name', laptop.mesh);
+  await mesh.stand();
   pods = await mesh.get('pods', 'demo');
 });
-after(async () => {
-  if (skip !== false) return;
-  await mesh.close();
-  const left = laptop.left();
-  laptop.close();
-  assert.deepEqual(left, [], mesh.output);
-});
+after(() => mesh.close());
 
 const webs = () => pods.filter((pod) => pod.metadata.name.startsWith('web-'));
 const ipOf = (pod: Shown | undefined) => pod?.status.podIP ?? 'no address';
-const self = (pod: Shown | undefined) => JSON.parse(laptop.curl(`http://${ipOf(pod)}:8080/self`));
+const self = (pod: Shown | undefined) => JSON.parse(mesh.laptop.curl(`http://${ipOf(pod)}:8080/self`));
 const ask = (pod: Shown | undefined, url: string) =>
-  JSON.parse(laptop.curl(`http://${ipOf(pod)}:8080/ask?url=${encodeURIComponent(url)}`));
+  JSON.parse(mesh.laptop.curl(`http://${ipOf(pod)}:8080/ask?url=${encodeURIComponent(url)}`));
 
-test('pods stand on both nodes with addresses of their blocks, and nodes are shown', { skip }, async () => {
+test('pods stand on both nodes with addresses of their blocks, and nodes are shown', async () => {
   const [one, other] = webs().toSorted((a, b) => ipOf(a).localeCompare(ipOf(b)));
   assert.match(ipOf(one), /^10\.244\.1\.\d+$/);
   assert.match(ipOf(other), /^10\.244\.2\.\d+$/);
@@ -94,7 +83,7 @@ test('pods stand on both nodes with addresses of their blocks, and nodes are sho
   );
 });
 
-test('a container has the names, files, user and rights that it asks for', { skip }, () => {
+test('a container has the names, files, user and rights that it asks for', () => {
   const [pod] = webs();
   const told = self(pod);
   assert.equal(told.hostname, pod?.metadata.name);
@@ -105,13 +94,13 @@ test('a container has the names, files, user and rights that it asks for', { ski
   assert.match(told.env.NODE_IP, /^172\.31\.\d+\.1[12]$/);
   assert.equal(told.settings, 'EROFS', 'the kernel’s settings are none of its business');
   assert.equal(told.scratch, 'done');
-  assert.ok(!told.sockets.includes(laptop.mesh), 'the sockets of the mesh are out of reach');
+  assert.ok(!told.sockets.includes(mesh.laptop.mesh), 'the sockets of the mesh are out of reach');
   assert.match(told.cgroup, /\/web$/);
   for (const name of ['http_proxy', 'HTTP_PROXY', 'HOST', 'PORT', 'NODE_USE_ENV_PROXY'])
     assert.equal(told.env[name], undefined, name);
 });
 
-test('pods reach each other across nodes by address and by name, and see who asks', { skip }, () => {
+test('pods reach each other across nodes by address and by name, and see who asks', () => {
   const [one, other] = webs();
   const seen = ask(one, `http://${ipOf(other)}:8080/self`);
   assert.equal(seen.status, 200, JSON.stringify(seen));
@@ -120,13 +109,13 @@ test('pods reach each other across nodes by address and by name, and see who ask
   assert.equal(ask(one, 'http://nobody.demo.svc.cluster.local:8080/').error, 'ENOTFOUND');
 });
 
-test('a published Service is reached from the laptop', { skip }, async () => {
+test('a published Service is reached from the laptop', async () => {
   const { out } = await mesh.heddle('get', 'services', '-n', 'demo', '-o', 'json');
   const port = JSON.parse(out).items[0].status.loadBalancer.ingress[0].ports[0].port;
-  assert.equal(laptop.curl(`http://127.0.0.1:${port}/`), 'ok\n');
+  assert.equal(mesh.laptop.curl(`http://127.0.0.1:${port}/`), 'ok\n');
 });
 
-test('a pod of the node’s network has the node’s addresses', { skip }, () => {
+test('a pod of the node’s network has the node’s addresses', () => {
   const host = pods.find((pod) => pod.metadata.name === 'host');
   assert.match(ipOf(host), /^172\.31\.\d+\.1[12]$/);
 });
