@@ -87,7 +87,8 @@ for (const mode of ['tunnel', 'direct'] as const)
       });
 
       it(`a Service's backends learn it of clients behind a narrow way: ${family}`, async () => {
-        for (const backend of world.backends) {
+        // Without a tunnel only the backends of the node that clients come to are reached.
+        for (const backend of mode === 'tunnel' ? world.backends : [world.backends[0]]) {
           await world.apply({ type: 'NodePort', ...nodePorts(NODE_PORT) }, endpointsOf([backend]));
           const address = world.cluster.node(0)[family];
           assert.equal(

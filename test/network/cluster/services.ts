@@ -10,9 +10,10 @@ const PORTS: readonly JsonObject[] = [
   { name: 'tcp', port: 80, protocol: 'TCP' },
   { name: 'udp', port: 80, protocol: 'UDP' },
   { name: 'echo', port: 81, protocol: 'TCP' },
+  { name: 'echo-udp', port: 81, protocol: 'UDP' },
 ];
 
-/** A dual-stack Service `shop/web`: TCP and UDP at port 80 lead to 8080, TCP at port 81 to 8081. */
+/** A dual-stack Service `shop/web`: TCP and UDP at port 80 lead to 8080, those at port 81 to 8081. */
 export function service(spec: JsonObject = {}, more: JsonObject = {}): KubeObject {
   const ports = (spec.ports as readonly JsonObject[] | undefined) ?? PORTS;
   return serviceOf('web', { clusterIP: CLUSTER_IPS[0], clusterIPs: [...CLUSTER_IPS], ...spec, ports }, more)
@@ -21,7 +22,7 @@ export function service(spec: JsonObject = {}, more: JsonObject = {}): KubeObjec
 
 /** The node port of port 81 is the one after. */
 export function nodePorts(port: number): { readonly ports: JsonValue } {
-  return { ports: PORTS.map((one) => ({ ...one, nodePort: one.name === 'echo' ? port + 1 : port })) };
+  return { ports: PORTS.map((one) => ({ ...one, nodePort: one.port === 81 ? port + 1 : port })) };
 }
 
 /** Slices of `shop/web`, one for each family; endpoints as test/support/service-objects.ts writes them. */
@@ -29,7 +30,7 @@ export class Slices {
   readonly #objects: readonly KubeObject[];
 
   constructor() {
-    const ports = PORTS.map((one) => ({ ...one, port: one.name === 'echo' ? ECHO_PORT : TARGET_PORT }));
+    const ports = PORTS.map((one) => ({ ...one, port: one.port === 81 ? ECHO_PORT : TARGET_PORT }));
     this.#objects = ['192.0.2.255', '2001:db8::ffff'].map((ip) => sliceOf('web', [ip], ports).object);
   }
 

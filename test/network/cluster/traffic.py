@@ -1,5 +1,5 @@
 """More for net.py's programs: servers that keep connections, and traffic at a steady rate that measures itself."""
-import queue, select, time
+import time
 
 
 def echo(host, port):
@@ -129,7 +129,12 @@ class Steady:
             due = max(due + self.interval, time.monotonic() - 1)
             time.sleep(max(0, due - time.monotonic()))
 
+    def reach(self, count):
+        while self.sent < count:
+            time.sleep(self.interval)
+
     def stop(self):
         self.ending = True
         self.thread.join()
-        return {"sent": self.sent, "worstMs": self.worst * 1000, "errors": self.errors[:5]}
+        name = f"{self.kind} {self.host} {self.port}"
+        return {"name": name, "sent": self.sent, "worstMs": self.worst * 1000, "errors": self.errors[:5]}
