@@ -105,6 +105,11 @@ export class TruthTable implements AsyncDisposable {
     return { arrived, renamed };
   }
 
+  /** Packets that policy has dropped on all nodes. */
+  policyDrops(): number {
+    return this.#drops().policy;
+  }
+
   differences(name: string, expected: readonly OracleVerdict[], { arrived }: Outcome): readonly Difference[] {
     return this.questions.flatMap((one, index) => {
       const { egress, ingress } = expected[index] ?? { egress: false, ingress: false };
