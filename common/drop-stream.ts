@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { type Clock, sleep } from './clock.ts';
 import { HeddleError } from './errors.ts';
 import type { DropRecord } from './pod-network.ts';
@@ -63,30 +63,37 @@ function oneAnswer(
   take: (record: DropRecord) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const call = http.request(
-      `http://agent${path}`,
-      { agent: false, socketPath: socket, signal },
-      (response) => {
-        const lines = createInterface({ input: response });
-        response.once('error', () => resolve());
-        lines.once('close', () => resolve());
-        if (response.statusCode !== 200) {
-          lines.once('line', (line) => reject(refusal(response.statusCode, line)));
-          return;
-        }
-        connected();
-        lines.on('line', (line) => {
+    const options = { agent: false, socketPath: socket, signal };
+    const call = http.request(`http://agent${path}`, options, (response) => {
+      const isRefused = response.statusCode !== 200;
+      if (!isRefused) connected();
+      eachLine(response, (line) => {
+        if (isRefused) reject(refusal(response.statusCode, line));
+        else {
           const record = recordOf(line);
           if (record !== undefined) take(record);
-        });
-      },
-    );
+        }
+      });
+      response.on('error', () => resolve());
+      response.once('close', () => resolve());
+    });
     call.on('error', reject);
     call.end();
   });
 }
 
-/** Undefined: the end of an answer that was cut off. */
+/** Whole lines of text; what is left without an end is none. */
+function eachLine(from: Readable, take: (line: string) => void): void {
+  let rest = '';
+  from.setEncoding('utf8');
+  from.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) take(line);
+  });
+}
+
+/** Undefined: whatever wrote that line is no agent of this version. */
 function recordOf(line: string): DropRecord | undefined {
   try {
     return JSON.parse(line) as DropRecord;

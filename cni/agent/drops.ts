@@ -141,10 +141,9 @@ export class DropLog {
     const { clock } = this.#options;
     this.#timer = undefined;
     for (const [key, flow] of this.#flows) {
-      if (flow.endsMs > clock.now()) {
-        this.#timer ??= clock.after(flow.endsMs - clock.now(), () => this.#closeFlows(), {
-          background: true,
-        });
+      const restMs = flow.endsMs - clock.now();
+      if (restMs > 0) {
+        this.#timer ??= clock.after(restMs, () => this.#closeFlows(), { background: true });
         return;
       }
       this.#flows.delete(key);
