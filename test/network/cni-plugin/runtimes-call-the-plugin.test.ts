@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFile } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { heddleConflist } from '../../../cni/agent/cni/conflist.ts';
 import { CniError } from '../../../cni/agent/cni/handler.ts';
@@ -13,6 +10,7 @@ import { CNI_VERSIONS } from '../../../cni/agent/cni/versions.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { type GoTools, goTools } from './go-tools.ts';
 import { NodeSide, PLUGIN_FOLDER } from './node-side.ts';
+import { Runtime } from './runtime.ts';
 
 leakCheck();
 
@@ -20,50 +18,10 @@ const run = promisify(execFile);
 const found = goTools();
 const skip = typeof found === 'string' ? found : false;
 const tools: GoTools = typeof found === 'string' ? { cnitool: '', runtime: '' } : found;
-const scratch = mkdtempSync(join(tmpdir(), 'hdlt-d-conf-'));
-after(() => rmSync(scratch, { recursive: true }));
 
 test('all tools are there where everything must be proven', () => {
   if (process.env.HEDDLE_REQUIRE_ALL_TIERS === '1') assert.equal(skip, false);
 });
-
-interface Said {
-  readonly result?: Record<string, unknown>;
-  readonly cached?: Record<string, unknown>;
-  readonly version?: string;
-  readonly code?: number;
-  readonly error?: string;
-  readonly names?: readonly string[];
-  readonly took: number;
-}
-
-/** A runtime with one network: `ask` performs one step with libcni. */
-class Runtime implements AsyncDisposable {
-  readonly #child;
-  readonly #lines;
-  readonly cache = mkdtempSync(join(scratch, 'cache-'));
-
-  constructor(conflist: string) {
-    const file = join(mkdtempSync(join(scratch, 'net-')), '05-heddle.conflist');
-    writeFileSync(file, conflist);
-    this.#child = spawn(tools.runtime, [PLUGIN_FOLDER, file, this.cache], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-  }
-
-  async ask(step: object): Promise<Said> {
-    this.#child.stdin.write(`${JSON.stringify(step)}\n`);
-    const { value, done } = await this.#lines.next();
-    assert.ok(done !== true, 'the runtime ended');
-    return JSON.parse(value);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.stdin.end();
-    if (this.#child.exitCode === null) await once(this.#child, 'close');
-  }
-}
 
 function conflistOf(socket: string, version: string): string {
   return JSON.stringify({
@@ -82,7 +40,7 @@ const ARGS = [
 test('libcni adds, checks, collects and deletes, and keeps results', { skip }, async () => {
   await using node = new NodeSide();
   await node.start();
-  await using runtime = new Runtime(heddleConflist(node.socket));
+  await using runtime = new Runtime(tools, heddleConflist(node.socket));
   const pod = { container: 'c1', netns: node.netns, args: ARGS };
   const validated = await runtime.ask({ do: 'VALIDATE' });
   assert.deepEqual(
@@ -126,7 +84,7 @@ test('every version that is offered is understood by libcni', { skip }, async ()
   await using node = new NodeSide();
   await node.start();
   for (const version of CNI_VERSIONS) {
-    await using runtime = new Runtime(conflistOf(node.socket, version));
+    await using runtime = new Runtime(tools, conflistOf(node.socket, version));
     const pod = { container: `v${version}`, netns: node.netns, args: ARGS };
     assert.equal((await runtime.ask({ do: 'VALIDATE' })).version, version);
     const added = await runtime.ask({ do: 'ADD', ...pod });
@@ -143,7 +101,7 @@ test('every version that is offered is understood by libcni', { skip }, async ()
 
 test('libcni hears refusals with their codes, and deletes without an agent', { skip }, async () => {
   await using node = new NodeSide();
-  await using runtime = new Runtime(heddleConflist(node.socket));
+  await using runtime = new Runtime(tools, heddleConflist(node.socket));
   const pod = { container: 'c1', netns: node.netns };
   assert.equal((await runtime.ask({ do: 'ADD', ...pod })).code, 11);
   assert.equal((await runtime.ask({ do: 'STATUS' })).code, 50);
@@ -160,8 +118,8 @@ test('libcni hears refusals with their codes, and deletes without an agent', { s
 test('libcni adds 50 pods at once within 2 s', { skip }, async () => {
   await using node = new NodeSide();
   await node.start();
-  await using runtime = new Runtime(heddleConflist(node.socket));
-  const said = await runtime.ask({ do: 'ADD-MANY', container: 'c', count: 50, netns: node.netns });
+  await using runtime = new Runtime(tools, heddleConflist(node.socket));
+  const said = await runtime.ask({ do: 'ADD-MANY', container: 'c-%d', count: 50, netns: node.netns });
   assert.equal(said.error, undefined);
   assert.equal(new Set(node.handler.adds.map(({ containerId }) => containerId)).size, 50);
   assert.ok(said.took < 2_000, `${said.took} ms`);

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -21,7 +23,7 @@ type step struct {
 	Args         [][2]string            `json:"args"`
 	Capabilities map[string]interface{} `json:"capabilities"`
 	Valid        []types.GCAttachment   `json:"valid"`
-	// How many containers at once, named container-0, container-1, ...
+	// How many containers at once; %d in the container's name, the namespace and the arguments is the number of each.
 	Count int `json:"count"`
 }
 
@@ -99,11 +101,22 @@ func perform(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkCon
 	return answer{}
 }
 
+func numbered(one step, index int) step {
+	number := func(text string) string { return strings.ReplaceAll(text, "%d", strconv.Itoa(index)) }
+	args := make([][2]string, len(one.Args))
+	for at, pair := range one.Args {
+		args[at] = [2]string{pair[0], number(pair[1])}
+	}
+	one.Container, one.Netns, one.Args = number(one.Container), number(one.Netns), args
+	return one
+}
+
 func addMany(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkConfigList, one step) error {
 	errs := make(chan error, one.Count)
 	for index := 0; index < one.Count; index++ {
 		go func() {
-			_, err := cni.AddNetworkList(ctx, list, conf(one, one.Container+"-"+string(rune('0'+index/10))+string(rune('0'+index%10))))
+			own := numbered(one, index)
+			_, err := cni.AddNetworkList(ctx, list, conf(own, own.Container))
 			errs <- err
 		}()
 	}
