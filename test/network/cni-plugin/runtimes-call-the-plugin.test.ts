@@ -119,7 +119,8 @@ test('libcni adds 50 pods at once within 2 s', { skip }, async () => {
   await using node = new NodeSide();
   await node.start();
   await using runtime = new Runtime(tools, heddleConflist(node.socket));
-  const said = await runtime.ask({ do: 'ADD-MANY', container: 'c-%d', count: 50, netns: node.netns });
+  const many = Array.from({ length: 50 }, (_, index) => ({ container: `c-${index}`, netns: node.netns }));
+  const said = await runtime.ask({ do: 'ADD-MANY', many });
   assert.equal(said.error, undefined);
   assert.equal(new Set(node.handler.adds.map(({ containerId }) => containerId)).size, 50);
   assert.ok(said.took < 2_000, `${said.took} ms`);

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -23,8 +21,8 @@ type step struct {
 	Args         [][2]string            `json:"args"`
 	Capabilities map[string]interface{} `json:"capabilities"`
 	Valid        []types.GCAttachment   `json:"valid"`
-	// How many containers at once; %d in the container's name, the namespace and the arguments is the number of each.
-	Count int `json:"count"`
+	// Of ADD-MANY: what to add at once.
+	Many []step `json:"many"`
 }
 
 type answer struct {
@@ -69,7 +67,7 @@ func perform(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkCon
 			return out
 		}
 	case "ADD-MANY":
-		err = addMany(ctx, cni, list, one)
+		err = addMany(ctx, cni, list, one.Many)
 	case "CHECK":
 		err = cni.CheckNetworkList(ctx, list, runtime)
 	case "DEL":
@@ -101,27 +99,16 @@ func perform(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkCon
 	return answer{}
 }
 
-func numbered(one step, index int) step {
-	number := func(text string) string { return strings.ReplaceAll(text, "%d", strconv.Itoa(index)) }
-	args := make([][2]string, len(one.Args))
-	for at, pair := range one.Args {
-		args[at] = [2]string{pair[0], number(pair[1])}
-	}
-	one.Container, one.Netns, one.Args = number(one.Container), number(one.Netns), args
-	return one
-}
-
-func addMany(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkConfigList, one step) error {
-	errs := make(chan error, one.Count)
-	for index := 0; index < one.Count; index++ {
+func addMany(ctx context.Context, cni *libcni.CNIConfig, list *libcni.NetworkConfigList, many []step) error {
+	errs := make(chan error, len(many))
+	for _, one := range many {
 		go func() {
-			own := numbered(one, index)
-			_, err := cni.AddNetworkList(ctx, list, conf(own, own.Container))
+			_, err := cni.AddNetworkList(ctx, list, conf(one, one.Container))
 			errs <- err
 		}()
 	}
 	var all []error
-	for index := 0; index < one.Count; index++ {
+	for range many {
 		all = append(all, <-errs)
 	}
 	return errors.Join(all...)
