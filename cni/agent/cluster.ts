@@ -20,8 +20,11 @@ const KINDS: Readonly<Record<string, keyof ClusterObjects>> = {
   'networking.k8s.io/v1/NetworkPolicy': 'policies',
 };
 
-/** Sorts objects by kind; those of other kinds are somebody else's. */
-export function clusterObjects(objects: readonly SourcedObject[]): ClusterObjects {
+/**
+ * Sorts objects by kind; those of other kinds are somebody else's. A list that holds what it held `before` is that list, so that
+ * whoever works with it sees at once that nothing changed.
+ */
+export function clusterObjects(objects: readonly SourcedObject[], before?: ClusterObjects): ClusterObjects {
   const found: Record<keyof ClusterObjects, SourcedObject[]> = {
     ...{ nodes: [], namespaces: [], pods: [], services: [], endpointSlices: [], policies: [] },
   };
@@ -29,7 +32,16 @@ export function clusterObjects(objects: readonly SourcedObject[]): ClusterObject
     const kind = KINDS[`${one.object.apiVersion}/${one.object.kind}`];
     if (kind !== undefined) found[kind].push(one);
   }
-  return found;
+  if (before === undefined) return found;
+  const kept = Object.entries(found).map(([kind, list]) => {
+    const known = before[kind as keyof ClusterObjects];
+    return [kind, sameList(known, list) ? known : list];
+  });
+  return Object.fromEntries(kept) as Record<keyof ClusterObjects, SourcedObject[]>;
+}
+
+function sameList(one: readonly unknown[], other: readonly unknown[]): boolean {
+  return one.length === other.length && one.every((element, index) => element === other[index]);
 }
 
 /** The Pod of this name; with the uid, where that is known: one made anew is another pod. */

@@ -111,7 +111,8 @@ export class NodeGround {
 
   #masquerade() {
     const { podRanges } = this.#options;
-    return { netns: this.netns, podRanges, nodeAddresses: this.#nodeAddresses };
+    const tunnel = this.mode === 'tunnel';
+    return { netns: this.netns, podRanges, nodeAddresses: this.#nodeAddresses, tunnel };
   }
 }
 

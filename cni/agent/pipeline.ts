@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
@@ -5,7 +6,7 @@ import { type MapPlan, type PlanChanges, reconcileAll } from '../maps/reconcile.
 import { compilePolicy } from '../policy/compile.ts';
 import type { PolicyNumbers, PolicyPlan } from '../policy/plan.ts';
 import { compileServices, type Previous } from '../services/compile.ts';
-import type { ServicePlan } from '../services/plan.ts';
+import type { ServiceInput, ServicePlan } from '../services/plan.ts';
 import type { ClusterObjects } from './cluster.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { NodeMaps } from './node-maps.ts';
@@ -28,7 +29,7 @@ export interface Round {
 }
 
 export interface PipelineDeps {
-  readonly maps: NodeMaps;
+  readonly maps: Pick<NodeMaps, 'stores'>;
   /** Of the last run, or what its maps still tell. */
   readonly numbers: { readonly policy: PolicyNumbers | undefined; readonly services: Previous };
   facts(nodes: ReadonlyMap<string, ClusterNode>): NodeFacts;
@@ -51,6 +52,8 @@ export class Pipeline {
   readonly #deps: PipelineDeps;
   #last: Round | undefined;
   #error: { readonly at: number; readonly message: string } | undefined;
+  /** The Services of the last round, and what they were made of. */
+  #compiled: { readonly input: ServiceInput; readonly plan: ServicePlan } | undefined;
   #wanted = false;
   #running: Promise<void> | undefined;
   #closed = false;
@@ -90,6 +93,14 @@ export class Pipeline {
     await this.#running?.catch(() => undefined);
   }
 
+  #services(input: ServiceInput): ServicePlan {
+    const known = this.#compiled;
+    if (known !== undefined && asksTheSame(known.input, input)) return known.plan;
+    const plan = compileServices(input, known?.plan ?? this.#deps.numbers.services);
+    this.#compiled = { input, plan };
+    return plan;
+  }
+
   #begin(): Promise<void> {
     this.#wanted = false;
     const round = this.#round().finally(() => {
@@ -108,6 +119,8 @@ export class Pipeline {
 
   async #round(): Promise<void> {
     const { maps, clock, log } = this.#deps;
+    // Whoever asks in this turn of the event loop, as fifty pods that are added at once, is answered by this round.
+    await new Promise((resolve) => setImmediate(resolve));
     const startMs = clock.now();
     const cluster = this.#deps.cluster();
     const localPods = this.#deps.localPods();
@@ -152,6 +165,20 @@ export class Pipeline {
     this.#last = { nodes, policy, services, plan, changes, at: clock.wallMs(), seconds };
     this.#deps.onRound(this.#last);
   }
+}
+
+/** Pods come and go far more often than Services change. */
+function asksTheSame(one: ServiceInput, other: ServiceInput): boolean {
+  const { services, endpointSlices, nodes, ...rest } = other;
+  return (
+    one.services === services &&
+    one.endpointSlices === endpointSlices &&
+    one.nodes === nodes &&
+    isDeepStrictEqual(
+      { ...rest },
+      { node: one.node, hostPorts: one.hostPorts, dnsAddresses: one.dnsAddresses },
+    )
+  );
 }
 
 function hostPortsOf({ namespace, name, ips, hostPorts }: LocalPod) {

@@ -190,7 +190,7 @@ async function followCluster(
   const source = await watchFiles({
     ...{ directories: options.manifests, clock, log },
     onChange: ({ objects }) => {
-      current = clusterObjects(objects);
+      current = clusterObjects(objects, current);
       changes.notify();
       told();
     },

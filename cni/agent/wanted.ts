@@ -62,17 +62,31 @@ export function wantedMaps(input: WantedInput): MapPlan {
       skippedPrefix: entriesOf(TABLES.skippedPrefix, input.localPods.flatMap(skippedPrefixes)),
       pod: entriesOf(TABLES.pod, captures(input)),
       endpoint: entriesOf(TABLES.endpoint, endpoints(input)),
-      backend: entriesOf(
-        TABLES.backend,
-        services.backends.map((one) => [one.key, one.value] as const),
-      ),
-      service: entriesOf(
-        TABLES.service,
-        services.frontends.map((one) => [one.key, one.value] as const),
-      ),
+      ...serviceEntries(services),
     },
     transition: { policy: policyEntries(policy.transition) },
   };
+}
+
+/** Of a plan that stays the same, as it mostly does while pods come and go. */
+const knownServices = new WeakMap<ServicePlan, { readonly backend: Entries; readonly service: Entries }>();
+
+function serviceEntries(services: ServicePlan): { readonly backend: Entries; readonly service: Entries } {
+  const known = knownServices.get(services);
+  if (known !== undefined) return known;
+  const { backends, frontends } = services;
+  const made = {
+    backend: entriesOf(
+      TABLES.backend,
+      backends.map(({ key, value }) => [key, value] as const),
+    ),
+    service: entriesOf(
+      TABLES.service,
+      frontends.map(({ key, value }) => [key, value] as const),
+    ),
+  };
+  knownServices.set(services, made);
+  return made;
 }
 
 function nodeConfigOf({ node, nodes }: WantedInput): NodeConfig {

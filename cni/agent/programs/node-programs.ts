@@ -28,6 +28,8 @@ import {
 
 const OBJECTS = new URL('../../bpf/objects/', import.meta.url);
 
+const loadTriesMax = 5;
+
 const CGROUP_PROGRAMS: Readonly<Record<string, AttachType>> = {
   sock_create: 'cgroup_inet_sock_create',
   sock_ops: 'cgroup_sock_ops',
@@ -255,6 +257,22 @@ function loadOver(
   name: string,
   log: Logger,
   rodata: Readonly<Record<string, Uint8Array>> = {},
+): BpfObject {
+  for (let tries = 1; ; tries++) {
+    try {
+      return loadOnce(maps, name, log, rodata);
+    } catch (thrown) {
+      // The verifier stops for a signal.
+      if (!isKernelError(thrown, 'EAGAIN') || tries >= loadTriesMax) throw thrown;
+    }
+  }
+}
+
+function loadOnce(
+  maps: Map<string, BpfMap>,
+  name: string,
+  log: Logger,
+  rodata: Readonly<Record<string, Uint8Array>>,
 ): BpfObject {
   const open = openObject(objectPath(name)).setRodata(rodata);
   for (const [map, known] of maps) {
