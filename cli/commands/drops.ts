@@ -4,7 +4,7 @@ import type { DropCounts, DropRecord } from '../../common/pod-network.ts';
 import { AGENT_OPTIONS, type Agent, agentsOf, askAgent, connectError } from '../client/agents.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { dropHeader, dropLine } from '../output/drops.ts';
+import { DropColumns } from '../output/drops.ts';
 
 const FORMATS = ['table', 'wide', 'json'] as const;
 /** As many as an agent keeps. */
@@ -54,10 +54,7 @@ async function runDrops(input: CommandInput, context: CliContext): Promise<ExitC
   if (format === 'json') context.out(`${JSON.stringify({ items: found }, undefined, 2)}\n`);
   else if (found.length === 0)
     context.err('No drops: every packet that the agents have seen was let through.\n');
-  else {
-    context.out(dropHeader(format === 'wide'));
-    for (const record of found) context.out(dropLine(record, format === 'wide'));
-  }
+  else context.out(new DropColumns(format === 'wide').table(found));
   const untold = lists.reduce((sum, { counts }) => sum + counts.unlisted + (counts.lost ?? 0), 0);
   if (untold > 0) context.err(`${untold} more packets were dropped in floods and are not listed.\n`);
   return EXIT.done;
@@ -98,9 +95,9 @@ async function follow(
 ): Promise<ExitCode> {
   const ending = new AbortController();
   const quiet = context.onInterrupt(() => ending.abort());
+  const columns = new DropColumns(format === 'wide');
   const print = (record: DropRecord) =>
-    context.out(format === 'json' ? `${JSON.stringify(record)}\n` : dropLine(record, format === 'wide'));
-  if (format !== 'json') context.out(dropHeader(format === 'wide'));
+    context.out(format === 'json' ? `${JSON.stringify(record)}\n` : columns.line(record));
   const held: DropRecord[] = [];
   let take = (record: DropRecord): void => void held.push(record);
   const opened = agents.map(() => Promise.withResolvers<void>());
@@ -115,7 +112,9 @@ async function follow(
     // Those that come while the kept ones are being read are in both.
     await Promise.race([Promise.all(opened.map(({ promise }) => promise)), Promise.all(following)]);
     const lists = await Promise.all(agents.map((agent) => askAgent<DropList>(agent, `/drops?${query}`)));
-    for (const record of merged(lists, tail)) print(record);
+    const kept = merged(lists, tail);
+    if (format === 'json') kept.forEach(print);
+    else context.out(columns.table(kept));
     const known = new Set(lists.flatMap(({ items }) => items.map(identity)));
     for (const record of held) if (!known.has(identity(record))) print(record);
     take = print;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { connect } from 'node:net';
@@ -28,8 +29,15 @@ let socket: string;
 let world: AgentWorld;
 let admin: AdminServer;
 let shutdowns: number;
-const start = () =>
-  startAdmin({ socket, view: world, clock: systemClock, log: silentLogger, shutdown: () => shutdowns++ });
+const start = (limits = ADMIN_LIMITS) =>
+  startAdmin({
+    socket,
+    limits,
+    view: world,
+    clock: systemClock,
+    log: silentLogger,
+    shutdown: () => shutdowns++,
+  });
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'heddle-admin-'));
   socket = join(folder, 'admin.sock');
@@ -218,4 +226,57 @@ test('the control plane gathers the drops of all nodes by flow, and says whom it
   assert.ok(changes >= 3);
   stop();
   await feed.close();
+});
+
+/** A connection of somebody who means no good. */
+function stranger() {
+  const client = connect(socket);
+  const state = { text: '', closed: false };
+  client.on('data', (chunk: Buffer) => {
+    state.text += String(chunk);
+  });
+  client.on('error', () => undefined);
+  client.on('close', () => {
+    state.closed = true;
+  });
+  return { client, state };
+}
+
+test('a connection too many is closed, and one that asks nothing ends', async () => {
+  await admin.close();
+  admin = await start({ ...ADMIN_LIMITS, connectionsMax: 2, requestMs: 400 });
+  const all = [stranger(), stranger(), stranger()];
+  await eventually(() => all.filter(({ state }) => state.closed).length === 1, {
+    deadlineMs,
+    what: 'the third is closed',
+  });
+  for (const { client } of all) client.write('GET /status HTTP/1.1\r\nHost: ');
+  await eventually(() => all.every(({ state }) => state.closed), {
+    deadlineMs,
+    what: 'half a question ends',
+  });
+  assert.equal((await ask('/status')).status, 200);
+});
+
+test('a head that is too long is refused', async () => {
+  const { client, state } = stranger();
+  client.write(`GET /status HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(ADMIN_LIMITS.headBytesMax)}\r\n\r\n`);
+  await eventually(() => state.closed, { deadlineMs, what: 'it is answered' });
+  assert.match(state.text, /^HTTP\/1\.1 431 /);
+});
+
+test('the end of the agent waits for nobody who does not read', async () => {
+  await admin.close();
+  admin = await start({ ...ADMIN_LIMITS, endMs: 50 });
+  for (let port = 1; port <= LIMITS.dropsKeptMax; port++) drop(port);
+  const client = connect(socket);
+  client.on('error', () => undefined);
+  client.write('GET /drops?follow=1 HTTP/1.1\r\nHost: agent\r\n\r\n');
+  await once(client, 'readable');
+  for (let port = 1; port <= 10_000; port++) drop(port);
+  const startMs = performance.now();
+  await admin.close();
+  assert.ok(performance.now() - startMs < 5_000);
+  client.destroy();
+  admin = await start();
 });

@@ -3,24 +3,26 @@ import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
 import { silentLogger } from '../../common/log.ts';
+import { dropFlowsShownMax } from '../../control-plane/dashboard/heddle-api.ts';
 import { type Dashboard, startDashboard } from '../../control-plane/dashboard/server.ts';
 import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
 import { decodeJsonExport } from '../../control-plane/traces/otlp-json.ts';
 import { readerOf } from '../../control-plane/traces/reader.ts';
 import { openTraceStore, type TraceStore } from '../../control-plane/traces/store.ts';
-import { seedExport, seedView } from '../browser/seed.ts';
+import { dropRecord, SeedDrops, seedExport, seedView } from '../browser/seed.ts';
 import { leakCheck } from '../support/leak-check.ts';
 
 leakCheck();
 
 let store: TraceStore;
 let dashboard: Dashboard;
+const drops = new SeedDrops();
 
 before(async () => {
   store = openTraceStore({ path: ':memory:', clock: systemClock, log: silentLogger });
   store.add(decodeJsonExport(JSON.stringify(seedExport(Date.now())), DEFAULT_TRACE_LIMITS).spans);
   dashboard = await startDashboard({
-    ...{ view: seedView(), traces: readerOf(store), listen: '127.0.0.1', port: 0 },
+    ...{ view: seedView(), traces: readerOf(store), drops, listen: '127.0.0.1', port: 0 },
     ...{ log: silentLogger, clock: systemClock },
   });
 });
@@ -107,4 +109,17 @@ test('objects are filtered and carry their status', async () => {
   const { items } = await json('/api/heddle/objects?kind=httproute&namespace=shop&name=mirror');
   assert.equal(items.length, 1);
   assert.equal(items[0].status.parents[0].conditions[0].status, 'False');
+});
+
+test('drops are answered newest first, so many at most, with how many more there are', async () => {
+  assert.deepEqual(await json('/api/heddle/drops'), {
+    ...{ known: true, agents: { connected: 2, all: 2 }, items: [], more: 0 },
+  });
+  const { to } = dropRecord(1);
+  for (let port = 1; port <= dropFlowsShownMax + 3; port++) {
+    const at = new Date(Date.UTC(2026, 0, 1) + port).toISOString();
+    drops.add(dropRecord(port, { at, to: { ...to, port } }));
+  }
+  const { items, more } = await json('/api/heddle/drops');
+  assert.deepEqual([items.length, more, items[0].to.port], [dropFlowsShownMax, 3, dropFlowsShownMax + 3]);
 });

@@ -11,16 +11,25 @@ import { policiesOf } from './policy.ts';
 import { verdictOf } from './verdict.ts';
 import type { AgentView } from './view.ts';
 
-export const ADMIN_LIMITS = {
-  connectionsMax: 64,
+export interface AdminLimits {
+  readonly connectionsMax: number;
   /** Readers of `/drops?follow=1`. */
+  readonly followersMax: number;
+  readonly requestMs: number;
+  readonly headBytesMax: number;
+  readonly urlBytesMax: number;
+  /** At the agent's end: for those who read an answer still. */
+  readonly endMs: number;
+}
+
+export const ADMIN_LIMITS: AdminLimits = {
+  connectionsMax: 64,
   followersMax: 16,
   requestMs: 10_000,
   headBytesMax: 8 * 1024,
   urlBytesMax: 4 * 1024,
-  /** At the agent's end: for those who read an answer still. */
   endMs: 1_000,
-} as const;
+};
 
 export interface AdminOptions {
   /** Path of the Unix socket; for root alone. */
@@ -28,6 +37,7 @@ export interface AdminOptions {
   readonly view: AgentView;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly limits?: AdminLimits;
   /** Told after an uninstall was answered: the agent ends, since it would set the node up again. */
   readonly shutdown?: (() => void) | undefined;
 }
@@ -50,10 +60,14 @@ const STATUS: Readonly<Record<string, number>> = {
  * /policy/verdict, /capture, /drops, and POST /repair, /uninstall. Errors are `{"error", "code"}`. Rejects with `admin-socket`.
  */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
-  const { requestMs, headBytesMax, connectionsMax } = ADMIN_LIMITS;
+  const { limits = ADMIN_LIMITS } = options;
+  const { requestMs, headBytesMax, connectionsMax } = limits;
   const serving = new Serving(options);
   const server = http.createServer(
-    { requestTimeout: requestMs, headersTimeout: requestMs, maxHeaderSize: headBytesMax },
+    {
+      ...{ requestTimeout: requestMs, headersTimeout: requestMs, maxHeaderSize: headBytesMax },
+      connectionsCheckingInterval: requestMs / 4,
+    },
     (request, response) => void serving.answer(request, response),
   );
   server.maxConnections = connectionsMax;
@@ -73,7 +87,7 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
       serving.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      const timer = options.clock.after(ADMIN_LIMITS.endMs, () => server.closeAllConnections());
+      const timer = options.clock.after(limits.endMs, () => server.closeAllConnections());
       await closed;
       timer.cancel();
     },
@@ -82,10 +96,12 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
 
 class Serving {
   readonly #options: AdminOptions;
+  readonly #limits: AdminLimits;
   readonly #followers = new Set<() => void>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
+    this.#limits = options.limits ?? ADMIN_LIMITS;
   }
 
   /** Never rejects. */
@@ -109,10 +125,10 @@ class Serving {
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { view } = this.#options;
     const target = request.url ?? '';
-    if (!target.startsWith('/') || target.length > ADMIN_LIMITS.urlBytesMax)
+    if (!target.startsWith('/') || target.length > this.#limits.urlBytesMax)
       throw new HeddleError(
         'bad-request',
-        `the target must be a path of at most ${ADMIN_LIMITS.urlBytesMax} bytes`,
+        `the target must be a path of at most ${this.#limits.urlBytesMax} bytes`,
       );
     const { pathname, searchParams } = new URL(`http://agent${target}`);
     if (pathname === '/uninstall')
@@ -136,10 +152,10 @@ class Serving {
       send(response, 200, { items: selected(view.drops, query), counts: view.drops.counts() });
       return;
     }
-    if (this.#followers.size >= ADMIN_LIMITS.followersMax)
+    if (this.#followers.size >= this.#limits.followersMax)
       throw new HeddleError(
         'overload',
-        `at most ${ADMIN_LIMITS.followersMax} readers can follow drops at a time`,
+        `at most ${this.#limits.followersMax} readers can follow drops at a time`,
       );
     const end = follow(view.drops, query, response, (cutOff) => {
       this.#followers.delete(end);
