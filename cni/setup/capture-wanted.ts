@@ -28,7 +28,7 @@ export interface CaptureFamily {
 }
 
 /** Accepted sockets take over their SYN's mark; the sidecar binds a client's IPv6 address. */
-export const CAPTURE_SYSCTLS: Sysctls = {
+const CAPTURE_SYSCTLS: Sysctls = {
   'net/ipv4/tcp_fwmark_accept': '1',
   'net/ipv6/ip_nonlocal_bind': '1',
 };
