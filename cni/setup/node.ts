@@ -12,7 +12,7 @@ import { applyTunnel, removeTunnel, tunnelProblems } from './node-tunnel.ts';
 /** Outer Ethernet, IP, UDP and VXLAN headers (RFC 7348) that a packet of a pod gets on its way to another node. */
 const tunnelBytes = { 4: 50, 6: 70 } as const;
 /** RFC 8200, section 5: a link that carries less carries no IPv6. */
-export const ipv6MtuBytesMin = 1280;
+const ipv6MtuBytesMin = 1280;
 
 /** What a node shall stand on. */
 export interface NodeSetup {
