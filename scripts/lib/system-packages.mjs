@@ -23,6 +23,7 @@ const PROGRAMS = {
   'llvm-strip': { command: 'llvm-strip-19', debian: 'llvm-19' },
   'libbpf-headers': { file: '/usr/include/bpf/bpf_helpers.h', debian: 'libbpf-dev linux-libc-dev' },
   iptables: { command: 'iptables', debian: 'iptables' },
+  nft: { command: 'nft', debian: 'nftables' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 
