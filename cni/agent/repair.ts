@@ -12,7 +12,7 @@ import type { Pipeline } from './pipeline.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
 
 /** Between two looks at everything. */
-export const repairMs = 30_000;
+const repairMs = 30_000;
 
 export interface RepairDeps {
   readonly maps: NodeMaps;

@@ -5,7 +5,7 @@ import { isCgroupOf, sidecarContainerId } from './pod-facts.ts';
 import type { SidecarCandidate } from './sidecars.ts';
 
 /** From the start of a container until its Pod's status names it; past it the next look at all processes asks again. */
-export const statusWaitMs = 30_000;
+const statusWaitMs = 30_000;
 
 export interface JudgeDeps {
   readonly localPods: LocalPods;

@@ -1,11 +1,10 @@
 import { fstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { PORTS, SIDECAR } from '../../common/contracts.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { pidfdGetFd, pidfdOpen } from '../kernel/process-fd.ts';
 
-/** The user of sidecars, refused for app containers at admission. */
-export const SIDECAR_UID = 1337;
-export const SIDECAR_PORTS: readonly number[] = [15_001, 15_006];
+const SIDECAR_PORTS: readonly number[] = [PORTS.proxyOutbound, PORTS.proxyInbound];
 
 const STATE_LISTEN = '0A';
 /** As /proc/net/tcp and tcp6 write addresses: words of 32 bits as the machine holds them. */
@@ -47,7 +46,7 @@ export function listenersIn(table: string): OpenListener[] {
     const [, local = '', , state, , , , uid, , inode] = line.trim().split(/\s+/);
     const [address = '', port = ''] = local.split(':');
     const families = LISTENED[address];
-    if (state !== STATE_LISTEN || families === undefined || Number(uid) !== SIDECAR_UID) continue;
+    if (state !== STATE_LISTEN || families === undefined || Number(uid) !== SIDECAR.uid) continue;
     const listener = { port: Number.parseInt(port, 16), families, inode: Number(inode) };
     if (SIDECAR_PORTS.includes(listener.port)) found.push(listener);
   }
@@ -77,7 +76,7 @@ export function processesOf(cgroup: string): number[] {
 /** Every process of this machine that runs as the sidecar's user. */
 export function sidecarUserProcesses(): number[] {
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && uidOf(name) === SIDECAR_UID)
+    .filter((name) => /^\d+$/.test(name) && uidOf(name) === SIDECAR.uid)
     .map(Number);
 }
 

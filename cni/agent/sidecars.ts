@@ -19,7 +19,7 @@ import {
 } from './sidecar-processes.ts';
 
 /** Candidates that are being judged; more are left to the next `scan`. */
-export const candidatesJudgedMax = 1_024;
+const candidatesJudgedMax = 1_024;
 
 const SIDECAR_TAG = encode(TABLES.sidecarSocket.value, TAG.SIDECAR);
 

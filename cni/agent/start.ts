@@ -28,9 +28,9 @@ import { Sidecars } from './sidecars.ts';
 import { startWatching } from './watching.ts';
 
 /** A runtime that adds a pod before the node has heard of it waits this long, then asks again. */
-export const podKnownMs = 10_000;
+const podKnownMs = 10_000;
 /** Between looks at the processes of sidecars whose beginning nobody was told of. */
-export const sidecarScanMs = 10_000;
+const sidecarScanMs = 10_000;
 /** Between lines that say what a start waits for. */
 const waitingLogMs = 10_000;
 

@@ -94,12 +94,6 @@ export class BpfProgram implements Disposable {
   }
 }
 
-/** What is pinned at `path`; the caller owns it. */
-export function openPinnedProgram(path: string): BpfProgram {
-  const fd = new Fd(checked(`open the pinned program ${path}`, libbpf().get(path)));
-  return new BpfProgram(programInfo(fd.number).name, fd);
-}
-
 function programInfo(fd: number): ProgramInfo {
   const info = Buffer.alloc(INFO_BYTES);
   const bytes = Buffer.alloc(4);

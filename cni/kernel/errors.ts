@@ -28,7 +28,7 @@ export class KernelError extends HeddleError {
 }
 
 /** `ENOENT` for 2; `errno 524` for a number that has no public name. */
-export function errnoName(errno: number): string {
+function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 

@@ -3,9 +3,9 @@ import type { SetDefinition } from './definitions.ts';
 import type { PolicySet } from './plan.ts';
 
 /** Half of `policy_map`: while one plan takes the other's place the entries of both stand there. */
-export const policyEntriesMax = 131_072;
+const policyEntriesMax = 131_072;
 /** Half of `cidr_map`, for the same reason. */
-export const cidrPrefixesMax = 32_768;
+const cidrPrefixesMax = 32_768;
 
 export interface Limits {
   readonly policyEntriesMax: number;

@@ -103,7 +103,7 @@ function isolation(
 }
 
 /** Says the same for rules that allow the same; peers and ports have an order in it, which costs a new set at most. */
-export function ruleKey(rule: Rule): string {
+function ruleKey(rule: Rule): string {
   const peers = rule.peers === 'any' ? 'any' : rule.peers.map(({ key }) => key);
   return JSON.stringify([peers, rule.ports]);
 }
