@@ -1,4 +1,5 @@
 import type { ClusterPod, TestCluster, TestNode } from '../../support/network/cluster.ts';
+import { podObject } from '../../support/network/cluster-objects.ts';
 import { CniPlugin, type PluginTarget } from '../../support/network/cni-plugin.ts';
 import { ip, removeNamespace } from '../../support/network/commands.ts';
 
@@ -18,10 +19,7 @@ export class Attachments {
     const uid = `11111111-0000-4000-8000-${String(this.#count).padStart(12, '0')}`;
     const netns = this.#cluster.world.netns.replace(/world$/, name);
     ip('netns', 'add', nameOf(netns));
-    this.#cluster.apply({
-      ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'default', uid } },
-      spec: { nodeName: node.name, containers: [{ name: 'app' }] },
-    });
+    this.#cluster.apply(podObject(name, 'default', uid, node.name, {}));
     return { containerId: uid, netns, socket: node.socket, namespace: 'default', name, uid };
   }
 

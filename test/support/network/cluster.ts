@@ -8,6 +8,7 @@ import type { JsonObject } from '../../../common/json.ts';
 import type { KubeObject } from '../../../model/objects.ts';
 import { eventually } from '../wait.ts';
 import { removeCgroup, rootOfCgroups } from './cgroups.ts';
+import { nodeObject, podObject } from './cluster-objects.ts';
 import { CniPlugin } from './cni-plugin.ts';
 import { ip, removeNamespace, runIn } from './commands.ts';
 
@@ -19,6 +20,8 @@ const endMs = 10_000;
 export interface ClusterOptions {
   readonly nodes?: number;
   readonly mode?: 'tunnel' | 'direct' | 'capture';
+  /** False: none is started. */
+  readonly agents?: boolean;
   /** More flags for every agent. */
   readonly flags?: readonly string[];
   /** Where agents leave off what they print; undefined: nowhere but `TestNode.output`. */
@@ -85,11 +88,12 @@ export class TestCluster {
     this.#options = options;
   }
 
-  /** Stands when every node's agent is ready. */
+  /** Stands when every node's agent is ready, if agents are wanted. */
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
     const cluster = new TestCluster(options);
     try {
       cluster.#makeUnderlay(options.nodes ?? 2);
+      if (options.agents === false) return cluster;
       for (const node of cluster.nodes) cluster.startAgent(node);
       await Promise.all(cluster.nodes.map((node) => cluster.ready(node)));
       return cluster;
@@ -105,9 +109,10 @@ export class TestCluster {
     return node;
   }
 
-  startAgent(node: TestNode): ChildProcess {
+  /** With more flags than all agents have. */
+  startAgent(node: TestNode, more: readonly string[] = []): ChildProcess {
     rmSync(this.#readyFile(node), { force: true });
-    const child = spawn(process.execPath, [AGENT, ...this.agentFlags(node)], {
+    const child = spawn(process.execPath, [AGENT, ...this.agentFlags(node), ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr])
@@ -273,27 +278,4 @@ export class TestCluster {
   #fileOf({ kind, metadata }: Pick<KubeObject, 'kind' | 'metadata'>): string {
     return join(this.manifests, `${kind}.${metadata.namespace ?? ''}.${metadata.name}.json`);
   }
-}
-
-function nodeObject({ name, number, ip4, ip6 }: TestNode): KubeObject {
-  const podCIDRs = [`10.244.${number + 1}.0/24`, `fd10:244:0:${number + 1}::/64`];
-  return {
-    ...{ apiVersion: 'v1', kind: 'Node', metadata: { name }, spec: { podCIDR: podCIDRs[0] ?? '', podCIDRs } },
-    status: { addresses: [ip4, ip6].map((address) => ({ type: 'InternalIP', address })) },
-  };
-}
-
-function podObject(
-  name: string,
-  namespace: string,
-  uid: string,
-  nodeName: string,
-  { labels = {}, annotations = {}, meshed = false, ports = [] }: PodOptions,
-): KubeObject {
-  const sidecar = meshed ? [{ name: 'heddle-proxy', restartPolicy: 'Always' }] : [];
-  return {
-    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace, uid, labels, annotations } },
-    spec: { nodeName, initContainers: sidecar, containers: [{ name: 'app', ports: [...ports] }] },
-    status: { phase: 'Pending' },
-  };
 }
