@@ -5,7 +5,7 @@ import { HeddleError } from './errors.ts';
 import type { DropRecord } from './pod-network.ts';
 
 /** From the end of one answer to the next question. */
-export const dropStreamPauseMs = 500;
+const dropStreamPauseMs = 500;
 
 export interface DropStreamOptions {
   /** Admin socket of a node agent. */
