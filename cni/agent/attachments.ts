@@ -85,7 +85,11 @@ export class Attachments implements CniHandler {
   async del({ containerId, ifname, netns, mode }: CniDelRequest): Promise<void> {
     const { localPods, ipam, programs, nodeNetns } = this.#deps;
     const pod = localPods.find(containerId, ifname);
-    if (pod !== undefined) programs.detachPod({ ...placeOf(pod, nodeNetns) });
+    if (pod !== undefined) {
+      // The number of a device that is gone may be another one's by now.
+      const hostIfindex = localPods.standing().includes(pod) ? pod.hostIfindex : 0;
+      programs.detachPod({ ...placeOf(pod, nodeNetns), hostIfindex });
+    }
     if (mode === 'full') removePodLink(nodeNetns, pod?.hostIfname ?? hostIfnameOf(containerId, ifname));
     else if (pod?.captured === true) removeCaptureIfThere(netns ?? pod.netns, pod.ips);
     if (pod !== undefined) {

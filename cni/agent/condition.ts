@@ -44,7 +44,7 @@ export function conditionOf(input: ConditionInput): AgentCondition {
 
 function programsOf({ options, programs, localPods, ground }: ConditionInput): readonly ProgramStatus[] {
   const all = programs.places(ground.devices(), options.cgroup);
-  const pods = localPods.all().flatMap((pod) => {
+  const pods = localPods.standing().flatMap((pod) => {
     const place = placeOf(pod, ground.netns);
     const missing = new Set(programs.missingOfPod(place));
     return programs.namesAt(place).map((name) => ({

@@ -69,3 +69,23 @@ test('a file that is broken is reported, and the others are read', () => {
   assert.deepEqual(new LocalPods(directory, log).all(), [pod('a', 1)]);
   assert.match(lines.join(''), /unreadable.*b\.eth0\.json/);
 });
+
+test('a pod whose namespace is gone stands no more, keeps its address, and is known until its DEL', () => {
+  const pods = new LocalPods(directory, silentLogger);
+  for (const one of [pod('a', 1), pod('b', 2)]) pods.set(one);
+  assert.equal(pods.retire(pod('a', 1)), true);
+  assert.equal(pods.retire(pod('a', 1)), false, 'it is told once');
+  assert.deepEqual(
+    pods.standing().map(({ name }) => name),
+    ['b'],
+  );
+  assert.equal(pods.byAddress('10.244.1.1'), undefined);
+  assert.equal(pods.all().length, 2);
+  assert.ok(pods.find('a', 'eth0'));
+  assert.notEqual(pods.nextPodId(), 1);
+  pods.set(pod('a', 1));
+  assert.equal(pods.standing().length, 2, 'an ADD makes it stand again');
+  pods.retire(pod('a', 1));
+  pods.delete('a', 'eth0');
+  assert.equal(pods.all().length, 1);
+});

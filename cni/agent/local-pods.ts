@@ -46,6 +46,7 @@ export interface LocalPod {
 export class LocalPods {
   readonly #directory: string;
   readonly #pods = new Map<string, LocalPod>();
+  readonly #gone = new Set<string>();
   #lastPodId = 0;
 
   /** Reads what is there; a file that can't be read is reported and left for its DEL. */
@@ -64,8 +65,25 @@ export class LocalPods {
     }
   }
 
+  /** Also those that are gone and whose DEL is still to come: their addresses stay theirs until then. */
   all(): readonly LocalPod[] {
     return [...this.#pods.values()];
+  }
+
+  /** Those whose namespace is there. */
+  standing(): readonly LocalPod[] {
+    return this.all().filter((pod) => !this.#gone.has(keyOf(pod.containerId, pod.ifname)));
+  }
+
+  /**
+   * The pod's namespace is gone, with its device; after a restart of the machine others have the numbers of both. Returns whether
+   * that is new.
+   */
+  retire(pod: LocalPod): boolean {
+    const key = keyOf(pod.containerId, pod.ifname);
+    const known = this.#gone.has(key);
+    this.#gone.add(key);
+    return !known;
   }
 
   find(containerId: string, ifname: string): LocalPod | undefined {
@@ -73,7 +91,7 @@ export class LocalPods {
   }
 
   byAddress(ip: string): LocalPod | undefined {
-    return this.all().find((pod) => pod.ips.includes(ip));
+    return this.standing().find((pod) => pod.ips.includes(ip));
   }
 
   /** A number that no pod of this node has. */
@@ -88,10 +106,12 @@ export class LocalPods {
   set(pod: LocalPod): void {
     writeAtomically(this.#file(pod.containerId, pod.ifname), `${JSON.stringify(pod)}\n`);
     this.#pods.set(keyOf(pod.containerId, pod.ifname), pod);
+    this.#gone.delete(keyOf(pod.containerId, pod.ifname));
   }
 
   delete(containerId: string, ifname: string): void {
     this.#pods.delete(keyOf(containerId, ifname));
+    this.#gone.delete(keyOf(containerId, ifname));
     rmSync(this.#file(containerId, ifname), { force: true });
   }
 

@@ -10,6 +10,7 @@ import type { NodeGround } from './node-ground.ts';
 import type { NodeMaps } from './node-maps.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
+import { retireGonePods } from './recall.ts';
 
 /** Between two looks at everything. */
 const repairMs = 30_000;
@@ -72,7 +73,8 @@ export class Repair {
         programs.attachDevices(ground.devices());
         this.#count('programs of the node', missing);
       }
-      for (const pod of localPods.all()) this.#pod(pod);
+      retireGonePods(localPods, log);
+      for (const pod of localPods.standing()) this.#pod(pod);
       // What is due anyway comes first, so that what the second round changes is drift and nothing else.
       await pipeline.settled();
       maps.reread();

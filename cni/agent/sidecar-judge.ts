@@ -21,7 +21,7 @@ export interface JudgeDeps {
 export function sidecarJudge({ localPods, cluster, changes }: JudgeDeps) {
   return async ({ podId, cgroupPath }: SidecarCandidate): Promise<boolean> => {
     const find = (): boolean | undefined => {
-      const local = localPods.all().find((pod) => pod.podId === podId);
+      const local = localPods.standing().find((pod) => pod.podId === podId);
       if (local === undefined) return false;
       const pod = findPod(cluster(), local.namespace, local.name, local.uid);
       const id = pod === undefined ? undefined : sidecarContainerId(pod);

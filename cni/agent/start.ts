@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { prefixText } from '../../common/address.ts';
 import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -9,6 +10,7 @@ import { watchFiles } from '../../sources/files/watch.ts';
 import { Attachments } from './attachments.ts';
 import { Changes } from './changes.ts';
 import { type ClusterObjects, clusterObjects, findPod } from './cluster.ts';
+import { installPlugin } from './cni/install.ts';
 import { startCniServer } from './cni/server.ts';
 import { HealthChecks } from './health-checks.ts';
 import { openIpam } from './ipam/ipam.ts';
@@ -21,7 +23,7 @@ import type { AgentOptions } from './options.ts';
 import { Pipeline, type Round } from './pipeline.ts';
 import { requireNetwork } from './preflight.ts';
 import { NodePrograms } from './programs/node-programs.ts';
-import { recallPods } from './recall.ts';
+import { recallPods, retireGonePods } from './recall.ts';
 import { Repair } from './repair.ts';
 import { sidecarJudge } from './sidecar-judge.ts';
 import { Sidecars } from './sidecars.ts';
@@ -31,6 +33,7 @@ import { startWatching } from './watching.ts';
 const podKnownMs = 10_000;
 /** Between looks at the processes of sidecars whose beginning nobody was told of. */
 const sidecarScanMs = 10_000;
+const PLUGIN = fileURLToPath(new URL(`../plugin/bin/${process.arch}/heddle-cni`, import.meta.url));
 /** Between lines that say what a start waits for. */
 const waitingLogMs = 10_000;
 
@@ -75,6 +78,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
 
     // 5. The pods that stand already, and their addresses.
     const localPods = new LocalPods(join(options.stateDirectory, 'pods'), log);
+    retireGonePods(localPods, log);
     const ipam =
       options.mode === 'capture'
         ? undefined
@@ -106,7 +110,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       numbers: { policy: numbers.read(), services: { numbers: maps.serviceNumbers() } },
       facts: (nodes) => ground.facts(nodes),
       cluster: cluster.current,
-      localPods: () => localPods.all(),
+      localPods: () => localPods.standing(),
       sidecars: () => sidecars.confirmed(),
       keepNumbers: (policy) => numbers.write(policy),
       onRound: (round) => {
@@ -160,6 +164,10 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     });
     closing.push(() => server.close());
     await server.caughtUp;
+    if (options.cni !== undefined) {
+      const { changed } = installPlugin({ ...options.cni, plugin: PLUGIN }, options.socket, options.chained);
+      for (const file of changed) log.info('the CNI plugin is installed', { file });
+    }
     if (options.readyFile !== undefined) {
       const { readyFile } = options;
       writeAtomically(readyFile, `${process.pid}\n`);

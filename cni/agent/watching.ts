@@ -55,7 +55,14 @@ export async function startWatching(input: WatchingInput): Promise<Watching> {
   const observeRound = ({ nodes, policy, services, seconds, changes }: Round) => {
     metrics.observeRound(seconds, changes);
     const { controlPlane } = options;
-    drops.know({ localPods: localPods.all(), pods: cluster().pods, nodes, services, policy, controlPlane });
+    drops.know({
+      localPods: localPods.standing(),
+      pods: cluster().pods,
+      nodes,
+      services,
+      policy,
+      controlPlane,
+    });
   };
   const first = input.pipeline.last();
   if (first !== undefined) observeRound(first);
