@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { spawnIn } from '../sockets/program.ts';
+import { type Place, spawnIn } from '../sockets/program.ts';
 import type { SocketWorld, TestPod } from '../sockets/world.ts';
 
 const SCRIPT = fileURLToPath(new URL('fixtures/sidecar.ts', import.meta.url));
@@ -47,11 +47,19 @@ export class SidecarProcess {
   ): Promise<SidecarProcess> {
     const cgroup = world.cgroup(pod, options.container ?? 'heddle-proxy');
     if (options.confirmed !== false) world.know(pod, true, cgroupId(cgroup));
+    return await SidecarProcess.in({ netns: pod.netns, cgroup }, options);
+  }
+
+  /** In a container of somebody else's making. */
+  static async in(
+    { netns, cgroup }: Place,
+    options: Pick<SidecarOptions, 'uid' | 'hosts' | 'quiet'> = {},
+  ): Promise<SidecarProcess> {
     const variables = [
       `SIDECAR_HOSTS=${options.hosts ?? '127.0.0.1 ::1'}`,
       `SIDECAR_QUIET=${options.quiet === true ? 1 : 0}`,
     ];
-    const place = { netns: pod.netns, cgroup, uid: options.uid ?? SIDECAR_UID };
+    const place = { netns, cgroup, uid: options.uid ?? SIDECAR_UID };
     const child = spawnIn(place, ['env', ...variables, process.execPath, SCRIPT]);
     const sidecar = new SidecarProcess(child, cgroup);
     await sidecar.#ready();
