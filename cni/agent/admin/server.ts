@@ -53,6 +53,7 @@ const STATUS: Readonly<Record<string, number>> = {
   method: 405,
   'pods-attached': 409,
   overload: 503,
+  'not-ready': 503,
 };
 
 /**
