@@ -1,4 +1,4 @@
-import type { ClusterPod, TestCluster, TestNode } from '../../support/network/cluster.ts';
+import type { ClusterPod, PodOptions, TestCluster, TestNode } from '../../support/network/cluster.ts';
 import { podObject } from '../../support/network/cluster-objects.ts';
 import { CniPlugin, type PluginTarget } from '../../support/network/cni-plugin.ts';
 import { ip, removeNamespace } from '../../support/network/commands.ts';
@@ -14,12 +14,12 @@ export class Attachments {
   }
 
   /** A Pod that is bound to the node, with a namespace and no network yet. */
-  prepare(node: TestNode): PluginTarget {
+  prepare(node: TestNode, options: PodOptions = {}): PluginTarget {
     const name = `a${++this.#count}`;
     const uid = `11111111-0000-4000-8000-${String(this.#count).padStart(12, '0')}`;
     const netns = this.#cluster.world.netns.replace(/world$/, name);
     ip('netns', 'add', nameOf(netns));
-    this.#cluster.apply(podObject(name, 'default', uid, node.name, {}));
+    this.#cluster.apply(podObject(name, 'default', uid, node.name, options));
     return { containerId: uid, netns, socket: node.socket, namespace: 'default', name, uid };
   }
 
@@ -38,6 +38,17 @@ export class Attachments {
     await this.#plugin.delete(target);
     removeNamespace(nameOf(target.netns));
   }
+}
+
+/** One step of runtime/main.go about this pod. */
+export function stepOf({ containerId: container, netns, name, uid }: PluginTarget) {
+  const args = [
+    ['IgnoreUnknown', '1'],
+    ['K8S_POD_NAMESPACE', 'default'],
+    ['K8S_POD_NAME', name],
+    ['K8S_POD_UID', uid],
+  ];
+  return { container, netns, args };
 }
 
 function nameOf(netns: ClusterPod['netns']): string {

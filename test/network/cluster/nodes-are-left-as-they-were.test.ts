@@ -46,6 +46,7 @@ for (const mode of ['tunnel', 'direct'] as const)
       before = dumps(node);
       for (const one of cluster.nodes) cluster.startAgent(one, one === node ? installing() : []);
       for (const one of cluster.nodes) await cluster.ready(one);
+      assert.deepEqual(installed(), [['05-heddle.conflist'], ['heddle-cni']]);
     });
     afterEach(() => cluster?.close());
 
@@ -54,12 +55,15 @@ for (const mode of ['tunnel', 'direct'] as const)
       return ['--cni-conf-dir', conf ?? '', '--cni-bin-dir', bin ?? ''];
     }
 
+    function installed(): readonly (readonly string[])[] {
+      return ['net.d', 'bin'].map((folder) => readdirSync(join(node.state, '..', folder)));
+    }
+
     function assertAsBefore(): void {
       for (const [command, lines] of dumps(node)) assert.deepEqual(lines, before.get(command), command);
       assert.equal(existsSync(node.pins), false);
       assert.equal(existsSync(node.state), false);
-      for (const folder of ['net.d', 'bin'])
-        assert.deepEqual(readdirSync(join(node.state, '..', folder)), [], folder);
+      assert.deepEqual(installed(), [[], []]);
       const attached = execFileSync('bpftool', ['cgroup', 'tree', node.cgroup], { encoding: 'utf8' });
       assert.doesNotMatch(attached, /connect4|sock_create|sock_ops/);
     }

@@ -8,12 +8,11 @@ import { heddleConflist } from '../../../cni/agent/cni/conflist.ts';
 import type { AgentStatus } from '../../../common/pod-network.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { TestCluster, type TestNode } from '../../support/network/cluster.ts';
-import type { PluginTarget } from '../../support/network/cni-plugin.ts';
 import { runIn } from '../../support/network/commands.ts';
 import { type GoTools, goTools } from '../cni-plugin/go-tools.ts';
 import { PLUGIN_FOLDER } from '../cni-plugin/node-side.ts';
 import { Runtime } from '../cni-plugin/runtime.ts';
-import { Attachments } from './attachments.ts';
+import { Attachments, stepOf } from './attachments.ts';
 import { ask } from './callers.ts';
 
 leakCheck();
@@ -41,15 +40,6 @@ describe('runtimes and the agent', { skip }, () => {
   });
   after(() => cluster?.close());
 
-  const stepOf = ({ containerId: container, netns, name, uid }: PluginTarget) => ({
-    ...{ container, netns },
-    args: [
-      ['IgnoreUnknown', '1'],
-      ['K8S_POD_NAMESPACE', 'default'],
-      ['K8S_POD_NAME', name],
-      ['K8S_POD_UID', uid],
-    ],
-  });
   const attached = async () => (await ask<AgentStatus>(node, '/status')).pods.attached;
 
   it('libcni adds, checks, collects and deletes', async () => {

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const module = fileURLToPath(new URL('./runtime', import.meta.url));
+const otherPlugins = fileURLToPath(new URL('../cluster/plugins', import.meta.url));
 const BUILD_TIMEOUT_MS = 300_000;
 
 export interface GoTools {
@@ -15,22 +16,44 @@ export interface GoTools {
   readonly runtime: string;
 }
 
-/** Builds both once for each version of their sources, outside the checkout. A string says why it can't be done here. */
+/** Builds both. A string says why it can't be done here. */
 export function goTools(): GoTools | string {
-  const sources = ['go.mod', 'go.sum', 'main.go'].map((file) => readFileSync(join(module, file)));
-  const hash = createHash('sha256').update(Buffer.concat(sources)).digest('hex').slice(0, 16);
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  const directory = join(cache, 'heddle', 'cni-tools', hash);
-  const tools = { cnitool: join(directory, 'cnitool'), runtime: join(directory, 'cni-runtime') };
-  if (existsSync(tools.cnitool) && existsSync(tools.runtime)) return tools;
-  mkdirSync(directory, { recursive: true });
   const packages = ['.', 'github.com/containernetworking/cni/cnitool'];
-  const built = spawnSync('go', ['build', '-trimpath', '-o', `${directory}/`, ...packages], {
-    cwd: module,
-    encoding: 'utf8',
-    timeout: BUILD_TIMEOUT_MS,
+  const folder = built(module, ['go.mod', 'go.sum', 'main.go'], packages);
+  if ('problem' in folder) return folder.problem;
+  return { cnitool: join(folder.path, 'cnitool'), runtime: join(folder.path, 'cni-runtime') };
+}
+
+/** A folder with another CNI's plugins: `bridge` and `host-local` of containernetworking/plugins. */
+export function otherCniPlugins(): string | { readonly problem: string } {
+  const project = 'github.com/containernetworking/plugins/plugins';
+  const folder = built(
+    otherPlugins,
+    ['go.mod', 'go.sum'],
+    [`${project}/main/bridge`, `${project}/ipam/host-local`],
+  );
+  return 'problem' in folder ? folder : folder.path;
+}
+
+/** Builds once for each version of the sources, outside the checkout. */
+function built(
+  cwd: string,
+  sources: readonly string[],
+  packages: readonly string[],
+): { readonly path: string } | { readonly problem: string } {
+  const content = sources.map((file) => readFileSync(join(cwd, file)));
+  const hash = createHash('sha256').update(Buffer.concat(content)).digest('hex').slice(0, 16);
+  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+  const path = join(cache, 'heddle', 'cni-tools', hash);
+  const mark = join(path, '.built');
+  if (existsSync(mark)) return { path };
+  mkdirSync(path, { recursive: true });
+  const done = spawnSync('go', ['build', '-trimpath', '-o', `${path}/`, ...packages], {
+    ...{ cwd, encoding: 'utf8', timeout: BUILD_TIMEOUT_MS },
   });
-  if (built.error !== undefined) return `Go is not installed: ${built.error.message}`;
-  if (built.status !== 0) return `cnitool and libcni can't be built: ${built.stderr.slice(-500)}`;
-  return tools;
+  if (done.error !== undefined) return { problem: `Go is not installed: ${done.error.message}` };
+  if (done.status !== 0)
+    return { problem: `${packages.join(', ')} can't be built: ${done.stderr.slice(-500)}` };
+  writeFileSync(mark, '');
+  return { path };
 }
