@@ -24,6 +24,8 @@ const PROGRAMS = {
   'libbpf-headers': { file: '/usr/include/bpf/bpf_helpers.h', debian: 'libbpf-dev linux-libc-dev' },
   iptables: { command: 'iptables', debian: 'iptables' },
   nft: { command: 'nft', debian: 'nftables' },
+  tcpdump: { command: 'tcpdump', debian: 'tcpdump' },
+  bpftool: { command: 'bpftool', debian: 'bpftool' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 

@@ -42,7 +42,10 @@ export const TIERS = [
       'test/network/{capture,cluster,cni-plugin,dns,kernel,local-mesh,maps,packets,policy,programs,setup,sockets}/**/*.test.ts',
     ],
     root: true,
-    needs: ['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'nft', 'ping', 'python3'],
+    needs: [
+      ...['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'nft', 'ping', 'python3'],
+      ...['curl', 'tcpdump', 'bpftool'],
+    ],
     optional: [],
     concurrency: 1,
     testTimeoutMs: 6 * MINUTE_MS,
