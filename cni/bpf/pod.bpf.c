@@ -1,4 +1,5 @@
 /* The ways of packets between pods, nodes and the world: cni/README.md, "Ways of packets". */
+#include <linux/udp.h>
 #include "external.h"
 #include "neighbour.h"
 
@@ -171,6 +172,7 @@ int to_overlay(struct __sk_buff *skb)
 }
 
 #define VXLAN_PORT bpf_htons(4789)
+#define PLAIN_UNDERLAY_BYTES (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 
 static __always_inline int is_underlay(const struct packet *p, const struct node_config *node)
 {
@@ -178,12 +180,28 @@ static __always_inline int is_underlay(const struct packet *p, const struct node
 	       (same_address(&p->destination, &node->node4) || same_address(&p->destination, &node->node6));
 }
 
+/* What nearly all packets between nodes look like: known without reading them whole. */
+static __always_inline int is_plain_underlay(struct __sk_buff *skb, const struct node_config *node)
+{
+	__u8 *frame = (void *)(long)skb->data;
+	if (!node || !(node->flags & NODE_TUNNEL) || frame + PLAIN_UNDERLAY_BYTES > (__u8 *)(long)skb->data_end)
+		return 0;
+	const struct ethhdr *ethernet = (void *)frame;
+	const struct iphdr *ip = (void *)(ethernet + 1);
+	const struct udphdr *udp = (void *)(ip + 1);
+	return ethernet->h_proto == bpf_htons(ETH_P_IP) && ip->version == 4 && ip->ihl == 5 && ip->protocol == IPPROTO_UDP &&
+	       !(ip->frag_off & bpf_htons(IPV4_FRAGMENT_OFFSET | IPV4_MORE_FRAGMENTS)) && udp->dest == VXLAN_PORT &&
+	       is_v4(&node->node4) && ip->daddr == node->node4.word[3];
+}
+
 SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	int reason = parse(skb, &p);
 	struct node_config *node = this_node();
+	if (is_plain_underlay(skb, node))
+		return TC_ACT_OK;
+	int reason = parse(skb, &p);
 	/* What isn't about pods is the host's own affair, broken packets included. */
 	if (reason || !node || node->flags & NODE_CAPTURE_ONLY)
 		return NEXT_PROGRAM;

@@ -12,11 +12,18 @@ import {
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import { inNetns, type Netns } from '../kernel/netns.ts';
+import { TUNNEL_PORT } from './node-tunnel.ts';
 
 const TABLE = 'heddle';
 const CHAIN = 'leaving';
 /** MARK_ANSWERS of bpf/include/forward.h, on answers whose question went past the host's connection tracking. */
 const ANSWERS = 'meta mark and 0x100 == 0x100 notrack';
+/**
+ * Packets between nodes need neither connection tracking nor another address. VXLAN's source port tells flows apart, so each
+ * connection of pods would be an entry of the node's. What pods send to the same port elsewhere gets an address as ever.
+ */
+const TUNNEL_IN = `udp dport ${TUNNEL_PORT} iifname != "hdl*" notrack`;
+const TUNNEL_OUT = `udp dport ${TUNNEL_PORT} notrack`;
 /** The table is read and written within milliseconds; a program that hangs must not hold the agent. */
 const nftTimeoutMs = 10_000;
 const fingerprintHexDigits = 16;
@@ -29,6 +36,8 @@ export interface Masquerade {
   readonly podRanges: readonly string[];
   /** Of all nodes of the cluster. */
   readonly nodeAddresses: readonly string[];
+  /** Whether pods of other nodes are reached through the tunnel. */
+  readonly tunnel?: boolean;
 }
 
 /**
@@ -50,7 +59,7 @@ export function masqueradeProblems(wanted: Masquerade): readonly string[] {
   const isHooked = isJsonObject(chain) && chain.type === 'nat' && chain.hook === 'postrouting';
   const rules = objects.map((one) => one.rule).filter(isJsonObject);
   const comments = rules.map((one) => String(one.comment ?? ''));
-  const expected = [ANSWERS, ...rulesOf()].map(fingerprint);
+  const expected = [...untrackedIn(wanted), ...untrackedOut(wanted), ...rulesOf()].map(fingerprint);
   return [
     ...(isHooked ? [] : [`the chain ${CHAIN} of the nftables table ${TABLE} isn't in the hook postrouting`]),
     ...(comments.join() === expected.join()
@@ -82,17 +91,37 @@ function tableText(wanted: Masquerade): string {
     `delete table inet ${TABLE}`,
     `table inet ${TABLE} {`,
     ...sets,
-    '  chain answers {',
+    '  chain arriving {',
     '    type filter hook prerouting priority raw; policy accept;',
-    `    ${ANSWERS} comment "${fingerprint(ANSWERS)}"`,
+    ...untrackedIn(wanted).map(named),
     '  }',
+    ...chainOut(untrackedOut(wanted)),
     `  chain ${CHAIN} {`,
     '    type nat hook postrouting priority 100; policy accept;',
-    ...rulesOf().map((rule) => `    ${rule} comment "${fingerprint(rule)}"`),
+    ...rulesOf().map(named),
     '  }',
     '}',
     '',
   ].join('\n');
+}
+
+function untrackedIn({ tunnel }: Masquerade): readonly string[] {
+  return tunnel === true ? [ANSWERS, TUNNEL_IN] : [ANSWERS];
+}
+
+function untrackedOut({ tunnel }: Masquerade): readonly string[] {
+  return tunnel === true ? [TUNNEL_OUT] : [];
+}
+
+/** No chain, no hook: every packet of the node would pass by it. */
+function chainOut(rules: readonly string[]): readonly string[] {
+  if (rules.length === 0) return [];
+  const hook = '    type filter hook output priority raw; policy accept;';
+  return ['  chain sending {', hook, ...rules.map(named), '  }'];
+}
+
+function named(rule: string): string {
+  return `    ${rule} comment "${fingerprint(rule)}"`;
 }
 
 /** The kernel keeps the source port where it can, as ip-masq-agent's plain rule does. */

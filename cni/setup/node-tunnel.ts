@@ -17,7 +17,7 @@ import { applySysctls, type Sysctls, sysctlProblems } from './wanted.ts';
 
 export const TUNNEL_DEVICE = 'heddle_vxlan';
 /** IANA's port for VXLAN. */
-const TUNNEL_PORT = 4789;
+export const TUNNEL_PORT = 4789;
 
 /** The device's number. One of another kind, or that learns, is made anew: then programs must be attached again. */
 export function applyTunnel(netlink: Netlink, netns: Netns, mtu: number): number {
