@@ -56,6 +56,8 @@ export class Pipeline {
   #compiled: { readonly input: ServiceInput; readonly plan: ServicePlan } | undefined;
   #wanted = false;
   #running: Promise<void> | undefined;
+  /** Whether the round that runs has seen what there is: what comes after that is for the next. */
+  #looked = false;
   #closed = false;
 
   constructor(deps: PipelineDeps) {
@@ -80,6 +82,7 @@ export class Pipeline {
   async settled(): Promise<void> {
     if (this.#closed) return;
     const before = this.#running;
+    if (before !== undefined && !this.#looked) return before;
     if (before !== undefined) {
       this.#wanted = true;
       await before.catch(() => undefined);
@@ -103,6 +106,7 @@ export class Pipeline {
 
   #begin(): Promise<void> {
     this.#wanted = false;
+    this.#looked = false;
     const round = this.#round().finally(() => {
       this.#running = undefined;
       if (this.#wanted && !this.#closed) this.changed();
@@ -121,6 +125,7 @@ export class Pipeline {
     const { maps, clock, log } = this.#deps;
     // Whoever asks in this turn of the event loop, as fifty pods that are added at once, is answered by this round.
     await new Promise((resolve) => setImmediate(resolve));
+    this.#looked = true;
     const startMs = clock.now();
     const cluster = this.#deps.cluster();
     const localPods = this.#deps.localPods();
