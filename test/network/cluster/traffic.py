@@ -92,18 +92,54 @@ def big(host, port, count):
     return back == data
 
 
-class Steady:
-    """Calls of an echo server at a steady rate: `keep` on one connection, `anew` each on its own, `udp` datagrams."""
+def question(number, name):
+    """A DNS question for an A record (RFC 1035, section 4)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack("!6H", number & 0xffff, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
 
-    def __init__(self, kind, host, port, interval):
+
+def answers(packet):
+    """The names of a DNS server of the world: every one has one address."""
+    end = packet.index(0, 12) + 5
+    head = packet[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0) + packet[12:end]
+    return head + bytes.fromhex("c00c000100010000003c0004") + socket.inet_aton("203.0.113.99")
+
+
+def names(host):
+    """Such a server, over UDP."""
+    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    sock.bind((host, 53))
+
+    def answer():
+        while True:
+            packet, address = sock.recvfrom(2048)
+            sock.sendto(answers(packet), address)
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
+class Steady:
+    """Calls at a steady rate of an echo server, `keep` on one connection, `anew` each on its own, `udp` datagrams; or of a
+    DNS server: `dns`, for the address of `name`."""
+
+    def __init__(self, kind, host, port, interval, name=""):
+        self.name = name
         self.kind, self.host, self.port, self.interval = kind, host, port, interval
         self.sent, self.worst, self.errors, self.ending = 0, 0.0, [], False
-        self.sock = dial(host, port) if kind == "keep" else udp_socket(family_of(host)) if kind == "udp" else None
+        self.sock = dial(host, port) if kind == "keep" else udp_socket(family_of(host)) if kind in ("udp", "dns") else None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def call(self):
         text = str(self.sent).encode()
+        if self.kind == "dns":
+            text = question(self.sent, self.name)
+            self.sock.sendto(text, (self.host, self.port))
+            back, _ = self.sock.recvfrom(2048)
+            number, flags, _, found = struct.unpack("!4H", back[:8])
+            if number != self.sent & 0xffff or flags & 15 or not found:
+                raise RuntimeError(f"the answer {back.hex()}")
+            return
         if self.kind == "udp":
             self.sock.sendto(text, (self.host, self.port))
             back, _ = self.sock.recvfrom(2048)

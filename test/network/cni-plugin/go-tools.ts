@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const module = fileURLToPath(new URL('./runtime', import.meta.url));
 const otherPlugins = fileURLToPath(new URL('../cluster/plugins', import.meta.url));
+const lookup = fileURLToPath(new URL('../cluster/lookup', import.meta.url));
 const BUILD_TIMEOUT_MS = 300_000;
 
 export interface GoTools {
@@ -33,6 +34,12 @@ export function otherCniPlugins(): string | { readonly problem: string } {
     [`${project}/main/bridge`, `${project}/ipam/host-local`],
   );
   return 'problem' in folder ? folder : folder.path;
+}
+
+/** A program that looks names up by Go's own resolver. */
+export function goLookup(): string | { readonly problem: string } {
+  const folder = built(lookup, ['go.mod', 'main.go'], ['.']);
+  return 'problem' in folder ? folder : join(folder.path, 'lookup');
 }
 
 /** Builds once for each version of the sources, outside the checkout. */

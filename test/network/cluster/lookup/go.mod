@@ -1,0 +1,3 @@
+module heddle.dev/test/lookup
+
+go 1.24
