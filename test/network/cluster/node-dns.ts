@@ -1,9 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { podResolvConf } from '../../../common/resolv-conf.ts';
 import type { TestCluster, TestNode } from '../../support/network/cluster.ts';
 import { eventually } from '../../support/wait.ts';
 import type { Place } from '../sockets/program.ts';
@@ -39,6 +41,20 @@ export class NodeDns {
     this.#child.kill('SIGTERM');
     await ended;
   }
+}
+
+/** Where every node's DNS answers, as agents have it by default. */
+export const DNS_ADDRESSES = { ip4: '10.96.0.10', ip6: 'fd10:96::a' } as const;
+
+/** Writes the resolv.conf that kubelet would give a pod of a namespace whose DNS is at `address`; its path. */
+export function writeResolvConf(cluster: TestCluster, namespace: string, address: string): string {
+  const { text } = podResolvConf({
+    ...{ namespace, dnsPolicy: 'ClusterFirst', clusterDns: [address], clusterDomain: 'cluster.local' },
+    upstream: { nameservers: [], searches: [], options: [] },
+  });
+  const file = join(cluster.directory, `resolv.${namespace}.${isIPv6(address) ? 6 : 4}`);
+  writeFileSync(file, text);
+  return file;
 }
 
 /** Runs a program in a pod with a resolv.conf of the pod's own; what it prints. Rejects where it fails. */

@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { podResolvConf } from '../../../common/resolv-conf.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { type ClusterPod, TestCluster } from '../../support/network/cluster.ts';
 import { serviceOf, sliceOf } from '../../support/service-objects.ts';
@@ -11,11 +8,10 @@ import { eventually } from '../../support/wait.ts';
 import { goLookup } from '../cni-plugin/go-tools.ts';
 import { spawnIn } from '../sockets/program.ts';
 import { Callers, inForce } from './callers.ts';
-import { NodeDns, runWithResolver } from './node-dns.ts';
+import { DNS_ADDRESSES, NodeDns, runWithResolver, writeResolvConf } from './node-dns.ts';
 
 leakCheck();
 
-const DNS = { ip4: '10.96.0.10', ip6: 'fd10:96::a' } as const;
 const REDIS = { ip4: '10.96.0.77', ip6: 'fd10:96::77' } as const;
 const REDIS_PORT = 6379;
 const WORLD_NAME = '203.0.113.99';
@@ -54,20 +50,8 @@ describe('programs that others wrote', () => {
     await inForce(cluster);
     await (await callers.in('world')).run(`names("${cluster.world.ip4}")`);
     for (const node of cluster.nodes) dns.push(await NodeDns.start(cluster, node, cluster.world.ip4));
-    for (const [family, address] of Object.entries(DNS)) {
-      const { text } = podResolvConf({
-        ...{
-          namespace: 'shop',
-          dnsPolicy: 'ClusterFirst',
-          clusterDns: [address],
-          clusterDomain: 'cluster.local',
-        },
-        upstream: { nameservers: [], searches: [], options: [] },
-      });
-      const file = join(cluster.directory, `resolv.${family}`);
-      writeFileSync(file, text);
-      resolvers[family] = file;
-    }
+    for (const [family, address] of Object.entries(DNS_ADDRESSES))
+      resolvers[family] = writeResolvConf(cluster, 'shop', address);
     const command = [
       'redis-server',
       '--bind',
@@ -140,7 +124,7 @@ describe('programs that others wrote', () => {
         assert.match(await dig(transport, 'nobody.shop.svc.cluster.local'), /status: NXDOMAIN/);
         assert.match(
           await dig(transport, 'redis.shop.svc.cluster.local'),
-          new RegExp(`SERVER: ${DNS[family]}#53`),
+          new RegExp(`SERVER: ${DNS_ADDRESSES[family]}#53`),
         );
       }
       assert.equal(await dig('+search', '+short', 'redis'), REDIS.ip4);
@@ -174,7 +158,7 @@ for name in ("redis", "redis.shop", "www.example.com"):
   it('every question is answered while the agent is killed and started anew', async (context) => {
     const program = await callers.in(client);
     const node = cluster.node(0);
-    const flows = Object.values(DNS).map(
+    const flows = Object.values(DNS_ADDRESSES).map(
       (address) => `Steady("dns", "${address}", 53, ${intervalS}, "redis.shop.svc.cluster.local")`,
     );
     await program.run(`flows = [${flows.join(', ')}]`);
@@ -195,7 +179,7 @@ for name in ("redis", "redis.shop", "www.example.com"):
 
   it('programs of a node ask the same DNS', async () => {
     const program = await callers.in(cluster.node(1));
-    for (const address of Object.values(DNS)) {
+    for (const address of Object.values(DNS_ADDRESSES)) {
       await program.run(
         `flow = Steady("dns", "${address}", 53, 0.01, "redis.shop.svc.cluster.local"); flow.reach(5)`,
       );
