@@ -27,8 +27,9 @@ const ALL_MEASURES: readonly MeasureName[] = ['keep-alive', 'new connections', '
 const podsAtLeast = 1.1;
 const captureAtLeast = 0.95;
 const toPods: readonly Comparison[] = [
-  { way: 'heddle+policy', against: 'bridge', atLeast: podsAtLeast },
   { way: 'heddle+policy', against: 'bridge+kube-proxy', atLeast: podsAtLeast },
+  { way: 'heddle+policy', against: 'bridge', atLeast: podsAtLeast },
+  { way: 'heddle+policy', against: 'bridge, bare' },
   { way: 'heddle', against: 'bridge' },
 ];
 

@@ -39,11 +39,19 @@ export interface PodReport {
   readonly machine: ReturnType<typeof machine>;
 }
 
-export function podReport(one: PodCase, rounds: readonly PodMeasurement[], seat: number): PodReport {
+/** `names` are those of the ways, in the order that people read them in. */
+export function podReport(
+  one: Pick<PodCase, 'name' | 'summary' | 'measures' | 'comparisons'>,
+  names: readonly string[],
+  rounds: readonly PodMeasurement[],
+  seat: number,
+): PodReport {
   const ways: Record<string, Partial<Record<MeasureName, Figures>>> = {};
-  for (const [name, list] of Map.groupBy(rounds, ({ way }) => way)) {
+  for (const name of names) {
+    const own = rounds.filter(({ way }) => way === name);
     const figures: Partial<Record<MeasureName, Figures>> = {};
-    for (const [measure, own] of Map.groupBy(list, (each) => each.measure)) figures[measure] = figuresOf(own);
+    for (const [measure, list] of Map.groupBy(own, (each) => each.measure))
+      figures[measure] = figuresOf(list);
     ways[name] = figures;
   }
   const comparisons = one.comparisons.map((comparison) => compared(comparison, one.measures, rounds));

@@ -46,7 +46,8 @@ export async function runPodCase(one: PodCase, { rounds, seconds }: BenchOptions
     const measured = await runPodRounds({
       ...{ ways, measures, programs: stage.programs, seat, rounds, seconds, say },
     });
-    return podReport(one, measured, seat);
+    const names = ways.map(({ name }) => name);
+    return podReport(one, names, measured, seat);
   } finally {
     await stage.close();
   }

@@ -35,12 +35,11 @@ export async function waysToPods(stage: Stage, nodes: number): Promise<readonly 
     stage.programs.serve(server, [PORT, REFUSED_PORT], bodyOf(name));
     ways.push(wayTo(name, client, server, isolated));
   }
-  for (const name of ['bridge', 'bridge+kube-proxy']) {
-    const proxied = name !== 'bridge';
-    const peer = stage.bridge(nodes, proxied);
+  for (const name of ['bridge', 'bridge, bare', 'bridge+kube-proxy']) {
+    const peer = stage.bridge(nodes, name !== 'bridge, bare');
     const [client, server] = [peer.addPod(1), peer.addPod(nodes)];
     const service = { clusterIp: '10.96.0.50', port: 80, endpoints: [{ ip: server.ip4, port: PORT }] };
-    if (proxied) peer.addRules(kubeProxyRules([service], POD_RANGE));
+    if (name === 'bridge+kube-proxy') peer.addRules(kubeProxyRules([service], POD_RANGE));
     stage.programs.serve(server, [PORT], bodyOf(name));
     ways.push(wayTo(name, client, server));
   }
