@@ -42,6 +42,8 @@ export interface StackContext {
   readonly decisions: DecisionFunctions;
   /** Whether dialling there would reach the sidecar itself: a listener, or what controls it. */
   isOwnAddress(host: string, port: number): boolean;
+  /** Whether dialling there reaches the own app with no sidecar in between. */
+  isOwnApp(host: string, port: number): boolean;
   draining(): boolean;
   /** Counts something that drain has to wait for. */
   opened(): void;

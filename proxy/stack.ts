@@ -75,6 +75,7 @@ class DataPath implements Stack, StackContext {
   readonly #closers: (() => void)[] = [];
   #active = 0;
   #draining = false;
+  #captures = false;
   #closed = false;
 
   constructor(deps: StackDeps) {
@@ -219,6 +220,7 @@ class DataPath implements Stack, StackContext {
   }
 
   async listenInbound(address: ListenAddress, target: InboundTarget): Promise<ListenHandle> {
+    if (target.app === undefined) this.#captures = true;
     const listener = new InboundListener(
       this,
       this.#streams,
@@ -299,5 +301,10 @@ class DataPath implements Stack, StackContext {
 
   isOwnAddress(host: string, port: number): boolean {
     return this.#own.has(host, port);
+  }
+
+  /** What is dialled inside a captured pod isn't captured. In loopback mode the pod's ports are the sidecar's. */
+  isOwnApp(host: string, port: number): boolean {
+    return this.#captures && this.#own.isOfPod(host, port);
   }
 }

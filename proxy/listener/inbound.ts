@@ -170,7 +170,7 @@ export class InboundListener {
     }
     telemetry.connection('inbound', first === 'tls' ? 'opaque' : 'plaintext');
     if (first === 'tls') this.#relay(stream, ended);
-    else if (first === 'silent') this.#relay(stream, ended, true);
+    else if (first === 'silent') this.#relay(stream, ended, protocol);
     else this.#plain(stream, protocol, ended);
   }
 
@@ -196,7 +196,7 @@ export class InboundListener {
       },
       (detected, rest) => {
         if (detected === 'http1') this.#serve(stream, undefined);
-        else this.#relay(stream, rest, detected === 'silent');
+        else this.#relay(stream, rest, detected === 'silent' ? protocol : undefined);
       },
     );
   }
@@ -219,11 +219,16 @@ export class InboundListener {
     this.#streams.serveHttp(stream, client, this.#stages.http(this.#app(stream)), limits, deadlines);
   }
 
-  #relay(stream: ByteStream, first: Buffer | undefined, silent = false): void {
+  /** `silent`: the protocol of the port, where the client has said nothing yet. */
+  #relay(stream: ByteStream, first: Buffer | undefined, silent?: AppProtocol): void {
     this.#streams.decided(stream);
+    const { helloReadMs } = this.#context.limits;
+    const declared = silent === 'tcp' || silent === 'tls';
     const late = {
-      judge: lateJudge(),
-      undecided: detectUndecided,
+      judge: declared ? helloJudge() : lateJudge(),
+      undecided: declared ? () => 'opaque' as const : detectUndecided,
+      begunMs: (bytes: Buffer) =>
+        bytes[0] === TLS_HANDSHAKE ? helloReadMs : this.#settings().detectionTimeoutMs,
       take: (verdict: First) => {
         if (verdict === 'mesh') this.#terminate(stream);
         else if (verdict === 'http1') this.#serve(stream, undefined);
@@ -231,7 +236,7 @@ export class InboundListener {
       },
     };
     const stages = this.#stages.opaque(this.#app(stream));
-    new OpaqueRelay(this.#context, stages, stream, first, silent ? late : undefined).start();
+    new OpaqueRelay(this.#context, stages, stream, first, silent && late).start();
   }
 
   #app(stream: ByteStream): AppAddress {

@@ -100,13 +100,12 @@ export class OutboundListener {
   }
 
   #detect(stream: ByteStream, meant: Meant): void {
-    const { deadlines, limits, deps } = this.#context;
-    const settings = deps.config.inbound()?.settings ?? DEFAULT_SIDECAR_SETTINGS;
+    const { deadlines, limits } = this.#context;
     peek<Detected>(
       stream,
       deadlines,
       {
-        timeoutMs: settings.detectionTimeoutMs,
+        timeoutMs: this.#settings().detectionTimeoutMs,
         bytesMax: limits.detectionBytesMax,
         judge: detect,
         undecided: detectUndecided,
@@ -125,6 +124,7 @@ export class OutboundListener {
     const late = {
       judge: detect,
       undecided: detectUndecided,
+      begunMs: () => this.#settings().detectionTimeoutMs,
       take: (detected: Detected) => {
         if (detected === 'http1') this.#serve(stream, this.#stages.http(meant));
         return detected === 'http1';
@@ -132,6 +132,10 @@ export class OutboundListener {
     };
     const stages = this.#stages.opaque(meant, stream);
     new OpaqueRelay(this.#context, stages, stream, first, silent ? late : undefined).start();
+  }
+
+  #settings() {
+    return this.#context.deps.config.inbound()?.settings ?? DEFAULT_SIDECAR_SETTINGS;
   }
 
   #serve(

@@ -5,6 +5,8 @@ export interface PeekOptions<Verdict> {
   readonly timeoutMs: number;
   /** How much longer to wait, once, for what has begun as these bytes. */
   readonly extraMs?: (bytes: Buffer) => number;
+  /** How long to wait from the first bytes on, instead of what is left of `timeoutMs`; undefined: no change. */
+  readonly begunMs?: (bytes: Buffer) => number;
   readonly bytesMax: number;
   /** What the bytes say so far; undefined where more are needed. */
   readonly judge: (bytes: Buffer) => Verdict | undefined;
@@ -37,10 +39,15 @@ export function peek<Verdict>(
     done(verdict, ended);
   };
   const onData = (chunk: Buffer) => {
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    const begins = held.length === 0;
+    held = begins ? chunk : Buffer.concat([held, chunk]);
     const verdict = options.judge(held);
     if (verdict !== undefined) decide(verdict);
     else if (held.length >= options.bytesMax) decide(options.undecided(held));
+    else if (begins && options.begunMs !== undefined) {
+      deadline.cancel();
+      deadlines.arm(deadline, options.begunMs(held));
+    }
   };
   const onEnd = () => decide(options.undecided(held));
   let extraMs = (bytes: Buffer) => options.extraMs?.(bytes) ?? 0;

@@ -140,6 +140,44 @@ test('a client that was silent and then speaks HTTP first is routed all the same
   client.stream.destroy();
 });
 
+test('a client that was silent is carried soon, although what it says might go on as HTTP', async () => {
+  const client = await say('');
+  await harness.clock.advance(150);
+  client.say('hello');
+  await harness.clock.advance(90);
+  assert.equal(apps[0]?.heard, '');
+  await harness.clock.advance(60);
+  assert.equal(apps[0]?.heard, 'hello');
+  apps[0]?.say('hello yourself');
+  await harness.run();
+  assert.equal(client.heard, 'hello yourself');
+  client.stream.destroy();
+});
+
+for (const [words, waitMs] of [
+  ['hello', 0],
+  ['GET / HTTP/1.1\r\n\r\n', 0],
+  ['\x16\x03', 5_100],
+] as const) {
+  test(`a port that is declared as tcp gets ${JSON.stringify(words)} as it is from a client that was silent`, async () => {
+    const config = harness.fakes.config.inboundConfig;
+    assert.ok(config);
+    harness.fakes.config.inboundConfig = {
+      ...config,
+      ports: [{ port: 8_080, mode: 'PERMISSIVE', protocol: 'tcp' }],
+    };
+    await harness.inbound();
+    const client = harness.dial(8_080);
+    await harness.clock.advance(150);
+    client.say(words);
+    await harness.clock.advance(waitMs);
+    await harness.run();
+    assert.equal(apps[0]?.heard, words);
+    client.stream.destroy();
+    await harness.run();
+  });
+}
+
 test('a silent client that leaves takes its connection along', async () => {
   const client = await say('');
   await harness.clock.advance(150);

@@ -141,8 +141,10 @@ export function outboundTarget(
   if (decision === undefined || endpoint === undefined) return plainTarget(forwarding, context.limits);
   const { cluster, timeouts } = decision;
   const { limits } = context;
-  const credentials = endpoint.mtls ? context.deps.identity.current() : undefined;
-  if (endpoint.mtls && credentials === undefined) return noCredentials();
+  // A pod that calls its own Service may be led to itself, where the app answers and not its sidecar.
+  const mtls = endpoint.mtls && !context.isOwnApp(endpoint.address, endpoint.port);
+  const credentials = mtls ? context.deps.identity.current() : undefined;
+  if (mtls && credentials === undefined) return noCredentials();
   const connectMs = timeouts.connectMs > 0 ? timeouts.connectMs : cluster.policy.connectMs;
   const known = made.get(endpoint);
   if (

@@ -17,11 +17,13 @@ const ANY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 /** What an app must not be led to by its sidecar: the sidecar. */
 export class OwnAddresses {
   readonly #hosts = new BlockList();
+  readonly #podAddresses: ReadonlySet<string>;
   readonly #ports = new Set(CONTROL_PORTS);
   /** By port, since hardly any request goes to one of these. */
   readonly #listeners = new Map<number, Set<string>>();
 
   constructor(podAddresses: readonly string[]) {
+    this.#podAddresses = new Set(podAddresses);
     // All of 127.0.0.0/8: where pods share one loopback, the admin ports of the others are there as well.
     this.#hosts.addSubnet('127.0.0.0', 8, 'ipv4');
     for (const address of ['::1', ...ANY_ADDRESS, ...podAddresses]) {
@@ -39,6 +41,11 @@ export class OwnAddresses {
   has(host: string, port: number): boolean {
     if (this.#listeners.get(port)?.has(host) === true) return true;
     return this.#ports.has(port) && isIP(host) !== 0 && this.#hosts.check(host, familyOf(host));
+  }
+
+  /** Whether an address as endpoints have it, and a port, are the pod's own but not the sidecar's. */
+  isOfPod(host: string, port: number): boolean {
+    return this.#podAddresses.has(host) && !this.has(host, port);
   }
 }
 

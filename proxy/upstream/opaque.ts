@@ -30,6 +30,8 @@ export interface OpaqueStages {
 export interface LateWords<Verdict> {
   readonly judge: (bytes: Buffer) => Verdict | undefined;
   readonly undecided: (bytes: Buffer) => Verdict;
+  /** How long the rest of what has begun is waited for: the server may be waiting for just these bytes. */
+  readonly begunMs: (bytes: Buffer) => number;
   /** Takes the client over, where what it said isn't opaque after all; false leaves it here. */
   readonly take: (verdict: Verdict) => boolean;
 }
