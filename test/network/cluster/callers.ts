@@ -66,7 +66,7 @@ export function ask<T>({ name, adminSocket }: TestNode, path: string): Promise<T
 }
 
 /** Waits until a node serves an address and port by these backends, in the kernel's maps. */
-export async function served(
+async function served(
   node: TestNode,
   ip: string,
   port: number,
@@ -86,7 +86,7 @@ export async function served(
 }
 
 /** `ip:port`, with the brackets of IPv6. */
-export function endpoint(ip: string, port: number): string {
+function endpoint(ip: string, port: number): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 

@@ -6,7 +6,6 @@ import { Callers, inForce, type Spot } from './callers.ts';
 import { endpointsOf, Slices, service, TARGET_PORT } from './services.ts';
 
 export const FAMILIES = ['ip4', 'ip6'] as const;
-export type Family = (typeof FAMILIES)[number];
 export const CALLS = ['tcp', 'udp'] as const;
 export const NODE_PORT = 30080;
 /** Enough calls that a choice among two backends shows both: the other's chance is 1 in 8 million. */
