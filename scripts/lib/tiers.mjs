@@ -39,7 +39,7 @@ export const TIERS = [
   {
     name: 'network',
     files: [
-      'test/network/{capture,cluster,cni-plugin,dns,kernel,local-mesh,maps,packets,policy,programs,setup,sockets}/**/*.test.ts',
+      'test/network/{capture,cluster,cni-plugin,dns,kernel,local-mesh,maps,packets,policy,programs,sequences,setup,sockets}/**/*.test.ts',
     ],
     root: true,
     needs: [
