@@ -26,6 +26,7 @@ const PROGRAMS = {
   nft: { command: 'nft', debian: 'nftables' },
   tcpdump: { command: 'tcpdump', debian: 'tcpdump' },
   bpftool: { command: 'bpftool', debian: 'bpftool' },
+  'redis-server': { command: 'redis-server', debian: 'redis-server redis-tools' },
   haproxy: { command: 'haproxy', debian: 'haproxy' },
 };
 

@@ -44,7 +44,7 @@ export const TIERS = [
     root: true,
     needs: [
       ...['ip', 'clang', 'libbpf-headers', 'libbpf', 'go', 'dig', 'nft', 'ping', 'python3'],
-      ...['curl', 'tcpdump', 'bpftool'],
+      ...['curl', 'tcpdump', 'bpftool', 'redis-server'],
     ],
     optional: [],
     concurrency: 1,

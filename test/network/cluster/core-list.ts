@@ -11,7 +11,7 @@ export function coreList(options: ClusterOptions): void {
   describe(`pods, nodes and the world, mode ${options.mode}`, () => {
     let cluster: TestCluster;
     let callers: Callers;
-    let [here, neighbour, far]: ClusterPod[] = [];
+    let [here, neighbour, far, last]: ClusterPod[] = [];
 
     before(async () => {
       cluster = await TestCluster.start(options);
@@ -19,7 +19,8 @@ export function coreList(options: ClusterOptions): void {
       here = await cluster.addPod('here');
       neighbour = await cluster.addPod('neighbour');
       far = await cluster.addPod('far', { node: 1 });
-      for (const spot of [here, neighbour, far, cluster.node(0), cluster.node(1), 'world'] as const)
+      last = await cluster.addPod('last', { node: cluster.nodes.length - 1 });
+      for (const spot of [here, neighbour, far, last, cluster.node(0), cluster.node(1), 'world'] as const)
         await callers.serve(spot, nameOf(spot), PORT);
     });
 
@@ -29,7 +30,7 @@ export function coreList(options: ClusterOptions): void {
     });
 
     const ways = (): readonly (readonly [Spot, Spot])[] => {
-      assert.ok(here !== undefined && neighbour !== undefined && far !== undefined);
+      assert.ok(here !== undefined && neighbour !== undefined && far !== undefined && last !== undefined);
       const [first, second] = [cluster.node(0), cluster.node(1)];
       return [
         ...([
@@ -37,6 +38,8 @@ export function coreList(options: ClusterOptions): void {
           [here, far],
           [far, here],
           [here, here],
+          [far, last],
+          [last, here],
         ] as const),
         ...([
           [first, here],

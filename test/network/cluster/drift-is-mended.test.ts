@@ -79,6 +79,11 @@ describe('what somebody else changed on a node', () => {
 
   it('is nothing at first', () => assertSound());
 
+  it('is looked for only where somebody asks in earnest', async () => {
+    const { status, text } = await fetchText('http://agent/repair', { socketPath: node.adminSocket });
+    assert.deepEqual([status, JSON.parse(text)], [405, { error: '/repair takes POST', code: 'method' }]);
+  });
+
   for (const name of FILLED)
     it(`entries of ${name} that were taken away are put back, and foreign ones taken away`, async () => {
       using map = openPinnedMap(`${node.pins}/maps/${name}`);

@@ -3,4 +3,4 @@ import { coreList } from './core-list.ts';
 
 leakCheck();
 
-coreList({ mode: 'tunnel' });
+coreList({ mode: 'tunnel', nodes: 3 });
