@@ -24,7 +24,7 @@ interface Names {
  * What maps mean, whatever numbers were given: identities, sets and classes by what they stand for, Services by their lists of
  * backends. One line for each entry, in order; a number that stands for nothing shows as `?7`.
  */
-export function meaningOf({ entries, numbers }: Held): ReadonlyMap<PlannedMap, readonly string[]> {
+function meaningOf({ entries, numbers }: Held): ReadonlyMap<PlannedMap, readonly string[]> {
   const names = namesOf(numbers);
   const rowsOf = <K, V>(map: PlannedMap, { key, value }: Table<K, V>, row: (key: K, value: V) => unknown) =>
     [...entries(map)].map(([keyBytes, valueBytes]) =>
