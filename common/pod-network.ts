@@ -86,6 +86,19 @@ export interface AgentCondition {
   readonly programs: readonly ProgramStatus[];
 }
 
+/** What can't be used of an object as it is written. */
+export interface ObjectProblem {
+  readonly severity: 'error' | 'warning';
+  /** Path of the file. */
+  readonly source: string;
+  readonly line: number;
+  /** `NetworkPolicy shop/web`. */
+  readonly object?: string;
+  /** `spec.ingress[0].from[0].ipBlock.cidr`. */
+  readonly field?: string;
+  readonly message: string;
+}
+
 export interface AgentStatus extends AgentCondition {
   readonly pods: {
     readonly attached: number;
@@ -102,8 +115,7 @@ export interface AgentStatus extends AgentCondition {
     readonly services: number;
   };
   readonly drops: DropCounts;
-  /** Objects that can't be used as they are written. */
-  readonly problems: readonly string[];
+  readonly problems: readonly ObjectProblem[];
   /** Wanted and held entries; only where the kernel's maps were asked for. */
   readonly maps: readonly MapStatus[] | undefined;
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonValue } from '../../common/json.ts';
+import type { AgentStatus } from '../../common/pod-network.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import type { AgentAnswer } from '../client/agents.ts';
+import { checkAgents } from './agents.ts';
 import type { Facts, Finding } from './findings.ts';
 import { checkCommands, checkMachine } from './machine.ts';
 import { checkObjects } from './objects.ts';
@@ -58,6 +61,8 @@ const facts = (objects: readonly KubeObject[], part: Partial<Facts> = {}): Facts
     objects,
     problems: [],
     sidecars: [],
+    agents: [],
+    network: 'loopback' as const,
     answers: new Map(),
     origins: new Map(),
     leafTtlSeconds: 86_400,
@@ -171,6 +176,31 @@ test('a target port that no container has is told with those there are', () => {
   );
   assert.deepEqual(bad(services(service({ ports: [{ port: 8080 }] }), pod('web-1'))), []);
   assert.match(only(services(service({ ports: [{ port: 81 }] }), pod('web-1'))).message, /targetPort 81/);
+});
+
+test('with the pod network a number that no container names is a port all the same', () => {
+  const world = (port: object) =>
+    facts([service({ ports: [port] as never }), pod('web-1')], { network: 'ebpf' });
+  assert.deepEqual(bad(checkServices(world({ port: 81 }))), []);
+  assert.match(only(checkServices(world({ port: 80, targetPort: 'grpc' }))).message, /targetPort grpc/);
+});
+
+test('an agent that does not answer, or can add no pod, is told', () => {
+  const agent = (node: string) => ({ node, socket: `/run/${node}` });
+  const status = (ready: boolean) => ({ node: 'n2', ready, reason: 'no address is left' }) as AgentStatus;
+  const check = (...agents: AgentAnswer[]) => checkAgents(facts([], { agents }));
+  const well = { agent: agent('n1'), status: status(true) };
+  assert.deepEqual(
+    check(well).map(({ level, message }) => [level, message]),
+    [['good', '1 of 1 agents ready']],
+  );
+  assert.deepEqual(check(), []);
+  assert.match(
+    only(check(well, { agent: agent('n2'), status: status(false) })).message,
+    /no address is left/,
+  );
+  const down = only(check(well, { agent: agent('n2'), error: "the agent of n2 doesn't run" }));
+  assert.deepEqual([down.about, down.message], ['agent n2', "the agent of n2 doesn't run"]);
 });
 
 test('a Service whose pods are all down is told', () => {

@@ -1,4 +1,6 @@
 import type { KubeObject, Problem } from '../../model/objects.ts';
+import type { AgentAnswer } from '../client/agents.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 
 /** One thing that `heddle check` says. */
 export interface Finding {
@@ -34,10 +36,13 @@ export interface SidecarAnswer {
 /** Everything that the checks read, gathered once. */
 export interface Facts {
   readonly nowMs: number;
+  readonly network: NetworkKind;
   readonly objects: readonly KubeObject[];
   /** Of files and objects, by the control plane and by the local runner. */
   readonly problems: readonly Problem[];
   readonly sidecars: readonly SidecarView[];
+  /** Of all nodes; none in loopback mode. */
+  readonly agents: readonly AgentAnswer[];
   /** By `namespace/name` of the pod. */
   readonly answers: ReadonlyMap<string, SidecarAnswer>;
   /** How long the mesh's settings let a workload's certificate live. */

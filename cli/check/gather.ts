@@ -7,6 +7,7 @@ import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
 import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { loadSettings } from '../../sources/files/settings.ts';
+import { agentProblems, askStates, meshAgents } from '../client/agents.ts';
 import { readFolders } from '../client/manifests.ts';
 import { ask, fetchText, objectsInForce, type RunningMesh } from '../client/mesh.ts';
 import type { CliContext } from '../context.ts';
@@ -29,6 +30,7 @@ export async function gatherFacts(mesh: RunningMesh, context: CliContext): Promi
   const proxies = listAt(await ask(mesh, '/api/heddle/proxies'), 'items');
   return {
     nowMs: context.clock.wallMs(),
+    network: mesh.file.network,
     objects,
     ...(await gatherProblems(mesh, context)),
     sidecars: proxies.map(sidecarOf),
@@ -41,15 +43,21 @@ export async function gatherFacts(mesh: RunningMesh, context: CliContext): Promi
 export async function gatherProblems(
   mesh: RunningMesh,
   context: CliContext,
-): Promise<Pick<Facts, 'problems' | 'origins'>> {
+): Promise<Pick<Facts, 'problems' | 'origins' | 'agents'>> {
   const told = listAt(await ask(mesh, '/api/heddle/problems'), 'items');
+  const agents = await askStates(meshAgents(mesh.file));
   const files = await readFolders(
     [mesh.file.manifests, appliedFolder(mesh.paths, mesh.file.manifests)],
     context.clock,
   );
   const shown = (path: string) => shownPath(path, context.cwd);
-  const problems = [...told.map(problemOf), ...manifestProblems(files.objects, mesh.file.network)];
+  const problems = [
+    ...told.map(problemOf),
+    ...manifestProblems(files.objects, mesh.file.network),
+    ...agentProblems(agents),
+  ];
   return {
+    agents,
     problems: distinct(problems.map((problem) => ({ ...problem, source: shown(problem.source) }))),
     origins: new Map(
       files.objects.map(({ object, origin }) => [

@@ -5,6 +5,7 @@ import { objectKey } from '../kube/kinds.ts';
 import { matchesLabels, selects } from '../kube/selector.ts';
 import { podSpecOf } from '../local/pod-spec.ts';
 import { portOf } from '../local/probes.ts';
+import type { NetworkKind } from '../network/pod-network.ts';
 import { isReady } from '../output/columns.ts';
 import { type Facts, type Finding, ofKind, podName } from './findings.ts';
 
@@ -39,7 +40,7 @@ function serviceTroubles(service: KubeObject, pods: readonly KubeObject[], facts
       ...unpublished,
     ];
   const mismatches = listAt(service.spec, 'ports').flatMap(
-    (port) => portTrouble(port, selected, found) ?? [],
+    (port) => portTrouble(port, selected, facts.network, found) ?? [],
   );
   const idle: Finding[] = selected.some(isReady)
     ? []
@@ -57,9 +58,12 @@ function serviceTroubles(service: KubeObject, pods: readonly KubeObject[], facts
 function portTrouble(
   port: JsonValue,
   selected: readonly KubeObject[],
+  network: NetworkKind,
   found: { about: string; namespace: string },
 ): Finding | undefined {
   const target = at(port, 'targetPort') ?? numberAt(port, 'port');
+  // As in Kubernetes a pod listens wherever it likes; in loopback mode its sidecar does, on the ports that it knows.
+  if (network === 'ebpf' && typeof target === 'number') return undefined;
   for (const pod of selected) {
     const spec = podSpecOf(pod);
     const ports = [...spec.init, ...spec.containers].flatMap((container) => container.ports);

@@ -2,10 +2,12 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
+import type { AgentStatus, ObjectProblem } from '../../common/pod-network.ts';
 import { type CommandInput, MESH_OPTIONS, type OptionSpec, usageError } from '../command-line.ts';
 import type { CliContext } from '../context.ts';
 import { textAt } from '../kube/fields.ts';
 import { nodeName } from '../local/services.ts';
+import type { MeshFile } from '../local/state-dir.ts';
 import { nodePaths, runDirectory } from '../network/layout.ts';
 import { didYouMean } from '../suggest.ts';
 import { fetchText, findMesh } from './mesh.ts';
@@ -48,16 +50,47 @@ export function agentsOf(input: CommandInput, context: CliContext): readonly Age
       'loopback',
       'this mesh runs in loopback mode, which has no pod network and drops no packet; run "heddle up --network ebpf" as root for one',
     );
-  const run = runDirectory(file.name);
-  const names = Array.from({ length: file.nodes }, (_, index) => nodeName(index));
+  const agents = meshAgents(file);
+  const names = agents.flatMap((agent) => agent.node ?? []);
   if (node !== undefined && !names.includes(node))
     throw new HeddleError(
       'not-found',
       `the mesh has no node "${node}"${didYouMean(node, names)}; it has ${names.join(', ')}`,
     );
-  return names
-    .filter((name) => node === undefined || name === node)
-    .map((name) => ({ node: name, socket: nodePaths(run, name).adminSocket }));
+  return agents.filter((agent) => node === undefined || agent.node === node);
+}
+
+/** The agents of a local mesh; none in loopback mode. */
+export function meshAgents({ name, network, nodes }: MeshFile): readonly Agent[] {
+  if (network === 'loopback') return [];
+  const run = runDirectory(name);
+  return Array.from({ length: nodes }, (_, index) => nodeName(index)).map((node) => ({
+    node,
+    socket: nodePaths(run, node).adminSocket,
+  }));
+}
+
+/** How an agent is doing, or why it can't be asked. */
+export type AgentAnswer =
+  | { readonly agent: Agent; readonly status: AgentStatus }
+  | { readonly agent: Agent; readonly error: string };
+
+/** Asks all at once how they are doing. */
+export function askStates(agents: readonly Agent[]): Promise<readonly AgentAnswer[]> {
+  return Promise.all(
+    agents.map((agent) =>
+      askAgent<AgentStatus>(agent, '/status').then(
+        (status) => ({ agent, status }),
+        (thrown: unknown) => ({ agent, error: messageOf(thrown) }),
+      ),
+    ),
+  );
+}
+
+/** What agents can't use of objects, each once. */
+export function agentProblems(answers: readonly AgentAnswer[]): readonly ObjectProblem[] {
+  const problems = answers.flatMap((answer) => ('status' in answer ? answer.status.problems : []));
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
 }
 
 /** The local mesh; undefined where none runs but the machine itself is a node. */

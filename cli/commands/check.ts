@@ -3,6 +3,7 @@ import { readIfThere } from '../../common/atomic-file.ts';
 import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
+import { checkAgents } from '../check/agents.ts';
 import type { Finding } from '../check/findings.ts';
 import { gatherFacts, readRoot } from '../check/gather.ts';
 import { checkCommands, checkMachine, type Machine } from '../check/machine.ts';
@@ -78,6 +79,7 @@ async function inspect(input: CommandInput, context: CliContext, machine: Machin
       findings: [
         ...own,
         checkRoot(readRoot(mesh), facts.nowMs),
+        ...checkAgents(facts),
         ...checkSidecars(facts),
         ...checkPods(facts),
         ...checkInjection(facts),

@@ -105,7 +105,7 @@ async function status(input: CommandInput, context: CliContext): Promise<ExitCod
   else if (items.length > 0) {
     context.out(statusTable(items, viewOf(format, context)));
     if (kernel) context.out(`\n${mapTable(items)}`);
-    context.err(statusNotes(items));
+    context.err(statusNotes(items, context.cwd));
   }
   return asked.code;
 }

@@ -9,11 +9,13 @@ import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
 import { SETTINGS_FILE } from '../../sources/files/scan.ts';
 import { loadSettings, type SettingsSource, watchSettings } from '../../sources/files/settings.ts';
 import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
+import { askStates } from '../client/agents.ts';
 import type { CliContext } from '../context.ts';
 import { makeNetwork } from '../network/make.ts';
 import type { MeshNetwork } from '../network/pod-network.ts';
 import type { MachineFacts } from '../network/preflight.ts';
 import { problemLine } from '../output/problem.ts';
+import { AgentProblems } from './agent-problems.ts';
 import { carriedOver } from './applied.ts';
 import { Children } from './children.ts';
 import { Cluster } from './cluster.ts';
@@ -51,6 +53,7 @@ export class MeshRunner {
   readonly #cluster: Cluster;
   readonly #startedAt: string;
   #files: FilesSource | undefined;
+  #agentProblems: AgentProblems | undefined;
   #settingsSource: SettingsSource | undefined;
   #meshFile: MeshFile | undefined;
   readonly #news: News;
@@ -149,10 +152,21 @@ export class MeshRunner {
     });
     this.#goOn();
     this.#take(this.#files.current());
+    this.#followAgents();
     for (const problem of settings) progress.warn(problem);
     for (const line of carriedOver(applied)) progress.warn(line);
     if (this.#files.current().objects.length === 0)
       progress.warn(`${manifests} holds no manifests yet: they are taken as they appear`);
+  }
+
+  #followAgents(): void {
+    const { context, progress } = this.#settings;
+    const agents = this.#network.agentSockets().map((socket) => ({ node: undefined, socket }));
+    if (agents.length === 0) return;
+    this.#agentProblems = new AgentProblems({
+      ...{ clock: context.clock, cwd: context.cwd, ask: () => askStates(agents) },
+      warn: (line) => progress.warn(line),
+    });
   }
 
   /** The network comes first: control plane and sidecars meet at its addresses. */
@@ -233,6 +247,7 @@ export class MeshRunner {
   async #end(): Promise<void> {
     const { paths } = this.#settings;
     this.#settingsSource?.close();
+    this.#agentProblems?.close();
     this.#files?.close();
     await this.#cluster.close();
     await this.#system.stop();

@@ -38,7 +38,9 @@ export function ebpfObstacles(facts: MachineFacts): string[] {
   const ranges = [...Object.values(CLUSTER_RANGES.pods), ...Object.values(CLUSTER_RANGES.services)];
   const taken = facts.routes.find((route) => ranges.some((range) => overlaps(route, range)));
   if (taken !== undefined)
-    found.push(`this machine has a route to ${taken}, where pods and Services would be`);
+    found.push(
+      `this machine has a route to ${taken}, where pods and Services would be: it may be another mesh's ("ip route show" names its device), of which one at a time can have a pod network`,
+    );
   return found;
 }
 

@@ -8,6 +8,7 @@ import type {
   PolicyStatus,
   ServiceStatus,
 } from '../../common/pod-network.ts';
+import { problemLine } from './problem.ts';
 import { formatAge, formatTable } from './table.ts';
 
 /** What an agent said, with the node it said it for. */
@@ -52,7 +53,7 @@ function wideCells(item: AgentStatus, nowMs: number): readonly string[] {
 }
 
 /** What isn't as it should be, a line each, and the kernel's maps where they were looked at. */
-export function statusNotes(items: readonly AgentStatus[]): string {
+export function statusNotes(items: readonly AgentStatus[], cwd: string): string {
   return items
     .flatMap((item) => [
       ...(item.ready ? [] : [`${item.node}: not ready: ${item.reason}`]),
@@ -68,7 +69,7 @@ export function statusNotes(items: readonly AgentStatus[]): string {
         ? [`${item.node}: ${item.drops.lost} dropped packets were counted that nobody could be told of`]
         : []),
     ])
-    .concat([...new Set(items.flatMap(({ problems }) => problems))])
+    .concat([...new Set(items.flatMap(({ problems }) => problems.map((one) => problemLine(one, cwd))))])
     .map((line) => `${line}\n`)
     .join('');
 }

@@ -54,8 +54,26 @@ test('a policy that can not be used is named in the status', () => {
     podSelector: {},
     ingress: [{ from: [{ ipBlock: { cidr: 'x' } }] }],
   });
-  const [problem = ''] = statusOf(new AgentWorld(clock, [broken]), false).problems;
-  assert.match(problem, /^NetworkPolicy shop\/broken: .*cidr/);
+  const [problem] = statusOf(new AgentWorld(clock, [broken]), false).problems;
+  assert.deepEqual(
+    [problem?.severity, problem?.object, problem?.field],
+    ['error', 'NetworkPolicy shop/broken', 'spec.ingress[0].from[0].ipBlock.cidr'],
+  );
+});
+
+test('a rule of which no peer can be used is not told as one that allows anybody', () => {
+  const broken = networkPolicy('broken', {
+    podSelector: {},
+    ingress: [{ from: [{ ipBlock: { cidr: 'x' } }] }, { from: [] }],
+  });
+  const [pod] = policiesOf(new AgentWorld(clock, [broken]));
+  assert.deepEqual(
+    pod?.ingress.rules.map(({ index, peers }) => [index, peers]),
+    [
+      [0, ['none']],
+      [1, []],
+    ],
+  );
 });
 
 test('every address is told with its owner and where it leads', () => {

@@ -6,7 +6,6 @@ import type {
   KernelState,
   ServiceStatus,
 } from '../../../common/pod-network.ts';
-import type { Problem } from '../../../model/objects.ts';
 import { EP, protocolName, SCOPE } from '../../maps/constants.ts';
 import { type Entry, keyText } from '../../maps/entries.ts';
 import { decode, encode } from '../../maps/struct.ts';
@@ -36,13 +35,9 @@ export function statusOf(view: AgentView, kernel: boolean): AgentStatus {
       ).size,
     },
     drops: view.drops.counts(),
-    problems: [...policy.problems, ...services.problems].map(problemText),
+    problems: [...policy.problems, ...services.problems],
     maps: kernel ? mapStatuses(view) : undefined,
   };
-}
-
-function problemText({ object, field, message }: Problem): string {
-  return [object, field, message].filter((part) => part !== undefined).join(': ');
 }
 
 /** Every address that the node's maps know, in the order of the addresses. */

@@ -31,11 +31,17 @@ function ruleStatus({ rule, ports, namedPorts }: SetRule): PolicyRuleStatus {
     ...{
       policy: rule.policy,
       index: rule.index,
-      peers: rule.peers === 'any' ? [] : rule.peers.map(peerText),
+      peers: peerTexts(rule.peers),
     },
     // A name that no port of the pod has leaves a rule without ports: it allows nothing.
     ports: ports !== 'any' && texts.length === 0 ? ['none'] : texts,
   };
+}
+
+/** Where no peer of a rule can be used, it allows nobody. */
+function peerTexts(peers: readonly Peer[] | 'any'): readonly string[] {
+  if (peers === 'any') return [];
+  return peers.length === 0 ? ['none'] : peers.map(peerText);
 }
 
 function rangeText({ protocol, from, to }: PortRange): string {
