@@ -1,5 +1,5 @@
 import { KernelError } from './errors.ts';
-import { Fd } from './fd.ts';
+import type { Fd } from './fd.ts';
 import { addressOf, checked, libbpf } from './native.ts';
 
 const INFO_BYTES = 232;

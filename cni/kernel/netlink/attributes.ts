@@ -8,7 +8,6 @@ const HEAD_BYTES = 4;
 const NESTED = 0x8000;
 const TYPE_MASK = 0x3fff;
 
-const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 /** Address families as rtnetlink's messages name them. */

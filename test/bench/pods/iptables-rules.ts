@@ -12,6 +12,31 @@ export interface IngressRule {
 }
 
 /**
+ * What flannel writes on each node as its manifest starts it, with `--ip-masq` (pkg/trafficmngr/iptables): pods reach the world by
+ * the node's address, and what is forwarded to and from them is accepted.
+ */
+export function flannelRules(podRange: string): string {
+  const own = comments('flanneld masq');
+  return [
+    '*nat',
+    ':FLANNEL-POSTRTG - [0:0]',
+    `-A POSTROUTING ${own} -j FLANNEL-POSTRTG`,
+    `-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 ${own} -j RETURN`,
+    `-A FLANNEL-POSTRTG -s ${podRange} -d ${podRange} ${own} -j RETURN`,
+    `-A FLANNEL-POSTRTG -s ${podRange} ! -d 224.0.0.0/4 ${own} -j MASQUERADE --random-fully`,
+    `-A FLANNEL-POSTRTG ! -s ${podRange} -d ${podRange} ${own} -j MASQUERADE --random-fully`,
+    'COMMIT',
+    '*filter',
+    ':FLANNEL-FWD - [0:0]',
+    `-A FORWARD ${comments('flanneld forward')} -j FLANNEL-FWD`,
+    `-A FLANNEL-FWD -s ${podRange} ${comments('flanneld forward')} -j ACCEPT`,
+    `-A FLANNEL-FWD -d ${podRange} ${comments('flanneld forward')} -j ACCEPT`,
+    'COMMIT',
+    '',
+  ].join('\n');
+}
+
+/**
  * What kube-proxy writes in its mode iptables (pkg/proxy/iptables/proxier.go of Kubernetes 1.31): a rule for each Service that
  * is looked at in turn, a chain for each Service and each endpoint, and the marks of masquerade.
  */

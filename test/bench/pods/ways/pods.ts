@@ -1,6 +1,6 @@
 import { POD_RANGE } from '../bridge-cluster.ts';
 import { addPod, isolate } from '../heddle-cluster.ts';
-import { kubeProxyRules } from '../iptables-rules.ts';
+import { flannelRules, kubeProxyRules } from '../iptables-rules.ts';
 import type { Stage } from '../stage.ts';
 import type { BenchPod, Way } from '../way.ts';
 
@@ -39,6 +39,7 @@ export async function waysToPods(stage: Stage, nodes: number): Promise<readonly 
     const peer = stage.bridge(nodes, name !== 'bridge, bare');
     const [client, server] = [peer.addPod(1), peer.addPod(nodes)];
     const service = { clusterIp: '10.96.0.50', port: 80, endpoints: [{ ip: server.ip4, port: PORT }] };
+    if (name !== 'bridge, bare') peer.addRules(flannelRules(POD_RANGE));
     if (name === 'bridge+kube-proxy') peer.addRules(kubeProxyRules([service], POD_RANGE));
     stage.programs.serve(server, [PORT], bodyOf(name));
     ways.push(wayTo(name, client, server));
