@@ -1,6 +1,8 @@
 import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
-import type { KubeObject, Problem, SourcedObject } from '../../model/objects.ts';
+import type { ObjectProblem } from '../../common/pod-network.ts';
+import { type KubeObject, namespacedName, type Problem, type SourcedObject } from '../../model/objects.ts';
+import { type AgentAnswer, agentProblems, askStates, meshAgents } from '../client/agents.ts';
 import { readManifests } from '../client/manifests.ts';
 import { findMesh, objectInForce, objectsInForce, pathsOf, type RunningMesh } from '../client/mesh.ts';
 import { type Verdict, verdictOf } from '../client/verdict.ts';
@@ -11,13 +13,18 @@ import { AppliedObjects } from '../local/applied.ts';
 import { kindProblem } from '../local/manifest-problems.ts';
 import { appliedFolder, readMeshFile } from '../local/state-dir.ts';
 import type { NetworkKind } from '../network/pod-network.ts';
-import { problemLine, shownPath } from '../output/problem.ts';
+import { problemLine, problemText, shownPath } from '../output/problem.ts';
 
 /** How long the control plane may take to say what it makes of an object. */
 const statusMs = 10_000;
 /** How long proxies may take to acknowledge it before the command says so and goes. */
 const spreadMs = 3_000;
 const pollMs = 50;
+/** How long nodes' agents may take to see an object. */
+const agentsMs = 3_000;
+const agentPollMs = 100;
+/** What agents judge, and the control plane doesn't. */
+const AGENT_KINDS: readonly string[] = ['NetworkPolicy', 'Service'];
 
 export const apply: CommandSpec = {
   name: 'apply',
@@ -71,6 +78,12 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
     if (told !== undefined) context.err(`${where}: ${told}\n`);
     if (verdict.kind === 'refused' || verdict.kind === 'pending') failed = true;
   }
+  const isNew = results.some((result) => result !== 'unchanged');
+  for (const { origin, problem } of await agentRefusals(mesh, context, placed, isNew ? nowMs : 0)) {
+    const where = `${shownPath(origin.source, context.cwd)}:${origin.line}`;
+    context.err(`${where}: ${problem.object ?? ''}: ${problemText(problem)}\n`);
+    failed = true;
+  }
   return failed ? EXIT.failed : EXIT.done;
 }
 
@@ -113,6 +126,38 @@ async function verdictWithin(
     if (waitedMs > (verdict.kind === 'spreading' ? spreadMs : statusMs)) return verdict;
     await sleep(context.clock, pollMs);
   }
+}
+
+/** What nodes' agents can't use of the NetworkPolicies and Services among the objects, once they have seen them. */
+async function agentRefusals(
+  mesh: RunningMesh,
+  context: CliContext,
+  placed: readonly SourcedObject[],
+  appliedMs: number,
+): Promise<readonly { readonly origin: SourcedObject['origin']; readonly problem: ObjectProblem }[]> {
+  const agents = meshAgents(mesh.file);
+  const origins = new Map(
+    placed
+      .filter(({ object }) => AGENT_KINDS.includes(object.kind))
+      .map(({ object, origin }) => [`${object.kind} ${namespacedName(object)}`, origin]),
+  );
+  if (agents.length === 0 || origins.size === 0) return [];
+  const untilMs = context.clock.now() + agentsMs;
+  for (;;) {
+    const answers = await askStates(agents);
+    if (answers.every((answer) => hasSeen(answer, appliedMs)) || context.clock.now() > untilMs)
+      return agentProblems(answers).flatMap((problem) => {
+        const origin = origins.get(problem.object ?? '');
+        return origin === undefined || problem.severity !== 'error' ? [] : [{ origin, problem }];
+      });
+    await sleep(context.clock, agentPollMs);
+  }
+}
+
+/** Whether an agent has begun a round since. */
+function hasSeen(answer: AgentAnswer, sinceMs: number): boolean {
+  const round = 'status' in answer ? answer.status.lastRound : undefined;
+  return round !== undefined && Date.parse(round.at) - round.seconds * 1_000 > sinceMs;
 }
 
 /** What to say about a verdict that isn't simply good. */

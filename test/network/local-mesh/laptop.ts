@@ -13,6 +13,8 @@ export class Laptop {
     this.close();
     execFileSync('ip', ['netns', 'add', this.netns]);
     this.run('ip', 'link', 'set', 'lo', 'up');
+    // A new namespace forwards where the machine does, as it must while a mesh runs on it.
+    this.run('sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward');
   }
 
   run(command: string, ...args: readonly string[]): string {

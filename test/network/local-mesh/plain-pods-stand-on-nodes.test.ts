@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Shown } from '../../integration/local-mesh/run.ts';
 import { leakCheck } from '../../support/leak-check.ts';
+import { eventually } from '../../support/wait.ts';
 import { LaptopMesh } from './laptop-mesh.ts';
 
 leakCheck();
@@ -53,6 +55,8 @@ spec:
   - name: host
     command: [sh, -c, "sleep 300"]
 `;
+
+const toldMs = 10_000;
 
 let mesh: LaptopMesh;
 let pods: readonly Shown[];
@@ -118,4 +122,31 @@ test('a published Service is reached from the laptop', async () => {
 test('a pod of the node’s network has the node’s addresses', () => {
   const host = pods.find((pod) => pod.metadata.name === 'host');
   assert.match(ipOf(host), /^172\.31\.\d+\.1[12]$/);
+});
+
+test('a NetworkPolicy that can not be used is told with file and line by up, check and apply', async () => {
+  const message = 'spec.ingress[0].from[0].ipBlock.cidr must be a CIDR';
+  const file = join(mesh.manifests, 'policy.yaml');
+  mesh.write(
+    'policy.yaml',
+    `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: slip, namespace: demo}
+spec:
+  podSelector: {matchLabels: {app: nobody}}
+  ingress:
+  - from:
+    - ipBlock: {cidr: 10.0.0.0/33}
+`,
+  );
+  const told = `policy.yaml:8: NetworkPolicy demo/slip: ${message}`;
+  await eventually(() => mesh.output.includes(told), { deadlineMs: toldMs, what: 'up tells it' });
+  const check = await mesh.heddle('check');
+  assert.equal(check.code, 1);
+  assert.match(check.out, /^problem NetworkPolicy demo\/slip: \S*policy\.yaml:8: spec\.ingress/m);
+  const apply = await mesh.heddle('apply', '-f', file);
+  assert.deepEqual([apply.code, apply.err.includes(message)], [1, true], apply.err);
+  mesh.write('policy.yaml', readFileSync(file, 'utf8').replace('/33', '/8'));
+  const mended = await mesh.heddle('apply', '-f', file);
+  assert.deepEqual([mended.code, mended.err], [0, '']);
 });

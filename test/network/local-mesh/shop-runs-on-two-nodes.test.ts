@@ -29,8 +29,10 @@ before(async () => {
 after(() => mesh.close());
 
 /** Runs curl as another process of a container of `load`: with its network, names, cgroup and no settings. */
-function curlInPod(...args: readonly string[]): string {
-  const pid = processesOf(mesh.manifests).find(({ what }) => /^node apps\/load\.mjs$/.test(what))?.pid;
+const curlInPod = (...args: readonly string[]) => curlBeside('apps/load.mjs', ...args);
+
+function curlBeside(program: string, ...args: readonly string[]): string {
+  const pid = processesOf(mesh.manifests).find(({ what }) => what.endsWith(` ${program}`))?.pid;
   const cgroup = /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '';
   const script =
     'echo $$ >"$1/cgroup.procs"; pid="$2"; shift 2; exec nsenter -t "$pid" -n -m -u curl -s "$@"';
@@ -83,6 +85,10 @@ test('a route rule holds for curl in a pod, which knows of no mesh', async () =>
   for (let again = 0; again < 20; again++) assert.equal(version(), 'v2');
   assert.equal((await mesh.heddle('delete', '-f', join(TRY, 'canary.yaml'))).code, 0);
   await eventually(() => version() === 'v1', { deadlineMs: ruleMs, what: 'the rule is gone' });
+});
+
+test('a pod that its own Service leads to itself is answered, under STRICT as well', () => {
+  assert.match(curlBeside('apps/cart.py', 'http://cart/healthz', '-w', ' %{http_code}'), / 200$/);
 });
 
 test('a failing app is tried again, then its breaker opens, and closes once it is well', async () => {
