@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chooseNetwork } from './choose.ts';
-import { ebpfObstacles, type MachineFacts } from './preflight.ts';
+import { ebpfObstacles, type MachineFacts, programFolders } from './preflight.ts';
 
 const FIT: MachineFacts = {
   platform: 'linux',
@@ -53,4 +53,9 @@ test('left to Heddle, the network is the one that can run, with the reason; aske
   );
   const fit = await chooseNetwork('auto', 2, () => Promise.resolve(FIT));
   assert.deepEqual(fit, { ebpf: FIT, because: undefined });
+});
+
+test('an ordinary user is not told to install what only root has on the PATH', () => {
+  assert.ok(programFolders('/usr/bin:/bin', 1_000).includes('/usr/sbin'));
+  assert.deepEqual(programFolders('/usr/bin:/bin', 0), ['/usr/bin', '/bin']);
 });

@@ -54,11 +54,12 @@ export interface FactsInput {
 }
 
 export async function machineFacts({ host, path, release, root }: FactsInput): Promise<MachineFacts> {
-  const folders = path.split(delimiter);
+  const uid = process.getuid?.() ?? -1;
+  const folders = programFolders(path, uid);
   const plugin = join(root, 'cni/plugin/bin', process.arch, 'heddle-cni');
   return {
     platform: process.platform,
-    uid: process.getuid?.() ?? -1,
+    uid,
     capabilities: effectiveCapabilities(textOf('/proc/self/status')),
     kernel: release,
     missingPrograms: PROGRAMS.filter((name) => !folders.some((folder) => mayRun(join(folder, name)))),
@@ -69,6 +70,12 @@ export async function machineFacts({ host, path, release, root }: FactsInput): P
     routes: await routes(host),
     ipv6: existsSync('/proc/net/if_inet6'),
   };
+}
+
+/** Where the machine's programs are: an ordinary user's PATH often lacks those for root, who would have them. */
+export function programFolders(path: string, uid: number): readonly string[] {
+  const folders = path.split(delimiter);
+  return uid === 0 ? folders : [...folders, '/usr/local/sbin', '/usr/sbin', '/sbin'];
 }
 
 /** Destinations of all routes but the default ones, of both families. */
