@@ -27,6 +27,7 @@ export function conditionOf(input: ConditionInput): AgentCondition {
   const { options, version, startedAt, ipam, pipeline, repair, ground } = input;
   const round = pipeline.last();
   const error = pipeline.lastError();
+  const lastError = error ?? ground.lastError();
   return {
     ...{ node: options.node, mode: options.mode, version, startedAt },
     ready: round !== undefined && error === undefined,
@@ -37,7 +38,7 @@ export function conditionOf(input: ConditionInput): AgentCondition {
         ? undefined
         : { at: timeOf(round.at), seconds: round.seconds, changes: round.changes },
     driftRepaired: repair.repaired(),
-    lastError: error === undefined ? undefined : { at: timeOf(error.at), message: error.message },
+    lastError: lastError === undefined ? undefined : { at: timeOf(lastError.at), message: lastError.message },
     programs: programsOf(input),
   };
 }

@@ -3,6 +3,7 @@ import { type Program, startProgram } from '../../common/program.ts';
 import { LocalPods } from './local-pods.ts';
 import { NodeGround } from './node-ground.ts';
 import { type AgentOptions, parseOptions, USAGE } from './options.ts';
+import { refuseBesideAgent } from './sole-agent.ts';
 import { type Agent, startAgent } from './start.ts';
 import { uninstallNode } from './uninstall.ts';
 
@@ -10,8 +11,9 @@ const agent: Program<AgentOptions, Agent> = {
   ...{ name: 'heddle-cni-agent', usage: USAGE, failed: 'the node agent failed' },
   stops: 'the node agent ends; the pod network goes on',
   parse: parseOptions,
-  start(options, deps) {
+  async start(options, deps) {
     if (!options.uninstall) return startAgent(options, deps);
+    refuseBesideAgent(options.stateDirectory);
     const localPods = new LocalPods(join(options.stateDirectory, 'pods'), deps.log).all();
     const { removed, failed } = uninstallNode({ options, ground: new NodeGround(options, deps), localPods });
     for (const what of removed) process.stdout.write(`removed ${what}\n`);

@@ -1,5 +1,7 @@
 import { isIP } from 'node:net';
 import { prefixText } from '../../common/address.ts';
+import type { Clock } from '../../common/clock.ts';
+import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { netnsCookie } from '../kernel/netns.ts';
 import { masqueradeProblems, removeMasquerade, setMasquerade } from '../setup/masquerade.ts';
@@ -18,19 +20,22 @@ export class NodeGround {
   /** Where cgroup v2 is mounted. */
   readonly cgroupRoot: string;
   readonly #options: AgentOptions;
+  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #cookie: bigint;
   #setup: NodeSetup;
   #found: NodeFound | undefined;
   #applied = '';
   #nodeAddresses: readonly string[] = [];
+  #error: { readonly at: number; readonly message: string } | undefined;
 
-  constructor(options: AgentOptions, { log }: { readonly log: Logger }) {
+  constructor(options: AgentOptions, { clock, log }: { readonly clock: Clock; readonly log: Logger }) {
     this.netns = options.nodeNetns;
     this.mode = options.mode;
     this.cgroup = options.cgroup;
     this.cgroupRoot = cgroupRootOf(options.cgroup);
     this.#options = options;
+    this.#clock = clock;
     this.#log = log;
     this.#cookie = netnsCookie(options.nodeNetns);
     this.#setup = this.#setupFor(new Map());
@@ -49,8 +54,43 @@ export class NodeGround {
     this.#applied = text;
   }
 
+  /**
+   * As `apply`, for a node that is at work: where it can't be brought to what they ask for now, it stays as it is, and
+   * every `repair` tries again.
+   */
+  follow(nodes: ReadonlyMap<string, ClusterNode>): void {
+    try {
+      this.apply(nodes);
+      this.#error = undefined;
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+  }
+
+  /** Of the last `follow` or `repair`, where it failed; `at` in milliseconds since the epoch. */
+  lastError(): { readonly at: number; readonly message: string } | undefined {
+    return this.#error;
+  }
+
   /** What was wrong and is put right now. */
   repair(): readonly string[] {
+    try {
+      const problems = this.#repair();
+      this.#error = undefined;
+      return problems;
+    } catch (thrown) {
+      this.#failed(thrown);
+      return [];
+    }
+  }
+
+  #failed(thrown: unknown): void {
+    const message = messageOf(thrown);
+    this.#error = { at: this.#clock.wallMs(), message };
+    this.#log.error('the node could not be set up anew, and stays as it was', { error: message });
+  }
+
+  #repair(): readonly string[] {
     const problems = nodeProblems(this.#setup);
     if (problems.length > 0) this.#found = setUpNode(this.#setup);
     const masquerade = this.mode === 'capture' ? [] : masqueradeProblems(this.#masquerade());

@@ -27,6 +27,7 @@ import { recallPods, retireGonePods } from './recall.ts';
 import { Repair } from './repair.ts';
 import { sidecarJudge } from './sidecar-judge.ts';
 import { Sidecars } from './sidecars.ts';
+import { soleAgent } from './sole-agent.ts';
 import { startWatching } from './watching.ts';
 
 /** A runtime that adds a pod before the node has heard of it waits this long, then asks again. */
@@ -67,16 +68,20 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     closing.push(cluster.close);
     const own = await ownNode(options, deps, cluster.current, changes);
 
-    // 3. Devices, addresses, routes and masquerade of the node.
+    // 3. One agent at a time: the one before it may still give addresses and write maps.
+    const alone = await soleAgent(options.stateDirectory, deps);
+    closing.push(() => alone[Symbol.dispose]());
+
+    // 4. Devices, addresses, routes and masquerade of the node.
     const ground = new NodeGround(options, deps);
     ground.apply(clusterNodes(cluster.current().nodes));
 
-    // 4. Programs, loaded over the maps that an earlier agent left.
+    // 5. Programs, loaded over the maps that an earlier agent left.
     const programs = new NodePrograms({ pins: options.pins, log });
     closing.push(() => programs[Symbol.dispose]());
     const maps = new NodeMaps((name) => programs.map(name));
 
-    // 5. The pods that stand already, and their addresses.
+    // 6. The pods that stand already, and their addresses.
     const localPods = new LocalPods(join(options.stateDirectory, 'pods'), log);
     retireGonePods(localPods, log);
     const ipam =
@@ -87,7 +92,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
           });
     if (ipam !== undefined) closing.push(() => ipam.close());
 
-    // 6. Sidecars: who of the node's processes may go past capture.
+    // 7. Sidecars: who of the node's processes may go past capture.
     const sidecars = new Sidecars({
       maps: {
         ...{ pod: programs.map('pod_map'), listener: programs.map('listener_map') },
@@ -100,7 +105,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     });
     closing.push(() => sidecars[Symbol.dispose]());
 
-    // 7. The first round: all maps say what holds, before a program is put over them.
+    // 8. The first round: all maps say what holds, before a program is put over them.
     const numbers = new NumbersFile(join(options.stateDirectory, 'numbers.json'), log);
     const healthChecks = new HealthChecks(options.nodeNetns, log);
     closing.push(() => healthChecks.close());
@@ -122,16 +127,16 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     closing.push(() => pipeline.close());
     await pipeline.settled();
 
-    // 8. Programs take their places: sockets, devices, pods.
+    // 9. Programs take their places: sockets, devices, pods.
     programs.attachSockets(options.cgroup);
     programs.attachDevices(ground.devices());
     recallPods({ localPods, programs, ground, log });
     const scanSidecars = () => void sidecars.scan().catch(logFailure(log, 'sidecars'));
     scanSidecars();
 
-    // 9. From here on changes find their way by themselves.
+    // 10. From here on changes find their way by themselves.
     cluster.follow((nodes) => {
-      ground.apply(nodes);
+      ground.follow(nodes);
       pipeline.changed();
     });
     const repair = new Repair({ ...{ maps, programs, ground, localPods, pipeline, clock, log } });
@@ -139,7 +144,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     const scan = clock.every(sidecarScanMs, scanSidecars);
     closing.push(() => scan.cancel());
 
-    // 10. Whoever asks: the CNI plugin, people, Prometheus.
+    // 11. Whoever asks: the CNI plugin, people, Prometheus.
     const attachments = new Attachments({
       ...{ mode: options.mode, nodeNetns: options.nodeNetns, localPods, ipam, programs, log },
       mtu: () => ground.mtu(),

@@ -117,6 +117,7 @@ interface Libc {
   setns(fd: number, type: number): number;
   syscall(number: number, first: number, second: number, third: number): number | bigint;
   fcntl(fd: number, command: number, value: number): number;
+  flock(fd: number, operation: number): number;
   socket(domain: number, type: number, protocol: number): number;
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: Uint8Array): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: number): number;
@@ -140,6 +141,7 @@ const LIBC: Readonly<Record<keyof Libc, string>> = {
   setns: 'int setns(int fd, int type)',
   syscall: 'long syscall(long n, long a, long b, long c)',
   fcntl: 'int fcntl(int fd, int command, long value)',
+  flock: 'int flock(int fd, int operation)',
   socket: 'int socket(int domain, int type, int protocol)',
   getsockopt: 'int getsockopt(int fd, int level, int name, void *value, void *len)',
   setsockopt: 'int setsockopt(int fd, int level, int name, void *value, uint32_t len)',

@@ -80,6 +80,34 @@ describe('attachments while agents come and go', () => {
     await attachments.remove(target);
   });
 
+  it('a second agent of the node waits until the first has ended, and gives none of its addresses', async () => {
+    await cluster.stopAgent(node);
+    const first = cluster.startAgent(node);
+    await cluster.ready(node);
+    const uninstall = cluster.startAgent(node, ['--uninstall']);
+    await eventually(() => uninstall.exitCode === 1, {
+      ...{ deadlineMs: againMs, what: 'nobody uninstalls below an agent' },
+    });
+    assert.match(node.output, /end it first/);
+    const waiting = 'waiting for the other agent';
+    assert.ok(!node.output.includes(waiting));
+    cluster.startAgent(node);
+    await eventually(() => node.output.includes(waiting), {
+      ...{ deadlineMs: againMs, what: 'the second agent says what it waits for' },
+    });
+    const targets = [attachments.prepare(node), attachments.prepare(node)];
+    const given = await Promise.all(targets.map((target) => attachments.add(target)));
+    first.kill('SIGTERM');
+    const late = attachments.prepare(node);
+    given.push(await addAgain(late));
+    await cluster.ready(node);
+    assert.equal(new Set(given.flat()).size, 6, given.join());
+    for (const target of [...targets, late]) {
+      await attachments.check(target);
+      await attachments.remove(target);
+    }
+  });
+
   it(`no address is given twice over ${podsInTurn} pods and several agents`, async (context) => {
     const standing = new Map<string, string>();
     const alive: PluginTarget[] = [];

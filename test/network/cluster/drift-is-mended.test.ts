@@ -5,8 +5,10 @@ import { openPinnedLink, openPinnedMap } from '../../../cni/kernel/libbpf.ts';
 import type { AgentStatus, MapStatus, RepairReport } from '../../../common/pod-network.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import type { ClusterPod, TestNode } from '../../support/network/cluster.ts';
+import { nodeObject } from '../../support/network/cluster-objects.ts';
 import { runIn } from '../../support/network/commands.ts';
-import { ask } from './callers.ts';
+import { eventually } from '../../support/wait.ts';
+import { ask, inForce } from './callers.ts';
 import { FAMILIES, NODE_PORT, ServiceWorld } from './service-world.ts';
 import { CLUSTER_IPS, endpointsOf, nodePorts } from './services.ts';
 
@@ -23,6 +25,8 @@ const FILLED = [
   'backend_map',
   'pod_map',
 ];
+
+const toldMs = 5_000;
 
 describe('what somebody else changed on a node', () => {
   let world: ServiceWorld;
@@ -128,6 +132,33 @@ describe('what somebody else changed on a node', () => {
       assert.ok((await repair()) > 0);
       await assertSound();
     });
+
+  it('an uplink that lost its name is told of, and nothing else waits for it', async () => {
+    const rename = (from: string, to: string) => {
+      for (const change of [['down'], ['name', to]]) runIn(netns(), 'ip', 'link', 'set', from, ...change);
+      runIn(netns(), 'ip', 'link', 'set', to, 'up');
+    };
+    const other = { number: 6, name: 'node-7', ip4: '192.0.2.17', ip6: '2001:db8::17' };
+    const lastError = async () => (await ask<AgentStatus>(node, '/status')).lastError?.message;
+    rename('eth0', 'other0');
+    world.cluster.apply(nodeObject(other));
+    await eventually(async () => /no device eth0/.test((await lastError()) ?? ''), {
+      ...{ deadlineMs: toldMs, what: 'the status says that the uplink is missing' },
+    });
+    await world.apply({}, endpointsOf([pod]));
+    await world.apply({ type: 'NodePort', ...nodePorts(NODE_PORT) }, endpointsOf(world.backends));
+    rename('other0', 'eth0');
+    runIn(netns(), 'ip', 'route', 'replace', 'default', 'via', world.cluster.world.ip4);
+    runIn(netns(), 'ip', 'addr', 'replace', `${node.ip6}/64`, 'dev', 'eth0', 'nodad');
+    runIn(netns(), 'ip', '-6', 'route', 'replace', 'default', 'via', world.cluster.world.ip6);
+    await repair();
+    assert.equal(await lastError(), undefined);
+    assert.match(runIn(netns(), 'nft', 'list', 'table', 'inet', 'heddle'), /192\.0\.2\.17/);
+    world.cluster.delete(nodeObject(other));
+    await inForce(world.cluster);
+    await repair();
+    await assertSound();
+  });
 
   it('programs that were detached are attached again', async () => {
     const before = (await ask<AgentStatus>(node, '/status')).programs;

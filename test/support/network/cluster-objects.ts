@@ -2,7 +2,12 @@ import type { KubeObject } from '../../../model/objects.ts';
 import type { PodOptions, TestNode } from './cluster.ts';
 
 /** A node with a block of each family. */
-export function nodeObject({ name, number, ip4, ip6 }: TestNode): KubeObject {
+export function nodeObject({
+  name,
+  number,
+  ip4,
+  ip6,
+}: Pick<TestNode, 'name' | 'number' | 'ip4' | 'ip6'>): KubeObject {
   const podCIDRs = [`10.244.${number + 1}.0/24`, `fd10:244:0:${number + 1}::/64`];
   return {
     ...{ apiVersion: 'v1', kind: 'Node', metadata: { name }, spec: { podCIDR: podCIDRs[0] ?? '', podCIDRs } },
