@@ -40,6 +40,21 @@ export function clusterObjects(objects: readonly SourcedObject[], before?: Clust
   return Object.fromEntries(kept) as Record<keyof ClusterObjects, SourcedObject[]>;
 }
 
+/**
+ * With the Node object of this node as it was `before`, where it is gone: a kubelet that registers anew deletes it first, and
+ * pods that run meanwhile keep their network.
+ */
+export function withOwnNode(
+  now: ClusterObjects,
+  before: ClusterObjects | undefined,
+  name: string,
+): ClusterObjects {
+  const isOwn = ({ object }: SourcedObject) => object.metadata.name === name;
+  const own = before?.nodes.find(isOwn);
+  if (own === undefined || now.nodes.some(isOwn)) return now;
+  return { ...now, nodes: [...now.nodes, own] };
+}
+
 function sameList(one: readonly unknown[], other: readonly unknown[]): boolean {
   return one.length === other.length && one.every((element, index) => element === other[index]);
 }

@@ -9,7 +9,7 @@ import type { Logger } from '../../common/log.ts';
 import { watchFiles } from '../../sources/files/watch.ts';
 import { Attachments } from './attachments.ts';
 import { Changes } from './changes.ts';
-import { type ClusterObjects, clusterObjects, findPod } from './cluster.ts';
+import { type ClusterObjects, clusterObjects, findPod, withOwnNode } from './cluster.ts';
 import { installPlugin } from './cni/install.ts';
 import { startCniServer } from './cni/server.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -200,10 +200,15 @@ async function followCluster(
 ): Promise<Cluster> {
   let told = (): void => undefined;
   let current: ClusterObjects | undefined;
+  let gone = false;
   const source = await watchFiles({
     ...{ directories: options.manifests, clock, log },
     onChange: ({ objects }) => {
-      current = clusterObjects(objects, current);
+      const found = clusterObjects(objects, current);
+      current = withOwnNode(found, current, options.node);
+      if (current !== found && !gone)
+        log.warn('the Node object of this node is gone: the node stays as it was', { node: options.node });
+      gone = current !== found;
       changes.notify();
       told();
     },
