@@ -26,7 +26,8 @@ function world() {
       state.looks++;
       if (state.broken) throw new Error('the uplink is gone');
       return {
-        ...{ name: 'n1', mode: 'tunnel', netnsCookie: 1n, tunnelIfindex: 4, uplinkIfindex: 2, mtu: 1450 },
+        ...{ name: 'n1', mode: 'tunnel', netnsCookie: 1n, tunnelIfindex: 4, tunnelMtu: 1450 },
+        uplinkIfindex: 2,
         ...{ uplinkMac: '02:00:00:00:00:01', dnsAddresses: EMPTY_INPUT.dnsAddresses, controlPlane: [] },
       };
     },

@@ -50,7 +50,8 @@ function input(part: Partial<WantedInput> = {}, policies: readonly SourcedObject
   const localPods = [{ namespace: 'shop', name: 'web', uid: 'u1', ips: LOCAL.ips }];
   return {
     node: {
-      ...{ name: 'n1', mode: 'tunnel', netnsCookie: 99n, tunnelIfindex: 4, uplinkIfindex: 2, mtu: 1450 },
+      ...{ name: 'n1', mode: 'tunnel', netnsCookie: 99n, tunnelIfindex: 4, tunnelMtu: 1450 },
+      uplinkIfindex: 2,
       ...{ uplinkMac: '02:00:00:00:00:01', dnsAddresses: ['10.96.0.10'], controlPlane: ['172.31.0.1'] },
     },
     nodes: clusterNodes(NODES),

@@ -50,6 +50,8 @@ export class NodeGround {
     this.#setup = setup;
     this.#nodeAddresses = addresses;
     this.#found = setUpNode(setup);
+    const { lacking } = this.#found;
+    if (lacking !== undefined) this.#log.warn('the node does without a part of its network', { lacking });
     if (this.mode !== 'capture') setMasquerade(this.#masquerade());
     this.#applied = text;
   }
@@ -121,11 +123,12 @@ export class NodeGround {
 
   facts(nodes: ReadonlyMap<string, ClusterNode>): NodeFacts {
     const { node: name, dnsAddresses, controlPlane } = this.#options;
-    const { tunnelIfindex, uplinkIfindex, uplinkMac, mtu } = this.#standing();
+    const { tunnelIfindex, tunnelMtu, uplinkIfindex, uplinkMac } = this.#standing();
     // A program can answer for DNS only at addresses of families that the node has.
     const families = new Set(nodes.get(name)?.addresses.map((address) => isIP(address)));
     return {
-      ...{ name, mode: this.mode, netnsCookie: this.#cookie, tunnelIfindex, uplinkIfindex, uplinkMac, mtu },
+      ...{ name, mode: this.mode, netnsCookie: this.#cookie },
+      ...{ tunnelIfindex, tunnelMtu, uplinkIfindex, uplinkMac },
       ...{ dnsAddresses: dnsAddresses.filter((address) => families.has(isIP(address))), controlPlane },
     };
   }
@@ -151,7 +154,7 @@ export class NodeGround {
 
   #masquerade() {
     const { podRanges } = this.#options;
-    const tunnel = this.mode === 'tunnel';
+    const tunnel = this.#standing().tunnelIfindex !== 0;
     return { netns: this.netns, podRanges, nodeAddresses: this.#nodeAddresses, tunnel };
   }
 }

@@ -22,7 +22,8 @@ export interface NodeFacts {
   readonly tunnelIfindex: number;
   readonly uplinkIfindex: number;
   readonly uplinkMac: string;
-  readonly mtu: number;
+  /** Bytes; 0 without a tunnel. */
+  readonly tunnelMtu: number;
   readonly dnsAddresses: readonly string[];
   readonly controlPlane: readonly string[];
 }
@@ -95,7 +96,7 @@ function nodeConfigOf({ node, nodes }: WantedInput): NodeConfig {
   return {
     ...{ node4: addressIn(own?.addresses, 4), node6: addressIn(own?.addresses, 6) },
     ...{ dns4: addressIn(node.dnsAddresses, 4), dns6: addressIn(node.dnsAddresses, 6) },
-    ...{ netnsCookie: node.netnsCookie, tunnelIfindex: node.tunnelIfindex, mtu: node.mtu },
+    ...{ netnsCookie: node.netnsCookie, tunnelIfindex: node.tunnelIfindex, tunnelMtu: node.tunnelMtu },
     ...{ uplinkIfindex: node.uplinkIfindex, uplinkMac: node.uplinkMac, flags: modes[node.mode] },
   };
 }

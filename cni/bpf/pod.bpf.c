@@ -32,6 +32,8 @@ static __always_inline int leave_pod(struct __sk_buff *skb, struct packet *p, st
 	int done = NOT_EXTERNAL;
 	if (peer.identity == IDENTITY_WORLD || peer.flags & EP_OTHER_NODE)
 		done = answer_outside(skb, p, node, 0);
+	if (done == TOO_BIG)
+		return too_big_of_pod(skb, p, sender, node);
 	if (done == NOT_EXTERNAL)
 		done = to_elsewhere(skb, p, receiver, node);
 	return forwarded(skb, done, DIRECTION_EGRESS);
@@ -128,7 +130,7 @@ int from_overlay(struct __sk_buff *skb)
 	if (vni == VNI_EXTERNAL)
 		return external_by_overlay(skb, &p, node, &outer);
 	struct endpoint *sender = bpf_map_lookup_elem(&endpoint_map, &p.source);
-	if (vni != VNI_PODS || !is_node_of(&outer, sender, &p.source))
+	if (vni != VNI_PODS || !(node->flags & NODE_TUNNEL) || !is_node_of(&outer, sender, &p.source))
 		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
 	if (receiver && receiver->flags & EP_LOCAL) {
@@ -164,7 +166,7 @@ int to_overlay(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	struct endpoint *receiver = bpf_map_lookup_elem(&endpoint_map, &p.destination);
 	struct address at;
-	if (!node_of(receiver, &p.destination, &at) || no_address(&at))
+	if (!(node->flags & NODE_TUNNEL) || !node_of(receiver, &p.destination, &at) || no_address(&at))
 		return dropped(skb, &p, DROP_NO_ROUTE, DIRECTION_EGRESS, 0);
 	if (set_tunnel(skb, &at, VNI_PODS))
 		return dropped(skb, &p, DROP_INTERNAL, DIRECTION_EGRESS, 0);
@@ -176,7 +178,7 @@ int to_overlay(struct __sk_buff *skb)
 
 static __always_inline int is_underlay(const struct packet *p, const struct node_config *node)
 {
-	return p->protocol == IPPROTO_UDP && p->destination_port == VXLAN_PORT && node->flags & NODE_TUNNEL &&
+	return p->protocol == IPPROTO_UDP && p->destination_port == VXLAN_PORT && node->tunnel_ifindex &&
 	       (same_address(&p->destination, &node->node4) || same_address(&p->destination, &node->node6));
 }
 
@@ -184,7 +186,7 @@ static __always_inline int is_underlay(const struct packet *p, const struct node
 static __always_inline int is_plain_underlay(struct __sk_buff *skb, const struct node_config *node)
 {
 	__u8 *frame = (void *)(long)skb->data;
-	if (!node || !(node->flags & NODE_TUNNEL) || frame + PLAIN_UNDERLAY_BYTES > (__u8 *)(long)skb->data_end)
+	if (!node || !node->tunnel_ifindex || frame + PLAIN_UNDERLAY_BYTES > (__u8 *)(long)skb->data_end)
 		return 0;
 	const struct ethhdr *ethernet = (void *)frame;
 	const struct iphdr *ip = (void *)(ethernet + 1);
@@ -216,9 +218,13 @@ int from_uplink(struct __sk_buff *skb)
 		return dropped(skb, &p, DROP_SPOOFED, DIRECTION_INGRESS, 0);
 	if (receiver && receiver->flags & EP_LOCAL)
 		return admit_and_deliver(skb, &p, receiver, &peer);
-	int done = to_backend(skb, &p, receiver && receiver->flags & EP_OWN_NODE);
+	int done = to_backend(skb, &p, receiver && receiver->flags & EP_OWN_NODE, node);
 	if (done == NOT_EXTERNAL)
 		return TC_ACT_OK;
+	if (done == REFUSED)
+		return refuse(skb, &p, node);
+	if (done == TOO_BIG)
+		return too_big_of_client(skb, &p, node);
 	return done ? done : forward_to_backend(skb, &p, &peer, node);
 }
 

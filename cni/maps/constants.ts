@@ -34,7 +34,7 @@ export const CONNECTION = {
 
 export const SCOPE = { INTERNAL: 0, EXTERNAL: 1 } as const;
 
-export const SERVICE = { AFFINITY: 1 << 0, DNS: 1 << 1 } as const;
+export const SERVICE = { AFFINITY: 1 << 0, DNS: 1 << 1, ELSEWHERE: 1 << 2 } as const;
 
 export const EXTERNAL = { FORWARD: 0, REPLY: 1 } as const;
 
@@ -42,6 +42,9 @@ export const POD = { MESHED: 1 << 0, NODE: 1 << 1 } as const;
 
 /** Values of `sidecar_socket_map`. */
 export const TAG = { SIDECAR: 1, SKIPPED: 2 } as const;
+
+/** How many clients outside are refused at once in a second, on one node. */
+export const REFUSALS_PER_S_MAX = 1_000;
 
 /** Slots of `counter_map`. */
 export const COUNTERS_MAX = 32;

@@ -41,6 +41,12 @@ export const DROP = {
     name: 'internal',
     sentence: "a helper of the kernel failed, or the node isn't configured yet; look at heddle cni status",
   },
+  TOO_BIG: {
+    code: 11,
+    name: 'too-big',
+    sentence:
+      'it is larger than the tunnel between nodes takes; its sender is told by ICMP, and sends smaller ones',
+  },
 } as const satisfies Readonly<Record<string, DropReason>>;
 
 const BY_CODE: ReadonlyMap<number, DropReason> = new Map(

@@ -75,7 +75,10 @@ test('every constant has the number of the header, and none is forgotten', () =>
   };
   const more = { CONNECTION: constants.CONNECTION, SCOPE: constants.SCOPE, SERVICE: constants.SERVICE };
   const rest = { EXTERNAL: constants.EXTERNAL, POD: constants.POD, TAG: constants.TAG };
-  const ours = new Map<string, number>([['COUNTERS_MAX', constants.COUNTERS_MAX]]);
+  const ours = new Map<string, number>([
+    ['COUNTERS_MAX', constants.COUNTERS_MAX],
+    ['REFUSALS_PER_S_MAX', constants.REFUSALS_PER_S_MAX],
+  ]);
   for (const [group, members] of Object.entries({ ...groups, ...more, ...rest })) {
     for (const [name, number] of Object.entries(members)) ours.set(`${group}_${name}`, number);
   }

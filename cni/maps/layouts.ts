@@ -15,8 +15,8 @@ export const nodeConfig = struct('node_config', {
   uplinkIfindex: u32,
   /** NODE. */
   flags: u32,
-  /** Bytes. */
-  mtu: u32,
+  /** Bytes that an inner packet may have; 0 without a tunnel. */
+  tunnelMtu: u32,
   uplinkMac: mac,
 });
 export type NodeConfig = ValueOf<typeof nodeConfig>;
@@ -36,6 +36,10 @@ export const endpoint = struct('endpoint', {
   hostMac: mac,
 });
 export type Endpoint = ValueOf<typeof endpoint>;
+
+/** To clients outside, in one second of the kernel's clock since the start. */
+export const refusals = struct('refusals', { second: u32, count: u32 });
+export type Refusals = ValueOf<typeof refusals>;
 
 /** Key of `block_map` and `cidr_map`; `bits` of the 128, 96 more than written for IPv4. */
 export const prefix = struct('prefix', { bits: u32, address });

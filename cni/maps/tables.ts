@@ -42,6 +42,7 @@ export const TABLES = {
   connection: table('connection_map', 'LRU_HASH', layout.connectionKey, layout.connection, 262_144),
   fragment: table('fragment_map', 'LRU_HASH', layout.fragmentKey, layout.fragmentPorts, 8_192),
   counter: table('counter_map', 'PERCPU_ARRAY', u32, layout.counter, 32),
+  refusal: table('refusal_map', 'ARRAY', u32, layout.refusals, 1),
   service: table('service_map', 'HASH', layout.frontend, layout.service, 65_536),
   backend: table('backend_map', 'HASH', layout.backendKey, layout.backend, 262_144),
   affinity: table('affinity_map', 'LRU_HASH', layout.affinityKey, layout.affinity, 65_536),

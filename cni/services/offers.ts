@@ -8,7 +8,7 @@ import { type AddressAt, type PortSpec, readService, type ServiceSpec } from './
 import type { Slice } from './slices.ts';
 
 type Family = 4 | 6;
-type Part = Pick<Offer, 'backends' | 'field'>;
+type Part = Pick<Offer, 'backends' | 'field'> & { readonly elsewhere?: boolean };
 
 /** Every frontend that a Service asks for on this node. */
 export function offersOf(
@@ -57,10 +57,13 @@ function within(choice: Choice, max: number): Choice {
 /**
  * Callers inside the cluster reach every address of a Service by traffic policy Cluster but the cluster IP, which has a
  * policy of its own; callers outside by `externalTrafficPolicy` (kube-proxy's short circuit for its own pods and nodes).
+ * Where that is Local and only other nodes have endpoints, packets are dropped as kube-proxy does, so that a client or its load
+ * balancer tries another node; where nobody has any they are refused.
  */
 function offersOfPort(spec: ServiceSpec, port: PortSpec, family: Family, choice: Choice): readonly Offer[] {
   const offers: Offer[] = [];
   const add = (kind: FrontendKind, address: AddressAt['address'], scope: number, part: Part) => {
+    const { elsewhere = false, ...rest } = part;
     const key = {
       address,
       port: kind === 'node-port' ? port.nodePort : port.port,
@@ -68,8 +71,8 @@ function offersOfPort(spec: ServiceSpec, port: PortSpec, family: Family, choice:
       scope,
     };
     const sticky = spec.affinityS > 0;
-    const flags = sticky ? SERVICE.AFFINITY : 0;
-    offers.push({ kind, owner: spec.owner, key, flags, affinityS: spec.affinityS, ...part });
+    const flags = (sticky ? SERVICE.AFFINITY : 0) | (elsewhere ? SERVICE.ELSEWHERE : 0);
+    offers.push({ kind, owner: spec.owner, key, flags, affinityS: spec.affinityS, ...rest });
   };
   const addBoth = (
     kind: FrontendKind,
@@ -79,7 +82,8 @@ function offersOfPort(spec: ServiceSpec, port: PortSpec, family: Family, choice:
   ) => {
     const outside = spec.externalLocal ? choice.local : choice.cluster;
     add(kind, address, SCOPE.INTERNAL, { backends: open ? choice.cluster : [], field });
-    add(kind, address, SCOPE.EXTERNAL, { backends: open ? outside : [], field });
+    const elsewhere = open && outside.length === 0 && choice.cluster.length > 0;
+    add(kind, address, SCOPE.EXTERNAL, { backends: open ? outside : [], field, elsewhere });
   };
   const ofFamily = (all: readonly AddressAt[]) => all.filter((one) => one.family === family);
   for (const { address, path } of ofFamily(spec.clusterIps)) {

@@ -36,7 +36,7 @@ export interface Masquerade {
   readonly podRanges: readonly string[];
   /** Of all nodes of the cluster. */
   readonly nodeAddresses: readonly string[];
-  /** Whether pods of other nodes are reached through the tunnel. */
+  /** Whether the node has one to other nodes. */
   readonly tunnel?: boolean;
 }
 

@@ -27,7 +27,7 @@ export function applyNodeRoutes(netlink: Netlink, setup: NodeSetup, tunnelIfinde
 }
 
 export function nodeRouteProblems(netlink: Netlink, setup: NodeSetup): readonly string[] {
-  const tunnelIfindex = setup.mode === 'tunnel' ? (findLink(netlink, TUNNEL_DEVICE)?.ifindex ?? 0) : 0;
+  const tunnelIfindex = findLink(netlink, TUNNEL_DEVICE)?.ifindex ?? 0;
   const wanted = wantedRoutes(netlink, setup, tunnelIfindex);
   const found = nodeRoutes(netlink, tunnelIfindex);
   return [

@@ -19,26 +19,29 @@ export const TUNNEL_DEVICE = 'heddle_vxlan';
 /** IANA's port for VXLAN. */
 export const TUNNEL_PORT = 4789;
 
-/** The device's number. One of another kind, or that learns, is made anew: then programs must be attached again. */
+/** The device's number; throws `tunnel-port-taken`. One of another kind, or that learns, is made anew: then programs must be attached again. */
 export function applyTunnel(netlink: Netlink, netns: Netns, mtu: number): number {
   let found = findLink(netlink, TUNNEL_DEVICE);
   if (found !== undefined && !isTunnel(found)) {
     deleteLink(netlink, found.ifindex);
     found = undefined;
   }
-  if (found === undefined) create(netlink, mtu);
-  const device = linkOf(netlink, TUNNEL_DEVICE);
-  applySysctls(netns, tunnelSysctls(netns));
-  if (!device.up || device.arp || device.mtu !== mtu)
-    changeLink(netlink, device.ifindex, { up: true, arp: false, mtu });
-  return device.ifindex;
+  try {
+    if (found === undefined) createExternalVxlan(netlink, TUNNEL_DEVICE, TUNNEL_PORT, mtu);
+    const device = linkOf(netlink, TUNNEL_DEVICE);
+    applySysctls(netns, tunnelSysctls(netns));
+    if (!device.up || device.arp || device.mtu !== mtu)
+      changeLink(netlink, device.ifindex, { up: true, arp: false, mtu });
+    return device.ifindex;
+  } catch (thrown) {
+    if (!isKernelError(thrown, 'EEXIST', 'EADDRINUSE')) throw thrown;
+    removeTunnel(netlink);
+    throw portTaken(netlink, thrown);
+  }
 }
 
-/** `mtu` undefined: there shall be none. */
-export function tunnelProblems(netlink: Netlink, netns: Netns, mtu: number | undefined): readonly string[] {
+export function tunnelProblems(netlink: Netlink, netns: Netns, mtu: number): readonly string[] {
   const device = findLink(netlink, TUNNEL_DEVICE);
-  if (mtu === undefined)
-    return device === undefined ? [] : [`there is a device ${TUNNEL_DEVICE} without a tunnel`];
   if (device === undefined) return [`the device ${TUNNEL_DEVICE} is missing`];
   if (!isTunnel(device))
     return [`${TUNNEL_DEVICE} isn't a VXLAN device for keys of eBPF at port ${TUNNEL_PORT}`];
@@ -55,23 +58,19 @@ export function removeTunnel(netlink: Netlink): void {
   if (device !== undefined) deleteLink(netlink, device.ifindex);
 }
 
-function create(netlink: Netlink, mtu: number): void {
-  try {
-    createExternalVxlan(netlink, TUNNEL_DEVICE, TUNNEL_PORT, mtu);
-  } catch (thrown) {
-    if (!isKernelError(thrown, 'EEXIST', 'EADDRINUSE')) throw thrown;
-    throw portTaken(netlink, thrown);
-  }
-}
-
 function portTaken(netlink: Netlink, cause: unknown): HeddleError {
-  const others = listLinks(netlink).filter((one) => one.vxlan?.port === TUNNEL_PORT);
-  const names = others.map(({ name }) => name).join(', ');
+  const names = othersAtThePort(netlink).join(', ');
   return new HeddleError(
     'tunnel-port-taken',
-    `UDP port ${TUNNEL_PORT} is taken${names === '' ? '' : ` by ${names}`}: remove that, or run with --mode direct`,
+    `UDP port ${TUNNEL_PORT} is taken${names === '' ? '' : ` by ${names}`}: remove that, or give it another port`,
     { cause },
   );
+}
+
+/** Devices of others that leave no port for the tunnel. */
+export function othersAtThePort(netlink: Netlink): readonly string[] {
+  const all = listLinks(netlink).filter(({ vxlan }) => vxlan?.port === TUNNEL_PORT);
+  return all.map(({ name }) => name).filter((name) => name !== TUNNEL_DEVICE);
 }
 
 function isTunnel({ vxlan }: Link): boolean {

@@ -7,12 +7,13 @@ import { applyDnsAddresses, dnsAddressProblems, removeDnsAddresses } from './nod
 import { forgetNode, type NodeMemory, nodeMemoryAt } from './node-memory.ts';
 import { applyNodeRoutes, nodeRouteProblems } from './node-routes.ts';
 import { applyNodeSysctls, nodeSysctlProblems, restoreNodeSysctls } from './node-sysctls.ts';
-import { applyTunnel, removeTunnel, tunnelProblems } from './node-tunnel.ts';
+import { applyTunnel, othersAtThePort, removeTunnel, tunnelProblems } from './node-tunnel.ts';
 
 /** Outer Ethernet, IP, UDP and VXLAN headers (RFC 7348) that a packet of a pod gets on its way to another node. */
 const tunnelBytes = { 4: 50, 6: 70 } as const;
 /** RFC 8200, section 5: a link that carries less carries no IPv6. */
 const ipv6MtuBytesMin = 1280;
+const NO_TUNNEL = { tunnelIfindex: 0, tunnelMtu: 0 } as const;
 
 /** What a node shall stand on. */
 export interface NodeSetup {
@@ -39,18 +40,22 @@ export interface OtherNode {
 }
 
 export interface NodeFound {
-  /** 0 without a tunnel. */
+  /** 0 without a tunnel. In mode direct it carries what clients outside have to do with other nodes' pods, nothing else. */
   readonly tunnelIfindex: number;
+  /** What fits into it, in bytes; 0 without a tunnel. */
+  readonly tunnelMtu: number;
   readonly uplinkIfindex: number;
   readonly uplinkMac: string;
   /** What pods may send, in bytes. */
   readonly mtu: number;
+  /** Mode direct: why there is no tunnel, and what clients outside lack by it. */
+  readonly lacking: string | undefined;
 }
 
 /**
  * Makes what the mode needs, mends what differs, removes what another mode left. In mode capture that is nothing: only the
  * uplink is looked at. Throws `uplink-missing`, `node-address` (an address of the Node object that no device has),
- * `mtu-too-small`, `tunnel-port-taken`, or a `KernelError`.
+ * `mtu-too-small`, `tunnel-port-taken` (mode tunnel; mode direct does without), or a `KernelError`.
  */
 export function setUpNode(setup: NodeSetup): NodeFound {
   using netlink = new Netlink(setup.netns);
@@ -59,14 +64,30 @@ export function setUpNode(setup: NodeSetup): NodeFound {
   const memory = nodeMemoryAt(setup.stateDirectory);
   if (setup.mode === 'capture') {
     if (memory.exists) removeAll(netlink, setup, memory);
-    return { ...found, tunnelIfindex: 0 };
+    return { ...found, ...NO_TUNNEL, lacking: undefined };
   }
   applyNodeSysctls(setup.netns, memory);
-  const tunnelIfindex = setup.mode === 'tunnel' ? applyTunnel(netlink, setup.netns, found.mtu) : 0;
-  if (tunnelIfindex === 0) removeTunnel(netlink);
+  const tunnel = applyTunnelOf(netlink, setup, tunnelMtu(setup, uplink));
   applyDnsAddresses(netlink, setup, memory);
-  applyNodeRoutes(netlink, setup, tunnelIfindex);
-  return { ...found, tunnelIfindex };
+  applyNodeRoutes(netlink, setup, tunnel.tunnelIfindex);
+  return { ...found, ...tunnel };
+}
+
+/** In mode direct the node is of use without a tunnel too. */
+function applyTunnelOf(
+  netlink: Netlink,
+  setup: NodeSetup,
+  mtu: number,
+): Pick<NodeFound, 'tunnelIfindex' | 'tunnelMtu' | 'lacking'> {
+  try {
+    const tunnelIfindex = applyTunnel(netlink, setup.netns, mtu);
+    return { tunnelIfindex, tunnelMtu: mtu, lacking: undefined };
+  } catch (thrown) {
+    if (setup.mode !== 'direct' || !(thrown instanceof HeddleError) || thrown.code !== 'tunnel-port-taken')
+      throw thrown;
+    const lacking = `clients outside reach no Service's pods of other nodes: ${thrown.message}`;
+    return { ...NO_TUNNEL, lacking };
+  }
 }
 
 /** A sentence for each thing that isn't as `setUpNode` makes it; none where all is well. */
@@ -75,10 +96,10 @@ export function nodeProblems(setup: NodeSetup): readonly string[] {
   const uplink = findLink(netlink, setup.uplink);
   if (uplink === undefined) return [`the node has no device ${setup.uplink}`];
   if (setup.mode === 'capture') return [];
-  const mtu = podMtu(setup, uplink);
+  const doesWithout = setup.mode === 'direct' && othersAtThePort(netlink).length > 0;
   return [
     ...nodeSysctlProblems(setup.netns, nodeMemoryAt(setup.stateDirectory)),
-    ...tunnelProblems(netlink, setup.netns, setup.mode === 'tunnel' ? mtu : undefined),
+    ...(doesWithout ? [] : tunnelProblems(netlink, setup.netns, tunnelMtu(setup, uplink))),
     ...dnsAddressProblems(netlink, setup),
     ...nodeRouteProblems(netlink, setup),
   ];
@@ -123,9 +144,15 @@ function uplinkOf(netlink: Netlink, { uplink }: NodeSetup): Link {
 }
 
 /** The tunnel ends at IPv4 addresses wherever nodes have them. */
-function podMtu({ mode, addresses, podRanges, uplink }: NodeSetup, { mtu }: Link): number {
+function tunnelMtu({ addresses }: NodeSetup, { mtu }: Link): number {
   const underlay = addresses.length > 0 && addresses.every((one) => isIP(one) === 6) ? 6 : 4;
-  const left = mode === 'tunnel' ? mtu - tunnelBytes[underlay] : mtu;
+  return mtu - tunnelBytes[underlay];
+}
+
+function podMtu(setup: NodeSetup, link: Link): number {
+  const { mode, podRanges, uplink } = setup;
+  const { mtu } = link;
+  const left = mode === 'tunnel' ? tunnelMtu(setup, link) : mtu;
   if (left < ipv6MtuBytesMin && mode !== 'capture' && podRanges.some((one) => one.includes(':')))
     throw new HeddleError(
       'mtu-too-small',

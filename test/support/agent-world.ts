@@ -94,7 +94,8 @@ export class AgentWorld implements AgentView {
     });
     this.#plan = wantedMaps({
       node: {
-        ...{ name: 'n1', mode: 'tunnel', netnsCookie: 99n, tunnelIfindex: 4, uplinkIfindex: 2, mtu: 1450 },
+        ...{ name: 'n1', mode: 'tunnel', netnsCookie: 99n, tunnelIfindex: 4, tunnelMtu: 1450 },
+        uplinkIfindex: 2,
         ...{
           uplinkMac: '02:00:00:00:00:01',
           dnsAddresses: ['10.96.0.10'],

@@ -5,7 +5,8 @@
 
 #define CHOSEN 0
 #define NO_SERVICE 1
-#define NO_BACKEND 2
+#define NO_BACKEND 2 /* nowhere */
+#define NONE_HERE 3  /* but on another node, or in the next moment */
 /* How many slots are searched for a client's backend after the backends changed; in a longer list one that moved further back
  * is given up for another. */
 #define KEPT_SEARCH_SLOTS_MAX 64
@@ -63,12 +64,12 @@ verified_alone int choose(const struct packet *p, __u32 own_node, struct backend
 		return NO_SERVICE;
 	struct service service = *found; /* the agent may replace the entry between two reads */
 	if (!service.count)
-		return NO_BACKEND;
+		return service.flags & SERVICE_ELSEWHERE ? NONE_HERE : NO_BACKEND;
 	if (backend->port && is_kept(&service, backend))
 		return CHOSEN;
 	struct backend *drawn = backend_in(&service, bpf_get_prandom_u32() % service.count);
 	if (!drawn)
-		return NO_BACKEND; /* the list was replaced meanwhile: the client tries again */
+		return NONE_HERE; /* the list was replaced meanwhile */
 	*backend = *drawn;
 	if (service.flags & SERVICE_AFFINITY)
 		stick(&service, &frontend, p, backend);

@@ -2,10 +2,12 @@
  * changes the destination alone, a backend's node remembers to send answers back there, and there the source is changed back. */
 #pragma once
 #include "choice.h"
-#include "forward.h"
-#include "rewrite.h"
+#include "refuse.h"
 
 #define NOT_EXTERNAL -2
+/* What the program itself does then: there is more room on the stack. */
+#define TOO_BIG -3
+#define REFUSED -4
 
 /* By what a packet's connection is found; an ICMP error goes the way of an answer to what it quotes. 0 where it can be none. */
 verified_alone int external_key_of(struct __sk_buff *skb, struct packet *p, __u32 way, struct external_key *key, struct change *change)
@@ -118,12 +120,23 @@ verified_alone int remember_both_ways(const struct external_key *key, const stru
 	return 0;
 }
 
-/* A packet that arrived by the uplink: NOT_EXTERNAL, 0 with its destination changed to a backend, or what the program returns. */
-verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own_node)
+/* Dropped where the client does well to try again, as kube-proxy does with traffic policy Local; else refused at once. At its own
+ * addresses the host does that, as for any port that nobody listens on. */
+static __always_inline int without_backend(struct __sk_buff *skb, struct packet *p, int choice, __u32 own_node)
+{
+	dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
+	if (choice == NONE_HERE)
+		return TC_ACT_SHOT;
+	return own_node ? NOT_EXTERNAL : REFUSED;
+}
+
+/* A packet that arrived by the uplink: NOT_EXTERNAL, TOO_BIG, REFUSED, 0 with its destination changed to a backend, or what the
+ * program returns. */
+verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own_node, const struct node_config *node)
 {
 	struct external_key key;
 	struct change change = { .destination = 1 };
-	if (!p || !external_key_of(skb, p, EXTERNAL_FORWARD, &key, &change))
+	if (!p || !node || !external_key_of(skb, p, EXTERNAL_FORWARD, &key, &change))
 		return NOT_EXTERNAL;
 	__u32 now = seconds();
 	struct external *known = live(&key, now);
@@ -140,17 +153,21 @@ verified_alone int to_backend(struct __sk_buff *skb, struct packet *p, __u32 own
 		int choice = p->error ? NO_SERVICE : choose(p, own_node, &backend);
 		if (choice == NO_SERVICE)
 			return NOT_EXTERNAL;
-		if (choice == NO_BACKEND) {
-			/* At its own addresses the host refuses, as for any port that nobody listens on. */
-			dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
-			return own_node ? NOT_EXTERNAL : TC_ACT_SHOT;
-		}
-		if (backend.port == p->destination_port && same_address(&backend.address, &p->destination))
+		if (choice == CHOSEN && backend.port == p->destination_port && same_address(&backend.address, &p->destination))
 			return NOT_EXTERNAL; /* a program of this node itself */
+		/* Answers of other programs of nodes pass by no program that would change them back. */
+		struct endpoint *home = bpf_map_lookup_elem(&endpoint_map, &backend.address);
+		if (choice == CHOSEN && home && home->flags & (EP_OWN_NODE | EP_OTHER_NODE))
+			choice = NO_BACKEND;
+		if (choice != CHOSEN)
+			return without_backend(skb, p, choice, own_node);
 		int reason = remember_both_ways(&key, &backend);
 		if (reason)
 			return dropped(skb, p, reason, DIRECTION_INGRESS, 0);
 	}
+	struct endpoint *home = bpf_map_lookup_elem(&endpoint_map, &backend.address);
+	if (!(home && home->flags & EP_LOCAL) && is_too_big(skb, p, node))
+		return TOO_BIG;
 	change.to = backend.address;
 	change.port = backend.port;
 	change.old_port = key.destination_port;
@@ -165,7 +182,6 @@ static __always_inline int forward_to_backend(struct __sk_buff *skb, struct pack
 	struct address at;
 	if (backend && backend->flags & EP_LOCAL)
 		return admit_and_deliver(skb, p, backend, client);
-	/* Answers of a node's own programs pass by no program that would change them back. */
 	if (backend && backend->flags & (EP_OWN_NODE | EP_OTHER_NODE))
 		return dropped(skb, p, DROP_NO_BACKEND, DIRECTION_INGRESS, 0);
 	if (!node_of(backend, &p->destination, &at) || no_address(&at))
@@ -203,7 +219,7 @@ verified_alone int remember_entry_node(const struct packet *p, const struct addr
 	return bpf_map_update_elem(&external_map, &key, &value, BPF_ANY);
 }
 
-/* A backend's answer: NOT_EXTERNAL, or what the program returns. `arrived`: by the tunnel, so that it may not go there again. */
+/* A backend's answer: NOT_EXTERNAL, TOO_BIG, or what the program returns. `arrived`: by the tunnel, so that it may not go there again. */
 verified_alone int answer_outside(struct __sk_buff *skb, struct packet *p, const struct node_config *node, __u32 arrived)
 {
 	struct external_key key;
@@ -218,8 +234,10 @@ verified_alone int answer_outside(struct __sk_buff *skb, struct packet *p, const
 	refresh(&key, known, now);
 	note_end(known, p, 1);
 	struct address entry = known->node;
+	if (!no_address(&entry) && arrived)
+		return NOT_EXTERNAL;
 	if (!no_address(&entry))
-		return arrived ? NOT_EXTERNAL : send_through_tunnel(skb, p, node, &entry, VNI_EXTERNAL, direction);
+		return is_too_big(skb, p, node) ? TOO_BIG : send_through_tunnel(skb, p, node, &entry, VNI_EXTERNAL, direction);
 	change.to = known->address;
 	change.port = known->port;
 	change.old_port = key.source_port;

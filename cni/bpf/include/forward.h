@@ -23,6 +23,19 @@ static __always_inline int admit(struct __sk_buff *skb, struct packet *p, struct
 	return reason ? dropped(skb, p, reason, direction, p->denied_set) : 0;
 }
 
+/* A frame of its veth. */
+static __always_inline int to_veth(struct __sk_buff *skb, const struct endpoint *pod)
+{
+	__u8 macs[12];
+	__builtin_memcpy(macs, pod->mac, 6);
+	__builtin_memcpy(macs + 6, pod->host_mac, 6);
+	/* The mark would survive the change of namespace: a sender must not choose its receiver's. */
+	skb->mark = 0;
+	/* Before Linux 6.15 redirect_peer leaves it as the outer frame was. */
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+}
+
 /* `to` is a pod of this node. Its own node is always admitted ("Network Policies", Kubernetes documentation). */
 static __always_inline int admit_and_deliver(struct __sk_buff *skb, struct packet *p, struct endpoint *to, struct peer *peer)
 {
@@ -32,16 +45,7 @@ static __always_inline int admit_and_deliver(struct __sk_buff *skb, struct packe
 			return done;
 	}
 	count(skb, 0, DIRECTION_INGRESS);
-	__u8 macs[12];
-	__builtin_memcpy(macs, to->mac, 6);
-	__builtin_memcpy(macs + 6, to->host_mac, 6);
-	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
-		return dropped(skb, p, DROP_INTERNAL, DIRECTION_INGRESS, 0);
-	/* The mark would survive the change of namespace: a sender must not choose its receiver's. */
-	skb->mark = 0;
-	/* Before Linux 6.15 redirect_peer leaves it as the outer frame was. */
-	bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(to->ifindex, 0);
+	return to_veth(skb, to) ? dropped(skb, p, DROP_INTERNAL, DIRECTION_INGRESS, 0) : bpf_redirect_peer(to->ifindex, 0);
 }
 
 /* Not to a pod of this node: through the tunnel, or by the host's own routes. */

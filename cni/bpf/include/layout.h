@@ -13,7 +13,7 @@ struct address {
 
 /* ---- node ------------------------------------------------------------------------------------------------ */
 
-#define NODE_TUNNEL (1 << 0)     /* other nodes are reached by VXLAN; without it the underlay routes pods */
+#define NODE_TUNNEL (1 << 0)     /* other nodes' pods are reached by VXLAN; without it the underlay routes them */
 #define NODE_CAN_REFUSE (1 << 1) /* the socket programs answer a connect without endpoints with ECONNREFUSED, not EPERM */
 #define NODE_CAPTURE_ONLY (1 << 2) /* chained over another CNI: no policy, no services, no forwarding */
 
@@ -23,10 +23,10 @@ struct node_config {
 	struct address dns4; /* the cluster's DNS address, answered on this node */
 	struct address dns6;
 	__u64 netns_cookie; /* the node's own network namespace */
-	__u32 tunnel_ifindex;
+	__u32 tunnel_ifindex; /* without NODE_TUNNEL for clients outside alone; zero where there is none */
 	__u32 uplink_ifindex;
 	__u32 flags;
-	__u32 mtu;        /* what pods may send, bytes */
+	__u32 tunnel_mtu; /* of packets in the tunnel, bytes */
 	__u8 uplink_mac[6];
 	__u8 pad[2];
 };
@@ -191,6 +191,7 @@ struct {
 #define DROP_NO_BACKEND 8     /* a NodePort, load balancer or external address without endpoints here */
 #define DROP_UNSUPPORTED 9    /* neither IPv4, IPv6 nor ARP */
 #define DROP_INTERNAL 10      /* a helper failed, or the node isn't configured yet */
+#define DROP_TOO_BIG 11       /* larger than the tunnel takes; its sender is told by ICMP */
 
 struct drop {
 	__u64 at_ns; /* bpf_ktime_get_boot_ns */
@@ -225,6 +226,20 @@ struct {
 	__uint(max_entries, COUNTERS_MAX);
 } counter_map SEC(".maps");
 
+/* Refusals to clients outside in this second. */
+struct refusals {
+	__u32 second;
+	__u32 count;
+};
+
+#define REFUSALS_PER_S_MAX 1000
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct refusals);
+	__uint(max_entries, 1);
+} refusal_map SEC(".maps");
+
 /* ---- services ---------------------------------------------------------------------------------------------- */
 
 #define SCOPE_INTERNAL 0 /* as seen by pods and by the node itself */
@@ -241,6 +256,7 @@ struct frontend {
 
 #define SERVICE_AFFINITY (1 << 0)
 #define SERVICE_DNS (1 << 1) /* the cluster's DNS: leave it alone, the node answers there itself */
+#define SERVICE_ELSEWHERE (1 << 2) /* traffic policy Local: no endpoint here, but on other nodes */
 
 struct service {
 	__u32 id; /* of its backends; a change of backends makes a new id */

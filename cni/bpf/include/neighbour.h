@@ -3,6 +3,7 @@
  * other goes no further than the node's end of the veth, and nothing that would make a pod speak for another or route. */
 #pragma once
 #include "forward.h"
+#include "sum.h"
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
@@ -31,7 +32,7 @@ struct arp {
 	__u32 target;
 } __attribute__((packed));
 
-/* RFC 4861, section 4.4, with one option; and the pseudo header that its sum counts (RFC 8200, section 8.1). */
+/* RFC 4861, section 4.4, with one option. */
 struct advertisement {
 	__u8 type, code;
 	__u16 sum;
@@ -39,11 +40,6 @@ struct advertisement {
 	struct address target;
 	__u8 option, option_words;
 	__u8 mac[6];
-};
-
-struct pseudo_header {
-	struct address source, destination;
-	__u32 length, next;
 };
 
 static __always_inline int is_own(struct __sk_buff *skb, const struct address *address)
@@ -87,14 +83,6 @@ static __always_inline int arp_of_pod(struct __sk_buff *skb)
 	return answer_pod(skb);
 }
 
-static __always_inline __u16 folded(__s64 sum)
-{
-	__u32 rest = (__u32)sum;
-	rest = (rest & 0xffff) + (rest >> 16);
-	rest = (rest & 0xffff) + (rest >> 16);
-	return (__u16)~rest;
-}
-
 /* Who asks for fe80::1 by an address of its own; without one (address detection) nobody can be told. */
 static __always_inline int advertise_gateway(struct __sk_buff *skb, const struct packet *p, const struct address *gateway)
 {
@@ -108,10 +96,7 @@ static __always_inline int advertise_gateway(struct __sk_buff *skb, const struct
 	said.option = ND_TARGET_LINK_ADDRESS;
 	said.option_words = 1;
 	__builtin_memcpy(said.mac, HOST_MAC, 6);
-	struct pseudo_header counted = { .source = *gateway, .destination = p->source };
-	counted.length = bpf_htonl(sizeof(said));
-	counted.next = bpf_htonl(IPPROTO_ICMPV6);
-	__s64 sum = bpf_csum_diff(0, 0, (__be32 *)&counted, sizeof(counted), 0);
+	__s64 sum = pseudo_sum(gateway, &p->source, sizeof(said), IPPROTO_ICMPV6);
 	said.sum = folded(bpf_csum_diff(0, 0, (__be32 *)&said, sizeof(said), sum));
 	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &said, sizeof(said), 0))

@@ -148,7 +148,7 @@ describe('a meshed pod', () => {
     for (const address of [plain.ip4, plain.ip6]) await server.run(`serve("dns", "${address}", 53)`);
     world.set(TABLES.node, 0, {
       ...{ node4: noAddress(), node6: noAddress(), netnsCookie: 0n, tunnelIfindex: 0, uplinkIfindex: 0 },
-      ...{ dns4: addressBytes(plain.ip4), dns6: addressBytes(plain.ip6), flags: 0, mtu: 1450 },
+      ...{ dns4: addressBytes(plain.ip4), dns6: addressBytes(plain.ip6), flags: 0, tunnelMtu: 0 },
       uplinkMac: '00:00:00:00:00:00',
     });
     for (const address of [plain.ip4, plain.ip6])

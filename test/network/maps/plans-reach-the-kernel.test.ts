@@ -37,7 +37,7 @@ function planOf(endpoints: number): MapPlan {
   return {
     wanted: {
       ...(Object.fromEntries(FILL_ORDER.map((name) => [name, NONE])) as Record<PlannedMap, Entries>),
-      node: entriesOf(TABLES.node, [[0, { ...node, mtu: 1450 }]]),
+      node: entriesOf(TABLES.node, [[0, { ...node, tunnelMtu: 1450 }]]),
       policy: entriesOf(
         TABLES.policy,
         Array.from({ length: 50 }, (_, port) => [{ ...rule, port }, 1] as const),

@@ -46,6 +46,8 @@ export const HOSTS = {
   client: { 4: '198.51.100.7', 6: '2001:db8::7' },
 } as const satisfies Record<string, Host>;
 
+/** Bytes that an inner packet may have. */
+export const TUNNEL_MTU = 1_450;
 export const IFINDEX = { a: 1001, b: 1002, uplink: 7 } as const;
 export const IDENTITIES = { a: 100, b: 101, remote: 102, dns: 103 } as const;
 const MACS = { a: '02:00:00:00:00:0a', b: '02:00:00:00:00:0b', host: 'ee:ee:ee:ee:ee:ee' } as const;
@@ -101,7 +103,7 @@ export class Datapath implements Disposable {
         tunnelIfindex: 3,
         uplinkIfindex: IFINDEX.uplink,
         flags: NODE.TUNNEL,
-        mtu: 1450,
+        tunnelMtu: TUNNEL_MTU,
         uplinkMac: '02:00:00:00:00:ff',
       },
       ...change,

@@ -66,7 +66,7 @@ function factsOf({ name, netns, ip4, ip6 }: TestNode): NodeFacts {
   };
   const [tunnel, uplink] = [link('heddle_vxlan'), link('eth0')];
   return {
-    ...{ name, mode: 'tunnel', netnsCookie: netnsCookie(netns), mtu: tunnel.mtu },
+    ...{ name, mode: 'tunnel', netnsCookie: netnsCookie(netns), tunnelMtu: tunnel.mtu },
     ...{ tunnelIfindex: tunnel.ifindex, uplinkIfindex: uplink.ifindex, uplinkMac: uplink.address },
     dnsAddresses: DNS_ADDRESSES.filter((one) => [ip4, ip6].some((own) => isIP(own) === isIP(one))),
     controlPlane: [],

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -185,7 +187,9 @@ describe('a node that was changed by somebody else', () => {
     ['direct', 'ip route del 10.244.2.0/24', /pods of 10\.244\.2\.0\/24/],
     ['direct', 'ip -6 route del fd10:244:0:2::/64', /pods of fd10:244:0:2::\/64/],
     ['direct', 'ip route add 10.244.9.0/24 via 192.168.9.9 proto 72', /10\.244\.9\.0\/24 that Heddle made/],
-    ['direct', 'ip link add heddle_vxlan type vxlan id 7 dstport 4789', /heddle_vxlan without a tunnel/],
+    ['direct', 'ip link del heddle_vxlan', /device heddle_vxlan is missing/],
+    ['direct', 'ip link set heddle_vxlan mtu 1500', /1500 instead of 1450/],
+    ['direct', 'ip route add 10.244.9.0/24 dev heddle_vxlan proto 72', /10\.244\.9\.0\/24 that Heddle made/],
   ];
   for (const [mode, command, sentence] of damages)
     it(`is mended in mode ${mode} after: ${command}`, async () => {
@@ -266,12 +270,21 @@ describe('what pods may send', () => {
     it(`is ${mtu} bytes in mode ${mode} on a node with ${addresses.join(' and ') || 'no address yet'}`, () => {
       const found: NodeFound = setUpNode({ ...setup, mode, addresses });
       assert.equal(found.mtu, mtu);
-      assert.equal(found.tunnelIfindex !== 0, mode === 'tunnel');
+      assert.equal(found.tunnelIfindex !== 0, mode !== 'capture');
       assert.match(
         runIn(node, 'ip', 'link', 'show', 'eth0'),
         new RegExp(`^${found.uplinkIfindex}: .*\n.*${found.uplinkMac}`),
       );
     });
+
+  it('is the whole MTU in mode direct, of which the tunnel takes less', () => {
+    const found = setUpNode({ ...setup, mode: 'direct' });
+    assert.deepEqual([found.mtu, found.tunnelMtu], [1500, 1450]);
+    const six = setUpNode({ ...setup, mode: 'direct', addresses: ['fd09::1'] });
+    assert.deepEqual([six.mtu, six.tunnelMtu], [1500, 1430]);
+    assert.match(runIn(node, 'ip', 'link', 'show', 'heddle_vxlan'), /mtu 1430/);
+    assert.equal(setUpNode({ ...setup, mode: 'capture' }).tunnelMtu, 0);
+  });
 
   it('is refused below 1280 bytes where pods have IPv6', async () => {
     runIn(node, 'ip', 'link', 'set', 'eth0', 'mtu', '1329');
@@ -295,6 +308,39 @@ describe('a node that cannot be set up', () => {
     runIn(node, 'ip', 'link', 'del', 'heddle_vxlan');
     runIn(node, 'ip', 'link', 'add', 'theirs', 'type', 'vxlan', 'external', 'dstport', '4789');
     assert.throws(() => setUpNode(setup), { code: 'tunnel-port-taken', message: /taken by theirs/ });
+  });
+
+  it('does without a tunnel in mode direct where somebody has its port, says so, and makes it later', () => {
+    const direct = { ...setup, mode: 'direct' } as const;
+    runIn(node, 'ip', 'link', 'add', 'theirs', 'type', 'vxlan', 'external', 'dstport', '4789');
+    for (let n = 0; n < 2; n++) {
+      const found = setUpNode(direct);
+      assert.deepEqual([found.tunnelIfindex, found.tunnelMtu, found.mtu], [0, 0, 1500]);
+      assert.match(found.lacking ?? '', /clients outside .*UDP port 4789 is taken by theirs: remove that/);
+      assert.deepEqual(nodeProblems(direct), []);
+    }
+    runIn(node, 'ip', 'link', 'del', 'theirs');
+    assert.deepEqual(nodeProblems(direct), ['the device heddle_vxlan is missing']);
+    const { tunnelIfindex, lacking } = setUpNode(direct);
+    assert.ok(tunnelIfindex !== 0 && lacking === undefined);
+    assert.deepEqual(nodeProblems(direct), []);
+  });
+
+  it('says so of a program that listens at the port, and leaves no device', async () => {
+    const bound =
+      'import socket,sys; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 4789)); print("bound", flush=True); sys.stdin.read()';
+    const holder = spawn('nsenter', [`--net=${node}`, '--', 'python3', '-c', bound]);
+    try {
+      await once(holder.stdout, 'data');
+      assert.throws(() => setUpNode(setup), {
+        code: 'tunnel-port-taken',
+        message: /port 4789 is taken: remove/,
+      });
+      assert.doesNotMatch(runIn(node, 'ip', 'link'), /heddle_vxlan/);
+    } finally {
+      holder.stdin.end();
+      await once(holder, 'exit');
+    }
   });
 
   it('changes nothing where it is unknown what it was like before', async () => {

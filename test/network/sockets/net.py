@@ -71,8 +71,8 @@ def ask(sock, host, port):
     return [text.decode(), *address[:2]]
 
 
-def udp(host, port, connect=False):
-    sock = udp_socket(family_of(host))
+def udp(host, port, connect=False, timeout=3):
+    sock = udp_socket(family_of(host), timeout)
     try:
         if not connect:
             return ask(sock, host, port)

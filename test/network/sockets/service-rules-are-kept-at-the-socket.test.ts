@@ -224,7 +224,7 @@ for _ in range(900):
   function setNodeFlags(flags: number): void {
     world.set(TABLES.node, 0, {
       ...{ node4: noAddress(), node6: noAddress(), dns4: noAddress(), dns6: noAddress() },
-      ...{ netnsCookie: 0n, tunnelIfindex: 0, uplinkIfindex: 0, flags, mtu: 1450 },
+      ...{ netnsCookie: 0n, tunnelIfindex: 0, uplinkIfindex: 0, flags, tunnelMtu: 0 },
       uplinkMac: '00:00:00:00:00:00',
     });
   }

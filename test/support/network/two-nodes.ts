@@ -187,7 +187,7 @@ export class TwoNodes implements Disposable {
         dns6: noAddress(),
       },
       ...{ netnsCookie: 0n, tunnelIfindex: tunnel.ifindex, uplinkIfindex: uplink.ifindex },
-      ...{ flags: NODE.TUNNEL, mtu: Number(MTU), uplinkMac: uplink.mac },
+      ...{ flags: NODE.TUNNEL, tunnelMtu: Number(MTU), uplinkMac: uplink.mac },
     });
     this.#knowNodes(node.name);
     const attach = (program: string, ifindex: number, type: 'tcx_ingress' | 'tcx_egress') =>
