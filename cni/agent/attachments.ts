@@ -39,6 +39,8 @@ export interface AttachmentsDeps {
   nodeAddresses(): readonly string[];
   /** The Pod, once the node has heard of it; undefined where `signal` comes first. */
   knownPod(pod: CniPod, signal: AbortSignal): Promise<KubeObject | undefined>;
+  /** Told of each pod that stands. */
+  added(pod: LocalPod): void;
   /** Resolves when the maps say what stands now. */
   settled(): Promise<void>;
   /** Why pods can't be added; empty where they can. */
@@ -74,6 +76,7 @@ export class Attachments implements CniHandler {
       this.#deps.localPods.set(local);
       this.#deps.programs.attachPod(placeOf(local, this.#deps.nodeNetns));
       await this.#deps.settled();
+      this.#deps.added(local);
       return request.mode === 'full' ? resultOf(local, this.#deps.mtu()) : undefined;
     } catch (thrown) {
       // What stood before is still right: only a first attempt is undone.

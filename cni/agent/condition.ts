@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import type { AgentCondition, ProgramStatus } from '../../common/pod-network.ts';
 import { placeOf } from './attachments.ts';
 import type { Ipam } from './ipam/ipam.ts';
@@ -7,6 +7,7 @@ import type { NodeGround } from './node-ground.ts';
 import type { AgentOptions } from './options.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
+import { podPin } from './programs/places.ts';
 import type { Repair } from './repair.ts';
 
 export interface ConditionInput {
@@ -48,10 +49,11 @@ function programsOf({ options, programs, localPods, ground }: ConditionInput): r
   const pods = localPods.standing().flatMap((pod) => {
     const place = placeOf(pod, ground.netns);
     const missing = new Set(programs.missingOfPod(place));
-    return programs.namesAt(place).map((name) => ({
-      ...{ name, target: `pod ${pod.namespace}/${pod.name}`, attached: !missing.has(name) },
-      pin: join(options.pins, 'links/pods', String(pod.podId), name),
-    }));
+    return programs.namesAt(place).map((name) => {
+      const pin = podPin(options.pins, pod.podId, name);
+      const target = `pod ${pod.namespace}/${pod.name}`;
+      return { name, target, pin: existsSync(pin) ? pin : '', attached: !missing.has(name) };
+    });
   });
   return [...all, ...pods];
 }

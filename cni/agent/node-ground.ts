@@ -9,7 +9,7 @@ import { type NodeFound, type NodeSetup, nodeProblems, removeNode, setUpNode } f
 import { cgroupRootOf } from './cgroup-root.ts';
 import type { ClusterNode } from './nodes.ts';
 import type { AgentOptions, NetworkMode } from './options.ts';
-import type { NodeDevices } from './programs/node-programs.ts';
+import type { NodeDevices } from './programs/places.ts';
 import type { NodeFacts } from './wanted.ts';
 
 /** What a node stands on: its devices, addresses, routes and masquerade, as the cluster's nodes ask for them. */

@@ -11,6 +11,7 @@ import type { NodeMaps } from './node-maps.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
 import { retireGonePods } from './recall.ts';
+import type { Settling } from './settling.ts';
 
 /** Between two looks at everything. */
 const repairMs = 30_000;
@@ -21,6 +22,7 @@ export interface RepairDeps {
   readonly ground: NodeGround;
   readonly localPods: LocalPods;
   readonly pipeline: Pipeline;
+  readonly settling: Pick<Settling, 'add'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -91,7 +93,7 @@ export class Repair {
   }
 
   #pod(pod: LocalPod): void {
-    const { ground, programs, localPods, log } = this.#deps;
+    const { ground, programs, localPods, settling, log } = this.#deps;
     const name = `pod ${pod.namespace}/${pod.name}`;
     try {
       const link = { ...pod, nodeNetns: ground.netns, mtu: ground.mtu(), nodeAddresses: ground.addresses() };
@@ -101,8 +103,10 @@ export class Repair {
       if (problems.length > 0) localPods.set({ ...pod, ...addPodLink(link) });
       if (capture.length > 0) addCapture(pod.netns, pod.ips);
       const now = localPods.find(pod.containerId, pod.ifname) ?? pod;
-      if (missing.length > 0 || now.hostIfindex !== pod.hostIfindex)
+      if (missing.length > 0 || now.hostIfindex !== pod.hostIfindex) {
         programs.attachPod(placeOf(now, ground.netns));
+        settling.add(now);
+      }
       this.#count(name, [...problems, ...capture, ...missing]);
     } catch (thrown) {
       // A namespace that is gone has its DEL still to come.

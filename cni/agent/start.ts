@@ -25,6 +25,7 @@ import { requireNetwork } from './preflight.ts';
 import { NodePrograms } from './programs/node-programs.ts';
 import { recallPods, retireGonePods } from './recall.ts';
 import { Repair } from './repair.ts';
+import { Settling } from './settling.ts';
 import { sidecarJudge } from './sidecar-judge.ts';
 import { Sidecars } from './sidecars.ts';
 import { soleAgent } from './sole-agent.ts';
@@ -139,7 +140,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       ground.follow(nodes);
       pipeline.changed();
     });
-    const repair = new Repair({ ...{ maps, programs, ground, localPods, pipeline, clock, log } });
+    const settling = new Settling({ ...{ localPods, programs, nodeNetns: options.nodeNetns, clock, log } });
+    closing.push(() => settling.close());
+    const repair = new Repair({ ...{ maps, programs, ground, localPods, pipeline, settling, clock, log } });
     closing.push(() => repair.close());
     const scan = clock.every(sidecarScanMs, scanSidecars);
     closing.push(() => scan.cancel());
@@ -154,10 +157,24 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
           ...{ timeoutMs: podKnownMs, signal },
         }),
       settled: () => pipeline.settled(),
+      added: (pod) => settling.add(pod),
       unready: () => (pipeline.last() === undefined ? 'the node is not set up yet' : ''),
     });
     const watching = await startWatching({
-      ...{ options, clock, log, programs, maps, localPods, ipam, sidecars, pipeline, repair, ground },
+      ...{
+        options,
+        clock,
+        log,
+        programs,
+        maps,
+        localPods,
+        ipam,
+        sidecars,
+        pipeline,
+        repair,
+        settling,
+        ground,
+      },
       cluster: cluster.current,
       shutdown: () => process.kill(process.pid, 'SIGTERM'),
     });

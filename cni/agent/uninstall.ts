@@ -1,13 +1,18 @@
 import { rmSync } from 'node:fs';
 import { messageOf } from '../../common/errors.ts';
 import type { UninstallReport } from '../../common/pod-network.ts';
+import { findLink } from '../kernel/netlink/links.ts';
+import { Netlink } from '../kernel/netlink/socket.ts';
 import { removePodLink } from '../setup/pod.ts';
 import { removeCapture } from '../setup/pod-capture.ts';
+import { placeOf } from './attachments.ts';
 import { uninstallPlugin } from './cni/install.ts';
 import type { LocalPod } from './local-pods.ts';
 import type { NodeGround } from './node-ground.ts';
 import type { AgentOptions } from './options.ts';
-import { removePins } from './programs/node-programs.ts';
+import { leaveDevice } from './programs/links.ts';
+import { removePins } from './programs/pins.ts';
+import { devicePlaces, type NodeDevices, podPlaces } from './programs/places.ts';
 
 export interface UninstallInput {
   readonly options: AgentOptions;
@@ -32,6 +37,12 @@ export function uninstallNode({ options, ground, localPods }: UninstallInput): U
   };
   const { cni, pins, stateDirectory, nodeNetns } = options;
   if (cni !== undefined) attempt('the CNI plugin', () => uninstallPlugin(cni).map((path) => `file ${path}`));
+  attempt('programs at devices', () => {
+    for (const pod of localPods)
+      for (const place of podPlaces(pins, placeOf(pod, nodeNetns)).values()) leaveDevice(place);
+    for (const place of devicePlaces(pins, uplinkOf(options)).values()) leaveDevice(place);
+    return undefined;
+  });
   attempt('programs and maps', () => removePins(pins).map((path) => `pin ${path}`));
   for (const pod of localPods) {
     const name = `${pod.namespace}/${pod.name}`;
@@ -55,4 +66,10 @@ export function uninstallNode({ options, ground, localPods }: UninstallInput): U
     return undefined;
   });
   return { removed, failed };
+}
+
+/** The tunnel's device goes with its programs; the uplink stays. */
+function uplinkOf({ uplink, nodeNetns }: AgentOptions): NodeDevices {
+  using netlink = new Netlink(nodeNetns);
+  return { netns: nodeNetns, tunnelIfindex: 0, uplinkIfindex: findLink(netlink, uplink)?.ifindex ?? 0 };
 }

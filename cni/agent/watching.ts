@@ -19,6 +19,7 @@ import type { AgentOptions } from './options.ts';
 import type { Pipeline, Round } from './pipeline.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
 import type { Repair } from './repair.ts';
+import type { Settling } from './settling.ts';
 import type { Sidecars } from './sidecars.ts';
 import { uninstallNode } from './uninstall.ts';
 
@@ -33,6 +34,7 @@ export interface WatchingInput {
   readonly sidecars: Sidecars;
   readonly pipeline: Pipeline;
   readonly repair: Repair;
+  readonly settling: Settling;
   readonly ground: NodeGround;
   readonly cluster: () => ClusterObjects;
   /** Ends the agent: after an uninstall nothing may set the node up again. */
@@ -118,6 +120,7 @@ function viewOf(input: WatchingInput, drops: DropLog, startedAt: string): AgentV
     readMap: (map) => maps.map(map).entries(),
     repair: () => input.repair.now(),
     uninstall: async () => {
+      input.settling.close();
       await input.repair.close();
       await pipeline.close();
       return uninstallNode({ options, ground, localPods: localPods.all() });

@@ -42,19 +42,43 @@ export function placeLink(program: BpfProgram, target: LinkTarget, pin: string):
     }
     rmSync(pin);
   }
-  mkdirSync(dirname(pin), { recursive: true, mode: 0o700 });
   using made = createLink(program, target);
+  mkdirSync(dirname(pin), { recursive: true, mode: 0o700 });
   made.pin(pin);
 }
 
 /** As `placeLink` for a device: by tcx, or by clsact on kernels before 6.6. */
 export function placeOnDevice(program: BpfProgram, place: DevicePlace): void {
-  const type = place.direction === 'ingress' ? 'tcx_ingress' : 'tcx_egress';
+  if (!linkOnDevice(program, place)) attachClsact(program, clsactPlace(place));
+}
+
+/**
+ * The same within half a millisecond: a new place is taken by clsact, since the kernel waits for 15 ms and for all devices where it
+ * makes a link of tcx. `settleOnDevice` makes that one later.
+ */
+export function placeQuickly(program: BpfProgram, place: DevicePlace): void {
+  if (existsSync(place.pin)) placeOnDevice(program, place);
+  else attachClsact(program, clsactPlace(place));
+}
+
+/**
+ * Puts a link in the place of what `placeQuickly` attached. Both stand for a moment, and the link alone is asked then. False where this
+ * kernel has no such links, and where there is one already.
+ */
+export function settleOnDevice(program: BpfProgram, place: DevicePlace): boolean {
+  if (existsSync(place.pin) || !linkOnDevice(program, place)) return false;
+  detachClsact(clsactPlace(place));
+  return true;
+}
+
+function linkOnDevice(program: BpfProgram, { pin, netns, ifindex, direction }: DevicePlace): boolean {
+  const type = direction === 'ingress' ? 'tcx_ingress' : 'tcx_egress';
   try {
-    placeLink(program, { target: place.ifindex, type, netns: place.netns }, place.pin);
+    placeLink(program, { target: ifindex, type, netns }, pin);
+    return true;
   } catch (thrown) {
     if (!isKernelError(thrown, 'EINVAL')) throw thrown;
-    attachClsact(program, clsactPlace(place));
+    return false;
   }
 }
 
@@ -75,8 +99,8 @@ export function runsAt(pin: string): boolean {
 
 /** Takes the program away; also where nothing is there. */
 export function leaveDevice(place: DevicePlace): void {
-  if (existsSync(place.pin)) removeLink(place.pin);
-  else detachClsact(clsactPlace(place));
+  removeLink(place.pin);
+  detachClsact(clsactPlace(place));
 }
 
 /** Ends a link, whoever else holds it. */

@@ -14,17 +14,18 @@ import {
   openObject,
   openPinnedMap,
 } from '../../kernel/libbpf.ts';
-import type { Netns } from '../../kernel/netns.ts';
 import { encode, u32 } from '../../maps/struct.ts';
 import {
-  type DevicePlace,
   leaveDevice,
   placeLink,
   placeOnDevice,
+  placeQuickly,
   removeLink,
   runsAt,
   runsOnDevice,
+  settleOnDevice,
 } from './links.ts';
+import { devicePlaces, type NodeDevices, nodePin, type PodPlace, podPin, podPlaces } from './places.ts';
 
 const OBJECTS = new URL('../../bpf/objects/', import.meta.url);
 
@@ -42,26 +43,6 @@ const CGROUP_PROGRAMS: Readonly<Record<string, AttachType>> = {
   getpeername4: 'cgroup_inet4_getpeername',
   getpeername6: 'cgroup_inet6_getpeername',
 };
-
-/** The node's own devices; a node that only captures has no programs on them. */
-export interface NodeDevices {
-  readonly netns: Netns;
-  /** 0: no tunnel. */
-  readonly tunnelIfindex: number;
-  readonly uplinkIfindex: number;
-}
-
-/** What a pod's programs stand on. */
-export interface PodPlace {
-  readonly podId: number;
-  /** Path of the pod's namespace. */
-  readonly netns: string;
-  /** The node's, where the host end of the pod's veth is. */
-  readonly nodeNetns: Netns;
-  readonly hostIfindex: number;
-  readonly ips: readonly string[];
-  readonly captured: boolean;
-}
 
 export interface NodeProgramsOptions {
   /** The node's folder on a bpffs. */
@@ -103,24 +84,39 @@ export class NodePrograms implements Disposable {
   attachSockets(cgroup: string): void {
     using target = openFd(cgroup);
     for (const [program, type] of Object.entries(CGROUP_PROGRAMS))
-      placeLink(this.#sockets.program(program), { target: target.number, type }, this.#pin(program));
+      placeLink(
+        this.#sockets.program(program),
+        { target: target.number, type },
+        nodePin(this.#pins, program),
+      );
   }
 
   attachDevices(devices: NodeDevices): void {
-    for (const [program, place] of this.#devicePlaces(devices))
+    for (const [program, place] of devicePlaces(this.#pins, devices))
       placeOnDevice(this.#packets.program(program), place);
   }
 
   attachPod(pod: PodPlace): void {
-    for (const [program, place] of this.#podPlaces(pod)) placeOnDevice(this.#packets.program(program), place);
+    for (const [program, place] of podPlaces(this.#pins, pod))
+      placeQuickly(this.#packets.program(program), place);
     if (pod.captured) this.#attachSteer(pod);
+  }
+
+  /**
+   * Makes one link for a pod that `attachPod` served without, which takes 15 ms. False where there is nothing left to do, as on kernels
+   * without tcx.
+   */
+  settlePod(pod: PodPlace): boolean {
+    return [...podPlaces(this.#pins, pod)].some(([program, place]) =>
+      settleOnDevice(this.#packets.program(program), place),
+    );
   }
 
   /** Works also where the pod's namespace and device are gone. */
   detachPod(pod: Omit<PodPlace, 'captured' | 'ips'>): void {
-    removeLink(this.#podPin(pod.podId, 'steer'));
-    for (const [, place] of this.#podPlaces(pod)) leaveDevice(place);
-    for (const program of ['from_pod', 'to_pod']) removeLink(this.#podPin(pod.podId, program));
+    removeLink(podPin(this.#pins, pod.podId, 'steer'));
+    for (const [, place] of podPlaces(this.#pins, pod)) leaveDevice(place);
+    for (const program of ['from_pod', 'to_pod']) removeLink(podPin(this.#pins, pod.podId, program));
     rmSync(join(this.#pins, 'links/pods', String(pod.podId)), { recursive: true, force: true });
   }
 
@@ -132,11 +128,11 @@ export class NodePrograms implements Disposable {
 
   /** Where the programs of the node stand, and whether they do. */
   places(devices: NodeDevices, cgroup: string): readonly ProgramStatus[] {
-    const onDevices = [...this.#devicePlaces(devices)].map(([name, place]) => ({
+    const onDevices = [...devicePlaces(this.#pins, devices)].map(([name, place]) => ({
       ...{ name, target: `device ${place.ifindex}`, pin: place.pin, attached: runsOnDevice(place) },
     }));
     const onSockets = Object.keys(CGROUP_PROGRAMS).map((name) => {
-      const pin = this.#pin(name);
+      const pin = nodePin(this.#pins, name);
       return { name, target: `cgroup ${cgroup}`, pin, attached: runsAt(pin) };
     });
     return [...onDevices, ...onSockets];
@@ -144,7 +140,7 @@ export class NodePrograms implements Disposable {
 
   /** Programs that stand at a pod. */
   namesAt(pod: PodPlace): readonly string[] {
-    const onDevice = [...this.#podPlaces(pod)].map(([name]) => name);
+    const onDevice = [...podPlaces(this.#pins, pod)].map(([name]) => name);
     return pod.captured ? [...onDevice, 'steer'] : onDevice;
   }
 
@@ -155,10 +151,12 @@ export class NodePrograms implements Disposable {
 
   /** The same of a pod. */
   missingOfPod(pod: PodPlace): readonly string[] {
-    const onDevice = [...this.#podPlaces(pod)]
+    const onDevice = [...podPlaces(this.#pins, pod)]
       .filter(([, place]) => !runsOnDevice(place))
       .map(([program]) => program);
-    return pod.captured && !runsAt(this.#podPin(pod.podId, 'steer')) ? [...onDevice, 'steer'] : onDevice;
+    return pod.captured && !runsAt(podPin(this.#pins, pod.podId, 'steer'))
+      ? [...onDevice, 'steer']
+      : onDevice;
   }
 
   /** Closes what this process holds; the pins stay. */
@@ -178,40 +176,8 @@ export class NodePrograms implements Disposable {
     placeLink(
       steer.program('steer'),
       { target: target.number, type: 'sk_lookup' },
-      this.#podPin(podId, 'steer'),
+      podPin(this.#pins, podId, 'steer'),
     );
-  }
-
-  *#devicePlaces({ netns, tunnelIfindex, uplinkIfindex }: NodeDevices): Generator<[string, DevicePlace]> {
-    const place = (
-      program: string,
-      ifindex: number,
-      direction: DevicePlace['direction'],
-    ): [string, DevicePlace] => [program, { pin: this.#pin(program), netns, ifindex, direction }];
-    if (tunnelIfindex !== 0) {
-      yield place('from_overlay', tunnelIfindex, 'ingress');
-      yield place('to_overlay', tunnelIfindex, 'egress');
-    }
-    yield place('from_uplink', uplinkIfindex, 'ingress');
-  }
-
-  *#podPlaces({
-    podId,
-    nodeNetns: netns,
-    hostIfindex: ifindex,
-  }: Pick<PodPlace, 'podId' | 'nodeNetns' | 'hostIfindex'>): Generator<[string, DevicePlace]> {
-    // A device that another CNI made may have no end on the node.
-    if (ifindex === 0) return;
-    yield ['from_pod', { pin: this.#podPin(podId, 'from_pod'), netns, ifindex, direction: 'ingress' }];
-    yield ['to_pod', { pin: this.#podPin(podId, 'to_pod'), netns, ifindex, direction: 'egress' }];
-  }
-
-  #pin(program: string): string {
-    return join(this.#pins, 'links', program);
-  }
-
-  #podPin(podId: number, program: string): string {
-    return join(this.#pins, 'links/pods', String(podId), program);
   }
 
   /** By rename of a new pin over the old one's place, so that no moment is without one. */
@@ -229,18 +195,6 @@ export class NodePrograms implements Disposable {
       map.pin(path);
     }
   }
-}
-
-/** Everything pinned in a node's folder: links first, so that no program runs over maps that are taken away. */
-export function removePins(pins: string): readonly string[] {
-  if (!existsSync(pins)) return [];
-  const paths = readdirSync(pins, { recursive: true, withFileTypes: true })
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .toSorted();
-  for (const path of paths) if (path.includes('/links/')) removeLink(path);
-  rmSync(pins, { recursive: true, force: true });
-  return paths;
 }
 
 function* pinnedMaps(folder: string): Generator<[string, BpfMap]> {
