@@ -224,6 +224,7 @@ test('a Job is done after one success, and started again after a failure up to i
     podStatus(runtime('Pod').find((pod) => textAt(pod.status, 'phase') === 'Succeeded') ?? web(0)),
     'Completed',
   );
+  assert.equal(network.held.size, 0, 'what has ended has no address');
   await apply(job(2), web(1));
   assert.equal(children.started.length, 3, 'a finished Job is not run again');
   await apply(

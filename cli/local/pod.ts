@@ -64,6 +64,7 @@ export class Pod {
   #nextInit = 0;
   #deletedAtMs: number | undefined;
   #gone: Promise<void> | undefined;
+  #finished: Promise<void> | undefined;
   #prepared = false;
   #prepare: ((container: ContainerSpec) => Container) | undefined;
 
@@ -245,7 +246,7 @@ export class Pod {
     }
     for (const spec of this.#spec.containers)
       if (!this.#containers.has(spec.name) && !this.#startContainer(spec)) return;
-    this.#endSidecarsOfFinished();
+    this.#finishOnce();
   }
 
   #startContainer(spec: ContainerSpec): boolean {
@@ -261,11 +262,20 @@ export class Pod {
     }
   }
 
-  /** Once all containers of a pod have ended for good, its native sidecars are stopped (Kubernetes, "Sidecar containers"). */
-  #endSidecarsOfFinished(): void {
+  /**
+   * Once all containers of a pod have ended for good, its native sidecars are stopped (Kubernetes, "Sidecar containers"), and its
+   * network is given back: a finished Job keeps no address.
+   */
+  #finishOnce(): void {
     if (this.phase !== 'Succeeded' && this.phase !== 'Failed') return;
-    for (const spec of this.#spec.init)
-      if (spec.sidecar) void this.#containers.get(spec.name)?.stop(sidecarGraceMs);
+    this.#finished ??= this.#finish();
+  }
+
+  async #finish(): Promise<void> {
+    const sidecars = this.#spec.init.filter((spec) => spec.sidecar);
+    await Promise.all(sidecars.map((spec) => this.#containers.get(spec.name)?.stop(sidecarGraceMs)));
+    this.#tokenTimer?.cancel();
+    await this.#host.network.remove(this.object.metadata.uid ?? '');
   }
 
   #container(
@@ -334,6 +344,7 @@ export class Pod {
     await Promise.all(apps.map((container) => container.stop(leftMs())));
     for (const name of sidecars.toReversed())
       await this.#containers.get(name)?.stop(Math.max(sidecarGraceMs, leftMs()));
+    await this.#finished;
     this.#tokenTimer?.cancel();
     await this.#host.network.remove(this.object.metadata.uid ?? '');
     rmSync(this.#directory, { recursive: true, force: true });

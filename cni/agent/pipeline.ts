@@ -73,6 +73,11 @@ export class Pipeline {
     return this.#error;
   }
 
+  /** Whether a round is at work or due: maps may be between two states. */
+  busy(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** Something changed: a round is due. */
   changed(): void {
     void this.settled().catch(() => undefined);

@@ -15,6 +15,8 @@ import type { Settling } from './settling.ts';
 
 /** Between two looks at everything. */
 const repairMs = 30_000;
+/** Rounds that are waited for before the maps are left to the next look. */
+const quietTriesMax = 10;
 
 export interface RepairDeps {
   readonly maps: NodeMaps;
@@ -66,7 +68,7 @@ export class Repair {
   }
 
   async #run(): Promise<void> {
-    const { maps, pipeline, ground, programs, localPods, log } = this.#deps;
+    const { ground, programs, localPods, log } = this.#deps;
     try {
       this.#count('the node', ground.repair());
       const missing = programs.missing(ground.devices());
@@ -77,19 +79,30 @@ export class Repair {
       }
       retireGonePods(localPods, log);
       for (const pod of localPods.standing()) this.#pod(pod);
-      // What is due anyway comes first, so that what the second round changes is drift and nothing else.
-      await pipeline.settled();
-      maps.reread();
-      await pipeline.settled();
-      const changes = Object.entries(pipeline.last()?.changes ?? {});
-      for (const [map, { added, changed, removed }] of changes)
-        if (added + changed + removed > 0) {
-          this.#repaired += added + changed + removed;
-          log.warn('entries that somebody else had changed were put right', { map, added, changed, removed });
-        }
+      await this.#maps();
     } catch (thrown) {
       log.error('the node could not be looked through', { error: messageOf(thrown) });
     }
+  }
+
+  /** Compares the maps with what the last round made of them, at a moment when no round is at work: the rest is drift. */
+  async #maps(): Promise<void> {
+    const { maps, pipeline, log } = this.#deps;
+    await pipeline.settled();
+    for (let tries = 1; pipeline.busy(); tries++) {
+      if (tries === quietTriesMax) return;
+      await pipeline.settled();
+    }
+    const plan = pipeline.last()?.plan;
+    if (plan === undefined) return;
+    maps.reread();
+    let found = 0;
+    for (const [map, { missing, changed, stale }] of maps.differences(plan)) {
+      found += missing + changed + stale;
+      log.warn('entries that somebody else had changed are put right', { map, missing, changed, stale });
+    }
+    this.#repaired += found;
+    if (found > 0) await pipeline.settled();
   }
 
   #pod(pod: LocalPod): void {
