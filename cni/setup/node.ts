@@ -6,6 +6,7 @@ import { netnsGone } from '../kernel/netns.ts';
 import { applyDnsAddresses, dnsAddressProblems, removeDnsAddresses } from './node-dns.ts';
 import { forgetNode, type NodeMemory, nodeMemoryAt } from './node-memory.ts';
 import { applyNodeRoutes, nodeRouteProblems } from './node-routes.ts';
+import { sourceProblem } from './node-source.ts';
 import { applyNodeSysctls, nodeSysctlProblems, restoreNodeSysctls } from './node-sysctls.ts';
 import { applyTunnel, othersAtThePort, removeTunnel, tunnelProblems } from './node-tunnel.ts';
 
@@ -48,7 +49,7 @@ export interface NodeFound {
   readonly uplinkMac: string;
   /** What pods may send, in bytes. */
   readonly mtu: number;
-  /** Mode direct: why there is no tunnel, and what clients outside lack by it. */
+  /** What pods or clients outside do without, and why: the tunnel in mode direct, or the source that other nodes believe. */
   readonly lacking: string | undefined;
 }
 
@@ -81,7 +82,7 @@ function applyTunnelOf(
 ): Pick<NodeFound, 'tunnelIfindex' | 'tunnelMtu' | 'lacking'> {
   try {
     const tunnelIfindex = applyTunnel(netlink, setup.netns, mtu);
-    return { tunnelIfindex, tunnelMtu: mtu, lacking: undefined };
+    return { tunnelIfindex, tunnelMtu: mtu, lacking: sourceProblem(netlink, setup) };
   } catch (thrown) {
     if (setup.mode !== 'direct' || !(thrown instanceof HeddleError) || thrown.code !== 'tunnel-port-taken')
       throw thrown;

@@ -298,6 +298,18 @@ describe('what pods may send', () => {
 });
 
 describe('a node that cannot be set up', () => {
+  it('says so where it can be set up, and others will not believe what it sends', () => {
+    assert.equal(setUpNode(setup).lacking, undefined);
+    runIn(node, 'ip', 'addr', 'add', '192.168.9.7/24', 'dev', 'eth0');
+    const { lacking } = setUpNode({ ...setup, addresses: ['192.168.9.7', 'fd09::1'] });
+    assert.match(
+      lacking ?? '',
+      /packets to 192\.168\.9\.2 leave from 192\.168\.9\.1, .*InternalIP 192\.168\.9\.7;/,
+    );
+    runIn(node, 'ip', 'route', 'add', '192.168.9.2/32', 'dev', 'eth0', 'src', '192.168.9.7');
+    assert.equal(setUpNode({ ...setup, addresses: ['192.168.9.7', 'fd09::1'] }).lacking, undefined);
+  });
+
   it('says what is missing: the uplink, an address, a free port', () => {
     assert.throws(() => setUpNode({ ...setup, uplink: 'eth9' }), {
       code: 'uplink-missing',
