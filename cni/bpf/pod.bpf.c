@@ -173,7 +173,6 @@ int to_overlay(struct __sk_buff *skb)
 	return forwarded(skb, TC_ACT_OK, DIRECTION_EGRESS);
 }
 
-#define VXLAN_PORT bpf_htons(4789)
 #define PLAIN_UNDERLAY_BYTES (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 
 static __always_inline int is_underlay(const struct packet *p, const struct node_config *node)

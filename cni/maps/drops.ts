@@ -47,6 +47,11 @@ export const DROP = {
     sentence:
       'it is larger than the tunnel between nodes takes; its sender is told by ICMP, and sends smaller ones',
   },
+  TUNNEL_PORT: {
+    code: 12,
+    name: 'tunnel-port',
+    sentence: "pods send nothing to UDP port 4789 outside of the cluster: nodes carry pods' packets by it",
+  },
 } as const satisfies Readonly<Record<string, DropReason>>;
 
 const BY_CODE: ReadonlyMap<number, DropReason> = new Map(

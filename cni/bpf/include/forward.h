@@ -53,6 +53,10 @@ static __always_inline int to_elsewhere(struct __sk_buff *skb, struct packet *p,
 {
 	struct address at;
 	if (!node_of(receiver, &p->destination, &at)) {
+		/* It may be an address of another node that its Node object doesn't name: masqueraded, it would come from this node, and
+		 * be believed there whatever pod it says it is from. */
+		if (p->protocol == IPPROTO_UDP && p->destination_port == VXLAN_PORT && !p->error)
+			return dropped(skb, p, DROP_TUNNEL_PORT, DIRECTION_EGRESS, 0);
 		skb->mark = p->answers ? MARK_ANSWERS : 0;
 		return TC_ACT_OK;
 	}

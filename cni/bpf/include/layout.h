@@ -192,6 +192,7 @@ struct {
 #define DROP_UNSUPPORTED 9    /* neither IPv4, IPv6 nor ARP */
 #define DROP_INTERNAL 10      /* a helper failed, or the node isn't configured yet */
 #define DROP_TOO_BIG 11       /* larger than the tunnel takes; its sender is told by ICMP */
+#define DROP_TUNNEL_PORT 12   /* of a pod, to the port of the tunnel between nodes */
 
 struct drop {
 	__u64 at_ns; /* bpf_ktime_get_boot_ns */

@@ -5,6 +5,7 @@
 #define VNI_PODS 1
 #define VNI_EXTERNAL 2 /* to and from clients outside, between the node they came in by and a backend's */
 #define TUNNEL_TTL 64
+#define VXLAN_PORT bpf_htons(4789)
 
 /* Without the fields that Linux 5.17 doesn't know: it refuses a size of which it has never heard. */
 #define TUNNEL_KEY_BYTES __builtin_offsetof(struct bpf_tunnel_key, local_ipv4)

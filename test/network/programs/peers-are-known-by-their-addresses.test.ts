@@ -188,6 +188,19 @@ for (const family of families) {
       assert.equal(blank.path.run('to_overlay', packet('node', 'remote', family)).verdict, VERDICT.DROP);
     });
 
+    it("a pod's own packets of a tunnel don't leave the cluster, where they would come from its node", () => {
+      const port = { protocol: PROTOCOL.UDP, destinationPort: 4789 };
+      const closed = [VERDICT.DROP, [DROP.TUNNEL_PORT.code]];
+      for (const one of [world, direct]) {
+        assert.deepEqual(outcome(one.fromPod('a', packet('a', 'client', family, port))), closed);
+        assert.deepEqual(outcome(one.fromPod('a', packet('a', 'b', family, port))), [VERDICT.REDIRECT, []]);
+        const other = { ...port, destinationPort: 4790 };
+        assert.deepEqual(outcome(one.fromPod('a', packet('a', 'client', family, other))), [VERDICT.OK, []]);
+        const tcp = { ...port, protocol: PROTOCOL.TCP };
+        assert.deepEqual(outcome(one.fromPod('a', packet('a', 'client', family, tcp))), [VERDICT.OK, []]);
+      }
+    });
+
     it("a source that isn't the pod's own goes nowhere", () => {
       const spoofed = [VERDICT.DROP, [DROP.SPOOFED.code]];
       const froms: readonly Host[] = [
