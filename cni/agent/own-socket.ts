@@ -9,8 +9,8 @@ export interface OwnSocket {
 }
 
 /**
- * Lets a server listen on a Unix socket for root alone. It takes the path over from an older process in one step, so
- * that an upgrade refuses nobody. Rejects with what the file system or the kernel says.
+ * Lets a server listen on a Unix socket for root alone. It takes the path over from an older process in one step. Rejects
+ * with what the file system or the kernel says.
  */
 export async function listenAlone(server: Server, socket: string): Promise<OwnSocket> {
   const own = `${socket}.${process.pid}`;

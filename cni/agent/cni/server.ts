@@ -54,8 +54,8 @@ export interface CniServer {
 }
 
 /**
- * Answers heddle-cni on a Unix socket for root alone. It takes the socket over from an older agent in one step, so that
- * an upgrade refuses nobody. Rejects with a `HeddleError` where the socket can't be made.
+ * Answers heddle-cni on a Unix socket for root alone. It takes the place of a socket that an older agent left in one step.
+ * Rejects with a `HeddleError` where the socket can't be made.
  */
 export async function startCniServer(options: CniServerOptions): Promise<CniServer> {
   const serving = new Serving(options);
