@@ -29,8 +29,9 @@ export function nodePorts(port: number): { readonly ports: JsonValue } {
 export class Slices {
   readonly #objects: readonly KubeObject[];
 
-  constructor() {
-    const ports = PORTS.map((one) => ({ ...one, port: one.port === 81 ? ECHO_PORT : TARGET_PORT }));
+  /** `targets`: where port 80 leads to, and port 81. */
+  constructor(targets: readonly [number, number] = [TARGET_PORT, ECHO_PORT]) {
+    const ports = PORTS.map((one) => ({ ...one, port: one.port === 81 ? targets[1] : targets[0] }));
     this.#objects = ['192.0.2.255', '2001:db8::ffff'].map((ip) => sliceOf('web', [ip], ports).object);
   }
 

@@ -82,9 +82,9 @@ def pull(host, port, timeout=20):
     return count
 
 
-def big(host, port, count):
+def big(host, port, count, timeout=3):
     """One datagram of so many bytes and its echo; whether they are the same."""
-    sock = udp_socket(family_of(host))
+    sock = udp_socket(family_of(host), timeout)
     data = os.urandom(count)
     sock.sendto(data, (host, port))
     back, _ = sock.recvfrom(65536)

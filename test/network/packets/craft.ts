@@ -26,6 +26,10 @@ export interface Crafted {
   readonly body?: Buffer;
   readonly payload?: Buffer;
   readonly fragment?: Fragment;
+  /** Of TCP. */
+  readonly acknowledged?: number;
+  /** Of IPv4: nobody on the way may. */
+  readonly dontFragment?: boolean;
   /** Words of IPv4 options. */
   readonly optionWords?: number;
   /** Extension headers of IPv6, outermost first: kind, and the bytes behind the first. */
@@ -34,7 +38,7 @@ export interface Crafted {
 }
 
 /** The Internet checksum (RFC 1071): 0 over bytes that hold their own. */
-function internetSum(...parts: readonly Uint8Array[]): number {
+export function internetSum(...parts: readonly Uint8Array[]): number {
   const all = Buffer.concat(parts);
   let sum = 0;
   for (let at = 0; at < all.length; at += 2) sum += ((all[at] ?? 0) << 8) | (all[at + 1] ?? 0);
@@ -51,7 +55,7 @@ function wire(address: string): Buffer {
   return is4(address) ? bytes.subarray(12) : bytes;
 }
 
-function pseudoHeader(from: string, to: string, protocol: number, length: number): Buffer {
+export function pseudoHeader(from: string, to: string, protocol: number, length: number): Buffer {
   const tail = Buffer.alloc(8);
   tail.writeUInt32BE(length, 0);
   tail.writeUInt8(protocol, 7);
@@ -65,6 +69,7 @@ function transport({ from, to, protocol, ...rest }: Crafted): Buffer {
   head.writeUInt16BE(rest.sourcePort ?? 40_000, 0);
   head.writeUInt16BE(rest.destinationPort ?? 80, 2);
   if (tcp) {
+    head.writeUInt32BE(rest.acknowledged ?? 0, 8);
     head.writeUInt8(0x50, 12);
     head.writeUInt8(rest.flags ?? TCP.SYN, 13);
   }
@@ -98,9 +103,11 @@ export function icmpError(
   about: Crafted,
   kind: keyof typeof ICMP_ERRORS,
   quotedBytes = 128,
+  mtu = 0,
 ): Crafted {
   const [type, code] = ICMP_ERRORS[kind][is4(from) ? 4 : 6];
   const head = Buffer.from([type, code, 0, 0, 0, 0, 0, 0]);
+  head.writeUInt32BE(mtu, 4);
   const body = Buffer.concat([head, datagram(about).subarray(0, quotedBytes)]);
   return icmp(from, about.from, body);
 }
@@ -119,6 +126,7 @@ function ipv4(packet: Crafted, body: Buffer): Buffer {
   head.writeUInt8(0x40 | words, 0);
   head.writeUInt16BE(head.length + body.length, 2);
   const { fragment } = packet;
+  if (packet.dontFragment === true) head.writeUInt16BE(0x4000, 6);
   if (fragment !== undefined) {
     head.writeUInt16BE(fragment.id, 4);
     head.writeUInt16BE((fragment.more ? 0x2000 : 0) | (fragment.offset / 8), 6);

@@ -1,13 +1,24 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { EXTERNAL, PROTOCOL, SCOPE, SERVICE } from '../../../cni/maps/constants.ts';
+import { EXTERNAL, PROTOCOL, SERVICE } from '../../../cni/maps/constants.ts';
 import { DROP } from '../../../cni/maps/drops.ts';
 import { TABLES } from '../../../cni/maps/tables.ts';
-import { addressBytes, addressText, anyAddress } from '../../../common/address.ts';
+import { addressText, anyAddress } from '../../../common/address.ts';
 import { leakCheck } from '../../support/leak-check.ts';
 import { type Crafted, datagram, fragments, icmpError, TCP } from '../packets/craft.ts';
 import { type Family, HOSTS, type Outcome, VERDICT } from '../packets/datapath.ts';
 import { reset, World } from './entrances.ts';
+import {
+  asks,
+  families,
+  got,
+  type Host,
+  outcome,
+  PORT,
+  type Published,
+  publishIn,
+  turned,
+} from './outside.ts';
 import { VNI } from './overlay.ts';
 
 leakCheck();
@@ -23,61 +34,13 @@ after(() => {
   direct[Symbol.dispose]();
 });
 beforeEach(() => {
-  reset(world);
-  world.path.clear(TABLES.service, TABLES.backend);
+  for (const node of [world, direct]) {
+    reset(node);
+    node.path.clear(TABLES.service, TABLES.backend);
+  }
 });
 
-type Host = keyof typeof HOSTS;
-const families = [4, 6] as const;
-const BALANCER = { 4: '203.0.113.1', 6: '2001:db8:1::1' } as const;
-const PORT = 30_080;
-let lastId = 0;
-
-interface Published {
-  /** A NodePort, or an address that isn't the node's. */
-  readonly at: 'node' | 'balancer';
-  readonly protocol: number;
-  readonly backends: readonly (readonly [Host, number])[];
-  readonly flags?: number;
-  readonly port?: number;
-}
-
-function publish(family: Family, { at, protocol, backends, flags, port }: Published): void {
-  const id = ++lastId;
-  for (const [slot, [host, target]] of backends.entries())
-    world.path.set(
-      TABLES.backend,
-      { serviceId: id, slot },
-      { address: addressBytes(HOSTS[host][family]), port: target },
-    );
-  const address = at === 'node' ? anyAddress(family) : addressBytes(BALANCER[family]);
-  world.path.set(
-    TABLES.service,
-    { address, port: port ?? PORT, protocol, scope: SCOPE.EXTERNAL },
-    { id, count: backends.length, flags: flags ?? 0, affinityS: 100 },
-  );
-}
-
-/** What the client asks. */
-function asks(family: Family, at: Published['at'], more: Partial<Crafted> = {}): Crafted {
-  const to = at === 'node' ? HOSTS.node[family] : BALANCER[family];
-  const ports = { sourcePort: 50_001, destinationPort: PORT };
-  return { from: HOSTS.client[family], to, protocol: PROTOCOL.TCP, ...ports, ...more };
-}
-
-/** The same as its backend gets it. */
-function got(asked: Crafted, host: Host, family: Family, destinationPort = 8080): Crafted {
-  return { ...asked, to: HOSTS[host][family], destinationPort };
-}
-
-function turned(packet: Crafted, more: Partial<Crafted> = {}): Crafted {
-  const { from, to, sourcePort = 0, destinationPort = 0 } = packet;
-  return { ...packet, from: to, to: from, sourcePort: destinationPort, destinationPort: sourcePort, ...more };
-}
-
-function outcome({ verdict, drops }: Outcome): readonly [number, readonly number[]] {
-  return [verdict, drops.map((one) => one.reason)];
-}
+const publish = (family: Family, published: Published) => publishIn(world, family, published);
 
 /** Went on, with exactly these bytes: addresses, ports and all checksums. */
 function assertSent(done: Outcome, as: Crafted): void {
@@ -123,30 +86,27 @@ for (const family of families)
         });
 
         it(`a backend elsewhere gets it by the tunnel, and its answer is put back here: ${at}, ${protocol}`, () => {
-          publish(family, { at, protocol, backends: [['remote', 8080]] });
-          const asked = asks(family, at, { protocol });
-          const done = world.fromUplink(asked);
-          assertSent(done, got(asked, 'remote', family));
-          assert.deepEqual(done.counted, ['forwarded ingress']);
-          const answered = turned(got(asked, 'remote', family), { flags: TCP.SYN | TCP.ACK });
-          const outer = { from: HOSTS.otherNode[4], vni: VNI.EXTERNAL };
-          const back = world.overlay.run('from_overlay', answered, outer);
-          assertSent(back, turned(asked, { flags: TCP.SYN | TCP.ACK }));
+          for (const node of [world, direct]) {
+            publishIn(node, family, { at, protocol, backends: [['remote', 8080]] });
+            const asked = asks(family, at, { protocol });
+            const done = node.fromUplink(asked);
+            assertSent(done, got(asked, 'remote', family));
+            assert.deepEqual(done.counted, ['forwarded ingress']);
+            const answered = turned(got(asked, 'remote', family), { flags: TCP.SYN | TCP.ACK });
+            const outer = { from: HOSTS.otherNode[4], vni: VNI.EXTERNAL };
+            const back = node.overlay.run('from_overlay', answered, outer);
+            assertSent(back, turned(asked, { flags: TCP.SYN | TCP.ACK }));
+          }
         });
       }
 
-    it('without a backend the host refuses at its own address, elsewhere the packet is dropped', () => {
-      const told = [DROP.NO_BACKEND.code];
+    it('without a backend the host refuses at its own address', () => {
       publish(family, { at: 'node', protocol: PROTOCOL.TCP, backends: [] });
-      publish(family, { at: 'balancer', protocol: PROTOCOL.TCP, backends: [] });
-      assert.deepEqual(outcome(world.fromUplink(asks(family, 'node'))), [VERDICT.OK, told]);
-      assert.deepEqual(outcome(world.fromUplink(asks(family, 'balancer'))), [VERDICT.DROP, told]);
+      const done = outcome(world.fromUplink(asks(family, 'node')));
+      assert.deepEqual(done, [VERDICT.OK, [DROP.NO_BACKEND.code]]);
     });
 
-    it('a backend that is a node, or that nobody has, is none', () => {
-      publish(family, { at: 'balancer', protocol: PROTOCOL.TCP, backends: [['otherNode', 8080]] });
-      const node = outcome(world.fromUplink(asks(family, 'balancer')));
-      assert.deepEqual(node, [VERDICT.DROP, [DROP.NO_BACKEND.code]]);
+    it('a backend that nobody has gets nothing', () => {
       publish(family, { at: 'balancer', protocol: PROTOCOL.TCP, backends: [['nobody', 8080]] });
       const nobody = outcome(world.fromUplink(asks(family, 'balancer', { sourcePort: 50_002 })));
       assert.deepEqual(nobody, [VERDICT.DROP, [DROP.NO_ROUTE.code]]);
@@ -270,10 +230,26 @@ for (const family of families)
       const tunnel = { protocol: PROTOCOL.UDP, destinationPort: 4789 };
       publish(family, { at: 'node', port: 4789, protocol: PROTOCOL.UDP, backends: [['b', 8080]] });
       strangers.push(asks(family, 'node', tunnel));
-      for (const packet of strangers) {
-        const { verdict, drops, counted } = world.fromUplink(packet);
-        assert.deepEqual([verdict, drops, counted], [VERDICT.OK, [], []]);
-      }
+      publishIn(direct, family, { at: 'node', port: 4789, protocol: PROTOCOL.UDP, backends: [['b', 8080]] });
+      for (const node of [world, direct])
+        for (const packet of strangers) {
+          const { verdict, drops, counted } = node.fromUplink(packet);
+          assert.deepEqual([verdict, drops, counted], [VERDICT.OK, [], []]);
+        }
+      direct.path.configure({ flags: 0, tunnelIfindex: 0 });
+      assertSent(
+        direct.fromUplink(asks(family, 'node', tunnel)),
+        got(asks(family, 'node', tunnel), 'b', family),
+      );
+      direct.path.configure({ flags: 0 });
+    });
+
+    it('without a device for the tunnel there is no way to backends elsewhere', () => {
+      direct.path.configure({ flags: 0, tunnelIfindex: 0 });
+      publishIn(direct, family, { at: 'balancer', protocol: PROTOCOL.TCP, backends: [['remote', 8080]] });
+      const done = direct.fromUplink(asks(family, 'balancer', { sourcePort: 50_009 }));
+      assert.deepEqual(outcome(done), [VERDICT.DROP, [DROP.NO_ROUTE.code]]);
+      direct.path.configure({ flags: 0 });
     });
 
     it('nobody on the uplink speaks for this node or its pods; for other pods only where the underlay routes them', () => {

@@ -12,11 +12,20 @@ import { type Outer, VNI } from './overlay.ts';
 
 leakCheck();
 let world: World;
+/** The same node where the underlay routes pods, and the tunnel is for clients outside alone. */
+let direct: World;
 before(() => {
   world = new World();
+  direct = new World(0);
 });
-after(() => world[Symbol.dispose]());
-beforeEach(() => reset(world));
+after(() => {
+  world[Symbol.dispose]();
+  direct[Symbol.dispose]();
+});
+beforeEach(() => {
+  reset(world);
+  reset(direct);
+});
 
 type Host = keyof typeof HOSTS;
 const families = [4, 6] as const;
@@ -82,6 +91,17 @@ for (const family of families)
       const outer = { from: HOSTS.otherNode[6], vni: VNI.PODS };
       assert.deepEqual(outcome(arrives(inner, outer)), [VERDICT.REDIRECT, []]);
       assert.deepEqual(outcome(arrives(inner)), spoofed);
+    });
+
+    it('where the underlay routes pods, none of their packets is believed that came by the tunnel', () => {
+      for (const to of ['b', 'node'] as const) {
+        const done = direct.overlay.run('from_overlay', packet('remote', to, family), theOtherNode);
+        assert.deepEqual(outcome(done), spoofed, to);
+      }
+      const outside = direct.overlay.run('from_overlay', packet('client', 'b', family), external);
+      assert.deepEqual(outcome(outside), [VERDICT.REDIRECT, []]);
+      const reply = packet('b', 'client', family, { sourcePort: 8080, destinationPort: 40_001, flags: 0x12 });
+      assert.deepEqual(outcome(direct.fromPod('b', reply)), [VERDICT.REDIRECT, []], 'back by the tunnel');
     });
 
     it('what belongs to another node, or to nobody, goes no further', () => {
@@ -162,6 +182,13 @@ for (const family of families)
     it('what has its way already is left as it is', () => {
       const done = world.overlay.run('to_overlay', packet('client', 'nobody', family), external);
       assert.deepEqual(outcome(done), [VERDICT.OK, []]);
+    });
+
+    it('where the underlay routes pods nothing of the host leaves by the tunnel', () => {
+      const done = direct.path.run('to_overlay', packet('node', 'remote', family));
+      assert.deepEqual(outcome(done), lost);
+      const answer = direct.overlay.run('to_overlay', packet('client', 'nobody', family), external);
+      assert.deepEqual(outcome(answer), [VERDICT.OK, []]);
     });
 
     it('what no other node has goes nowhere, and is told', () => {
