@@ -28,7 +28,7 @@ export function conditionOf(input: ConditionInput): AgentCondition {
   const { options, version, startedAt, ipam, pipeline, repair, ground } = input;
   const round = pipeline.last();
   const error = pipeline.lastError();
-  const lastError = error ?? ground.lastError();
+  const lastError = error ?? ground.lastError() ?? repair.lastError();
   return {
     ...{ node: options.node, mode: options.mode, version, startedAt },
     ready: round !== undefined && error === undefined,

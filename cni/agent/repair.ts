@@ -35,6 +35,7 @@ export class Repair {
   readonly #timer: Timer;
   #repaired = 0;
   #running: Promise<void> | undefined;
+  #error: { readonly at: number; readonly message: string } | undefined;
 
   constructor(deps: RepairDeps) {
     this.#deps = deps;
@@ -44,6 +45,11 @@ export class Repair {
   /** Map entries, devices and programs that were put right since the start. */
   repaired(): number {
     return this.#repaired;
+  }
+
+  /** Of the last look, where it failed; `at` in milliseconds since the epoch. */
+  lastError(): { readonly at: number; readonly message: string } | undefined {
+    return this.#error;
   }
 
   /** One look; never rejects. A second call while one runs is that one. */
@@ -68,9 +74,10 @@ export class Repair {
   }
 
   async #run(): Promise<void> {
-    const { ground, programs, localPods, log } = this.#deps;
+    const { ground, programs, localPods, clock, log } = this.#deps;
     try {
       this.#count('the node', ground.repair());
+      this.#count('pins of maps', programs.pinMaps());
       const missing = programs.missing(ground.devices());
       if (missing.length > 0) {
         programs.attachSockets(ground.cgroup);
@@ -80,8 +87,11 @@ export class Repair {
       retireGonePods(localPods, log);
       for (const pod of localPods.standing()) this.#pod(pod);
       await this.#maps();
+      this.#error = undefined;
     } catch (thrown) {
-      log.error('the node could not be looked through', { error: messageOf(thrown) });
+      const message = messageOf(thrown);
+      this.#error = { at: clock.wallMs(), message };
+      log.error('the node could not be looked through', { error: message });
     }
   }
 

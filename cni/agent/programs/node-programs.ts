@@ -70,7 +70,28 @@ export class NodePrograms implements Disposable {
     this.#sockets = loadSockets(maps, log);
     share(this.#sockets, maps);
     this.maps = maps;
-    this.#pinMaps();
+    this.pinMaps();
+  }
+
+  /**
+   * Pins every map that isn't, on a bpffs that is mounted where it isn't: the next agent begins with what is pinned. Returns
+   * the names of those maps.
+   */
+  pinMaps(): readonly string[] {
+    ensureBpffs(this.#pins);
+    const folder = join(this.#pins, 'maps');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const pinned = new Set(readdirSync(folder));
+    return [...this.maps].flatMap(([name, map]) => {
+      const path = join(folder, name);
+      if (pinned.has(name)) {
+        using known = openPinnedMap(path);
+        if (known.info().id === map.info().id) return [];
+        rmSync(path);
+      }
+      map.pin(path);
+      return [name];
+    });
   }
 
   /** Throws where no program of the node has such a map. */
@@ -181,20 +202,6 @@ export class NodePrograms implements Disposable {
   }
 
   /** By rename of a new pin over the old one's place, so that no moment is without one. */
-  #pinMaps(): void {
-    const folder = join(this.#pins, 'maps');
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const pinned = new Set(readdirSync(folder));
-    for (const [name, map] of this.maps) {
-      const path = join(folder, name);
-      if (pinned.has(name)) {
-        using known = openPinnedMap(path);
-        if (known.info().id === map.info().id) continue;
-        rmSync(path);
-      }
-      map.pin(path);
-    }
-  }
 }
 
 function* pinnedMaps(folder: string): Generator<[string, BpfMap]> {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fetchText } from '../../../cli/client/mesh.ts';
 import { openPinnedLink, openPinnedMap } from '../../../cni/kernel/libbpf.ts';
@@ -53,9 +55,9 @@ describe('what somebody else changed on a node', () => {
   });
   after(() => world?.close());
 
-  async function repair(): Promise<number> {
+  async function repair(of = node): Promise<number> {
     const { status, text } = await fetchText('http://agent/repair', {
-      socketPath: node.adminSocket,
+      socketPath: of.adminSocket,
       body: {},
     });
     assert.equal(status, 200, text);
@@ -132,6 +134,35 @@ describe('what somebody else changed on a node', () => {
       assert.ok((await repair()) > 0);
       await assertSound();
     });
+
+  it('pins that were removed are made again, and the next agent begins with the same maps', async () => {
+    const mapIds = () =>
+      readdirSync(`${node.pins}/maps`).map((name) => {
+        using map = openPinnedMap(`${node.pins}/maps/${name}`);
+        return `${name} ${map.info().id}`;
+      });
+    const before = mapIds();
+    rmSync(node.pins, { recursive: true });
+    assert.ok((await repair()) > before.length);
+    assert.deepEqual(mapIds(), before);
+    await assertSound();
+  });
+
+  it('a bpffs that is gone is mounted again, with all programs', async () => {
+    const { nodes } = world.cluster;
+    const folder = dirname(node.pins);
+    const here = '/proc/self/ns/net';
+    runIn(here, 'umount', folder);
+    try {
+      for (const one of nodes) assert.ok((await repair(one)) > 0);
+      await assertSound();
+    } finally {
+      for (const { pins } of nodes) runIn(here, 'umount', pins);
+      runIn(here, 'mount', '-t', 'bpf', 'bpf', folder);
+    }
+    for (const one of nodes) assert.ok((await repair(one)) > 0);
+    await assertSound();
+  });
 
   it('an uplink that lost its name is told of, and nothing else waits for it', async () => {
     const rename = (from: string, to: string) => {
