@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../common/json.ts';
 import { compiled, nodeOf, serviceOf, shownPlan, sliceOf } from '../../test/support/service-objects.ts';
+import { SCOPE, SERVICE } from '../maps/constants.ts';
 
 /** Who answers on node n1 in zone a: at the cluster IP, and at the load balancer's address to callers inside and outside. */
 interface Case {
@@ -256,7 +257,10 @@ for (const one of cases) {
       'in 203.0.113.7:80/TCP': whole(one.inside ?? one.cluster),
       'out 203.0.113.7:80/TCP': whole(one.outside ?? one.cluster),
     });
-    for (const { value, backends } of plan.frontends) {
+    const elsewhere = one.outside === '' && (one.inside ?? one.cluster) !== '';
+    for (const { key, value, backends } of plan.frontends) {
+      const dropped = (value.flags & SERVICE.ELSEWHERE) !== 0;
+      assert.equal(dropped, elsewhere && key.scope === SCOPE.EXTERNAL, 'dropped, not refused');
       assert.equal(value.count, backends.length);
       assert.equal(value.id > 0, backends.length > 0);
       const slots = plan.backends.filter(({ key }) => key.serviceId === value.id);
