@@ -9,7 +9,7 @@ import type { World } from './entrances.ts';
 
 export type Host = keyof typeof HOSTS;
 export const families = [4, 6] as const;
-export const BALANCER = { 4: '203.0.113.1', 6: '2001:db8:1::1' } as const;
+const BALANCER = { 4: '203.0.113.1', 6: '2001:db8:1::1' } as const;
 export const PORT = 30_080;
 let lastId = 0;
 
