@@ -99,12 +99,14 @@ for (const mode of ['tunnel', 'direct'] as const)
     });
 
     it('a client with affinity keeps its backend', async () => {
-      await world.apply({ ...OPEN, sessionAffinity: 'ClientIP' }, undefined, BALANCED);
+      // A port that nobody called yet: a flow that is known keeps its backend, whatever the Service says since.
+      const fresh = NODE_PORT + 10;
+      await world.apply({ ...OPEN, ...nodePorts(fresh), sessionAffinity: 'ClientIP' }, undefined, BALANCED);
       const { cluster } = world;
       for (const family of FAMILIES)
         for (const node of cluster.nodes)
           for (const call of CALLS) {
-            const kept = await world.answering('world', call, node[family], NODE_PORT, cluster.world[family]);
+            const kept = await world.answering('world', call, node[family], fresh, cluster.world[family]);
             assert.match(kept, /^web[12]$/);
           }
     });
