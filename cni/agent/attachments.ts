@@ -2,9 +2,11 @@ import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { netnsCookie, netnsGone } from '../kernel/netns.ts';
+import { CAPTURED_DEVICE } from '../setup/capture-wanted.ts';
 import { addPodLink, hostIfnameOf, type PodLink, podLinkProblems, removePodLink } from '../setup/pod.ts';
 import { addCapture, captureProblems, removeCapture } from '../setup/pod-capture.ts';
 import { linkBehind } from '../setup/pod-link-behind.ts';
+import { GATEWAY4, GATEWAY6 } from '../setup/pod-wanted.ts';
 import {
   CNI_CODES,
   type CniAddRequest,
@@ -21,10 +23,6 @@ import type { LocalPod, LocalPods } from './local-pods.ts';
 import type { NetworkMode } from './options.ts';
 import { isMeshed, skippedBy } from './pod-facts.ts';
 import type { NodePrograms } from './programs/node-programs.ts';
-
-/** Capture binds accepted sockets to this device by its name. */
-const CAPTURED_DEVICE = 'eth0';
-const GATEWAYS = { 4: '169.254.1.1', 6: 'fe80::1' } as const;
 
 export interface AttachmentsDeps {
   readonly mode: NetworkMode;
@@ -246,10 +244,10 @@ function resultOf(pod: LocalPod, mtu: number): CniResult {
     ],
     ips: pod.ips.map((ip) => {
       const six = ip.includes(':');
-      return { address: `${ip}/${six ? 128 : 32}`, gateway: GATEWAYS[six ? 6 : 4], interface: 1 };
+      return { address: `${ip}/${six ? 128 : 32}`, gateway: six ? GATEWAY6 : GATEWAY4, interface: 1 };
     }),
     routes: pod.ips.map((ip) =>
-      ip.includes(':') ? { dst: '::/0', gw: GATEWAYS[6] } : { dst: '0.0.0.0/0', gw: GATEWAYS[4] },
+      ip.includes(':') ? { dst: '::/0', gw: GATEWAY6 } : { dst: '0.0.0.0/0', gw: GATEWAY4 },
     ),
   };
 }

@@ -6,8 +6,8 @@ import { hostPrefix, type Sysctls, type Wanted } from './wanted.ts';
 /** Of every node's end: pods know it without asking, and the programs write it into packets. */
 export const HOST_MAC = 'ee:ee:ee:ee:ee:ee';
 /** No device has them: they only stand for "the node" in a pod's routes. */
-const GATEWAY4 = '169.254.1.1';
-const GATEWAY6 = 'fe80::1';
+export const GATEWAY4 = '169.254.1.1';
+export const GATEWAY6 = 'fe80::1';
 
 /** What the pod's end has. */
 export function podWanted(link: PodLink, pod: Link): Wanted {

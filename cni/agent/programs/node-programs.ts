@@ -31,7 +31,8 @@ const OBJECTS = new URL('../../bpf/objects/', import.meta.url);
 
 const loadTriesMax = 5;
 
-const CGROUP_PROGRAMS: Readonly<Record<string, AttachType>> = {
+/** Programs of socket.bpf.c, and the hook of each. */
+export const CGROUP_PROGRAMS: Readonly<Record<string, AttachType>> = {
   sock_create: 'cgroup_inet_sock_create',
   sock_ops: 'cgroup_sock_ops',
   connect4: 'cgroup_inet4_connect',

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cgroup2Mounts } from '../../../common/linux.ts';
 
 /** A network namespace that stands for the machine of whoever runs `heddle up`: the world to the mesh in it. */
 export class Laptop {
@@ -56,6 +57,5 @@ export class Laptop {
 }
 
 function cgroupFolders(): readonly string[] {
-  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
-  return mounts.filter((line) => line.includes(' cgroup2 ')).map((line) => `${line.split(' ')[1]}/heddle/`);
+  return cgroup2Mounts(readFileSync('/proc/self/mounts', 'utf8')).map((place) => `${place}/heddle/`);
 }

@@ -1,19 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { CGROUP_PROGRAMS } from '../../../cni/agent/programs/node-programs.ts';
 import { openFd } from '../../../cni/kernel/fd.ts';
-import {
-  type AttachType,
-  type BpfLink,
-  type BpfObject,
-  createLink,
-  openObject,
-} from '../../../cni/kernel/libbpf.ts';
+import { type BpfLink, type BpfObject, createLink, openObject } from '../../../cni/kernel/libbpf.ts';
 import { netnsCookie } from '../../../cni/kernel/netns.ts';
 import { EP, POD, PROTOCOL, SCOPE, SERVICE } from '../../../cni/maps/constants.ts';
 import { encode } from '../../../cni/maps/struct.ts';
 import { TABLES, type Table } from '../../../cni/maps/tables.ts';
 import { addressBytes, noAddress } from '../../../common/address.ts';
+import { rootOfCgroups } from '../../support/network/cgroups.ts';
 import { eventually } from '../../support/wait.ts';
 import { Program } from './program.ts';
 
@@ -21,18 +17,6 @@ const OBJECTS = new URL('../../../cni/bpf/objects/', import.meta.url);
 const prefix = 'hdlt-b-';
 /** Maps that the programs never touch here, or hardly: their memory would be taken at once. */
 const SMALL_MAPS = ['connection_map', 'fragment_map', 'external_map', 'translated_map', 'affinity_map'];
-const HOOKS: Readonly<Record<string, AttachType>> = {
-  connect4: 'cgroup_inet4_connect',
-  connect6: 'cgroup_inet6_connect',
-  sendmsg4: 'cgroup_udp4_sendmsg',
-  sendmsg6: 'cgroup_udp6_sendmsg',
-  recvmsg4: 'cgroup_udp4_recvmsg',
-  recvmsg6: 'cgroup_udp6_recvmsg',
-  getpeername4: 'cgroup_inet4_getpeername',
-  getpeername6: 'cgroup_inet6_getpeername',
-  sock_create: 'cgroup_inet_sock_create',
-  sock_ops: 'cgroup_sock_ops',
-};
 
 export const NODE = { ip4: '10.244.7.1', ip6: 'fd10:7::1' };
 
@@ -71,18 +55,9 @@ function netnsPath(name: string): string {
   return `/run/netns/${prefix}${name}`;
 }
 
-function cgroupRoot(): string {
-  const line = readFileSync('/proc/mounts', 'utf8')
-    .split('\n')
-    .find((one) => one.split(' ')[2] === 'cgroup2');
-  const root = line?.split(' ')[1];
-  if (root === undefined) throw new Error('cgroup v2 is mounted nowhere');
-  return root;
-}
-
 /** One node and its pods on plain kernel routing, with the socket programs and a `steer` for each captured pod. */
 export class SocketWorld {
-  readonly cgroupRoot = cgroupRoot();
+  readonly cgroupRoot = rootOfCgroups();
   readonly object: BpfObject;
   readonly nodeNetns = netnsPath('node');
   readonly #cgroup = `${this.cgroupRoot}/${prefix}${process.pid}`;
@@ -108,7 +83,7 @@ export class SocketWorld {
     this.object = open.load();
     this.#objects.push(this.object);
     using target = openFd(this.#cgroup);
-    for (const [program, type] of Object.entries(HOOKS))
+    for (const [program, type] of Object.entries(CGROUP_PROGRAMS))
       this.#links.push(createLink(this.object.program(program), { target: target.number, type }));
     for (const address of [NODE.ip4, NODE.ip6]) this.node(address, EP.OWN_NODE);
   }

@@ -1,15 +1,13 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { cgroup2Mounts } from '../../../common/linux.ts';
 import { eventually } from '../wait.ts';
 
 const cgroupGoneMs = 5_000;
 
 /** Where cgroup v2 is mounted. */
 export function rootOfCgroups(): string {
-  const line = readFileSync('/proc/mounts', 'utf8')
-    .split('\n')
-    .find((one) => one.split(' ')[2] === 'cgroup2');
-  const root = line?.split(' ')[1];
+  const [root] = cgroup2Mounts(readFileSync('/proc/self/mounts', 'utf8'));
   if (root === undefined) throw new Error('cgroup v2 is mounted nowhere');
   return root;
 }
