@@ -1,7 +1,15 @@
 import type { MeshFailure } from '../common/errors.ts';
 import type { ReasonCode } from '../common/reasons.ts';
 import type { RequestPolicy, RetryBudget, TimeoutPolicy } from './policy-types.ts';
-import type { Cluster, Destination, Endpoint, RouteRule } from './snapshot.ts';
+import type {
+  Cluster,
+  Destination,
+  Endpoint,
+  RedirectStatus,
+  RouteMatch,
+  RouteRule,
+  WeightedBackend,
+} from './snapshot.ts';
 
 /** What a decision reads of a request. The proxy's parsed head and the CLI's `-H` list both fit behind it. */
 export interface RequestView {
@@ -57,6 +65,12 @@ export interface Forward {
   readonly destination: Destination;
   /** Undefined where no route is attached to the destination. */
   readonly rule: RouteRule | undefined;
+  /** The match of the rule that won, which a prefix rewrite needs. Set where `rule` is. */
+  readonly match: RouteMatch | undefined;
+  /** The backend of the rule that was drawn, with its own header edits. Set where `rule` is. */
+  readonly backend: WeightedBackend | undefined;
+  /** Where copies of this request go. */
+  readonly mirrors: readonly MirrorTarget[];
   readonly cluster: Cluster;
   readonly endpoint: Endpoint;
   readonly policy: RequestPolicy;
@@ -65,7 +79,26 @@ export interface Forward {
   readonly delayMs: number;
 }
 
-/** The mesh answers itself. */
+/** Where one copy of a request goes. */
+export interface MirrorTarget {
+  readonly cluster: Cluster;
+  readonly endpoint: Endpoint;
+}
+
+/** The mesh answers itself: the client is to ask elsewhere. The rule's `responseHeaders` are edits of this answer. */
+export interface RedirectAnswer {
+  readonly kind: 'redirect';
+  readonly destination: Destination;
+  readonly rule: RouteRule;
+  readonly status: RedirectStatus;
+  /** An absolute URL. */
+  readonly location: string;
+  readonly cluster: undefined;
+  /** Milliseconds to wait before answering: a fault's delay. */
+  readonly delayMs: number;
+}
+
+/** The mesh answers itself: something is wrong. */
 export interface Answer {
   readonly kind: 'answer';
   readonly status: number;
@@ -76,7 +109,7 @@ export interface Answer {
   readonly delayMs: number;
 }
 
-export type Decision = Forward | Answer;
+export type Decision = Forward | RedirectAnswer | Answer;
 
 /** How an attempt ended. */
 export type AttemptOutcome =

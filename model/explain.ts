@@ -1,6 +1,6 @@
 import type { Random } from '../common/random.ts';
 import { decide } from './decide.ts';
-import type { BreakerState, DecisionState, Reason, RequestView } from './decision-types.ts';
+import type { BreakerState, Decision, DecisionState, Reason, RequestView } from './decision-types.ts';
 import type { RetryPolicy, TimeoutPolicy } from './policy-types.ts';
 import { describeMatch } from './reasons.ts';
 import type { Cluster, Endpoint, RouteEntry, Snapshot } from './snapshot.ts';
@@ -17,7 +17,7 @@ export interface ExplainedRule {
 export interface Explanation {
   readonly destination: string;
   readonly request: { readonly method: string; readonly path: string; readonly query: string };
-  readonly decision: 'forward' | 'answer';
+  readonly decision: Decision['kind'];
   /** Of an answer that the mesh makes itself. */
   readonly answer: { readonly status: number; readonly code: string; readonly message: string } | null;
   readonly rule: string | null;

@@ -15,7 +15,7 @@ import {
   slice,
 } from '../test/support/model-objects.ts';
 import { decide, decideTcp } from './decide.ts';
-import type { DecisionState, Reason, RequestView } from './decision-types.ts';
+import type { Answer, DecisionState, Reason, RedirectAnswer, RequestView } from './decision-types.ts';
 import type { Mesh } from './mesh.ts';
 import type { SourcedObject } from './objects.ts';
 import { idleState } from './state.ts';
@@ -167,13 +167,18 @@ test('headers are matched by name whatever its case, by their whole value, and n
   assert.equal(winner(mesh, 'GET /', {}), 'no-route');
 });
 
+function answerOf(decision: Answer | RedirectAnswer): string {
+  return decision.kind === 'answer'
+    ? `${decision.failure.code} ${decision.status}`
+    : `${decision.status} ${decision.location}`;
+}
+
 const DRAWS = 20_000;
 function shares(mesh: Mesh, view = request('GET /')): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   for (let draw = 0; draw < DRAWS; draw++) {
     const decision = run(mesh, view);
-    const what =
-      decision.kind === 'answer' ? `${decision.failure.code} ${decision.status}` : decision.cluster.service;
+    const what = decision.kind === 'forward' ? decision.cluster.service : answerOf(decision);
     found.set(what, (found.get(what) ?? 0) + 1 / DRAWS);
   }
   return found;
@@ -221,9 +226,7 @@ test('a Service without ready endpoints is answered 503, and one that is drainin
   const ask = (objects: readonly SourcedObject[]) => {
     const mesh = build(...objects, route(rules('backendRefs: [{name: db, port: 80}]')));
     const decision = run(mesh, request('GET /'));
-    return decision.kind === 'answer'
-      ? `${decision.failure.code} ${decision.status}`
-      : decision.endpoint.health;
+    return decision.kind === 'forward' ? decision.endpoint.health : answerOf(decision);
   };
   assert.equal(ask([service('db', '10.96.0.9')]), 'no-endpoints 503');
   assert.equal(ask(db({ ready: false })), 'no-endpoints 503');
@@ -296,7 +299,7 @@ test('an address of the cluster finds its Service, a pod its own, and other keys
   const snapshot = build().snapshotFor('x');
   const at = (key: string) => {
     const decision = decide(snapshot, key, request('GET /'), idleState(), 0, random);
-    return decision.kind === 'answer' ? decision.failure.code : decision.endpoint.key;
+    return decision.kind === 'forward' ? decision.endpoint.key : answerOf(decision);
   };
   assert.equal(at('10.96.0.1:80'), '10.244.0.2:8080');
   assert.equal(at('10.244.0.2:8080'), '10.244.0.2:8080');

@@ -104,7 +104,16 @@ const cluster: Cluster = {
 function run(one: Case, reasons?: { add(reason: Reason): void }) {
   const requestPolicy = { ...DEFAULT_REQUEST_POLICY, retry: one.policy };
   const decision: Forward = {
-    ...{ kind: 'forward', rule: undefined, cluster, endpoint: endpoint('a'), delayMs: 0 },
+    ...{
+      kind: 'forward',
+      rule: undefined,
+      match: undefined,
+      backend: undefined,
+      mirrors: [],
+      cluster,
+      endpoint: endpoint('a'),
+      delayMs: 0,
+    },
     ...{ policy: requestPolicy, timeouts: requestPolicy.timeouts },
     destination: {
       ...{ key: 's:80', namespace: 'shop', service: 's', port: 80, protocol: 'http', addresses: [] },

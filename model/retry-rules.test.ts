@@ -77,6 +77,9 @@ function run(
   const decision: Forward = {
     kind: 'forward',
     rule: undefined,
+    match: undefined,
+    backend: undefined,
+    mirrors: [],
     cluster,
     endpoint: endpoint('a'),
     policy,

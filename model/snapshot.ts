@@ -44,6 +44,44 @@ export interface WeightedBackend {
   readonly weight: number;
   /** Why requests chosen for it are answered 500 (`no-backend`) instead, or undefined where it is sound. */
   readonly invalid: string | undefined;
+  /** For requests to this backend only. No header is edited by the rule and by a backend, so their order is of no account. */
+  readonly requestHeaders: HeaderEdit | undefined;
+  /** For responses of this backend only. */
+  readonly responseHeaders: HeaderEdit | undefined;
+}
+
+/** The Gateway API's `ReplaceFullPath` and `ReplacePrefixMatch`. The query is never touched. */
+export type PathRewrite =
+  /** An absolute path. */
+  | { readonly kind: 'full'; readonly value: string }
+  /** In the place of the prefix that matched: empty, or an absolute path. Its rule has one match, a prefix. */
+  | { readonly kind: 'prefix'; readonly value: string };
+
+/** Answers in the place of any backend. What is undefined stays as the request has it. */
+export interface Redirect {
+  readonly scheme: 'http' | 'https' | undefined;
+  readonly hostname: string | undefined;
+  readonly path: PathRewrite | undefined;
+  /** Undefined: the usual one of `scheme`, or else the destination's. */
+  readonly port: number | undefined;
+  readonly status: RedirectStatus;
+}
+
+export type RedirectStatus = 301 | 302 | 303 | 307 | 308;
+
+/** What is sent on differs from what came: `hostname` is the whole of Host. */
+export interface UrlRewrite {
+  readonly hostname: string | undefined;
+  readonly path: PathRewrite | undefined;
+}
+
+/** A copy of `numerator` of `denominator` requests goes to another backend, whose answer nobody waits for. */
+export interface Mirror {
+  readonly cluster: string;
+  readonly numerator: number;
+  readonly denominator: number;
+  /** Why nothing is copied there, or undefined where it is sound. */
+  readonly invalid: string | undefined;
 }
 
 /** One rule of one route object. */
@@ -54,6 +92,10 @@ export interface RouteRule {
   readonly matches: readonly RouteMatch[];
   readonly requestHeaders: HeaderEdit | undefined;
   readonly responseHeaders: HeaderEdit | undefined;
+  /** Where it is set there are no backends and no `rewrite`. */
+  readonly redirect: Redirect | undefined;
+  readonly rewrite: UrlRewrite | undefined;
+  readonly mirrors: readonly Mirror[];
   readonly backends: readonly WeightedBackend[];
   readonly policy: RequestPolicy;
   /** The route object's age and name, which decide between equal matches. Milliseconds since the Unix epoch. */

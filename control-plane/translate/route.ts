@@ -79,7 +79,11 @@ export function defaultRoute(cluster: string, policy: RequestPolicy, hashKeyOf: 
     metadata: heddleMetadata({ default: true }),
     action: {
       $case: 'route',
-      value: routeAction([{ cluster, weight: 1, invalid: undefined }], policy, hashKeyOf),
+      value: routeAction(
+        [{ cluster, weight: 1, invalid: undefined, requestHeaders: undefined, responseHeaders: undefined }],
+        policy,
+        hashKeyOf,
+      ),
     },
   });
 }

@@ -47,7 +47,13 @@ function byDecision(decide: typeof realDecide): Evaluate {
     const snapshot = { destination: () => destination, cluster: (name: string) => CLUSTERS.get(name) };
     const decision = decide(snapshot, destination.key, request, idleState(), 0, random);
     if (decision.kind === 'answer' && decision.rule === undefined) return decision.failure.code;
-    return `${decision.rule?.id} ${decision.kind === 'answer' ? decision.failure.code : decision.cluster.name}`;
+    const outcome =
+      decision.kind === 'answer'
+        ? decision.failure.code
+        : decision.kind === 'redirect'
+          ? `${decision.status} ${decision.location}`
+          : decision.cluster.name;
+    return `${decision.rule?.id} ${outcome}`;
   };
 }
 

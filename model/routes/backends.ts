@@ -83,7 +83,13 @@ export function resolveBackend(
 ): ResolvedBackend {
   const cluster = clusterName(ref.namespace, ref.name, ref.port ?? 0);
   const invalid = (reason: ResolvedReason, why: string): ResolvedBackend => ({
-    backend: { cluster, weight: ref.weight, invalid: why },
+    backend: {
+      cluster,
+      weight: ref.weight,
+      invalid: why,
+      requestHeaders: undefined,
+      responseHeaders: undefined,
+    },
     reason,
   });
   const key = `${ref.namespace}/${ref.name}`;
@@ -109,5 +115,14 @@ export function resolveBackend(
       `port ${ref.port} of Service ${key} speaks ${protocol}, and requests go on as HTTP/1.1`,
     );
   }
-  return { backend: { cluster, weight: ref.weight, invalid: undefined }, reason: undefined };
+  return {
+    backend: {
+      cluster,
+      weight: ref.weight,
+      invalid: undefined,
+      requestHeaders: undefined,
+      responseHeaders: undefined,
+    },
+    reason: undefined,
+  };
 }

@@ -110,7 +110,14 @@ function isDefault(route: Route, cluster: string, path: string): boolean {
     throw new ConfigError(`${path}.match`, 'a default route must match the prefix "/"');
   }
   if (route.action?.$case !== 'route') throw new ConfigError(`${path}.action`, 'must be a route');
-  checkClusters(route.action.value, [{ cluster, weight: 1, invalid: undefined }], `${path}.route`);
+  const backend = {
+    cluster,
+    weight: 1,
+    invalid: undefined,
+    requestHeaders: undefined,
+    responseHeaders: undefined,
+  };
+  checkClusters(route.action.value, [backend], `${path}.route`);
   return true;
 }
 
@@ -164,6 +171,9 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
       ),
       metadata.field('responseHost'),
     ),
+    redirect: undefined,
+    rewrite: undefined,
+    mirrors: [],
     backends: decodeBackends(route, metadata, path),
     policy: decodePolicy(route, metadata, path),
     createdAtMs: info.field('createdAtMs').number(-8.64e15, 8.64e15),
@@ -186,6 +196,8 @@ function decodeBackends(route: Route, metadata: Reader, path: string): WeightedB
     cluster: item.field('cluster').string(),
     weight: item.field('weight').integer(0, 1_000_000),
     invalid: item.field('invalid').optionalString(),
+    requestHeaders: undefined,
+    responseHeaders: undefined,
   }));
   if (route.action?.$case === 'directResponse') {
     const { status, body } = route.action.value;

@@ -67,6 +67,7 @@ function routeFound(
 /** What an exchange needs of a decision. */
 function routingOf(decision: Decision): Routing {
   if (decision.kind === 'answer') return decision;
+  if (decision.kind === 'redirect') return answer('config-unavailable', 'redirects are not carried out yet');
   return {
     kind: 'forward',
     decision,

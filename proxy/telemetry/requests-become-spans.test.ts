@@ -35,6 +35,7 @@ function forward(headerNames: readonly string[] = []): Forward {
       requestHeaders: undefined,
       responseHeaders: undefined,
     },
+    ...{ redirect: undefined, rewrite: undefined, mirrors: [] },
     ...{ backends: [], policy: DEFAULT_REQUEST_POLICY, createdAtMs: 0, object: 'shop/catalog', ruleIndex: 0 },
   };
   const service = { namespace: 'shop', service: 'catalog', port: 80, protocol: 'http' } as const;
@@ -44,7 +45,7 @@ function forward(headerNames: readonly string[] = []): Forward {
       ...{ key: 'catalog.shop.svc.cluster.local:80', ...service, addresses: [], entries: [{ match, rule }] },
       ...{ defaultCluster: 'outbound|80||catalog.shop.svc.cluster.local', policy: DEFAULT_REQUEST_POLICY },
     },
-    rule,
+    ...{ rule, match, backend: undefined, mirrors: [] },
     cluster: {
       ...{ name: 'outbound|80||catalog.shop.svc.cluster.local', ...service },
       ...{ policy: DEFAULT_CLUSTER_POLICY, endpoints: [] },

@@ -85,6 +85,8 @@ const backends: fc.Arbitrary<readonly WeightedBackend[]> = fc.array(
     cluster: fc.constantFrom('c0', 'c1', 'c2'),
     weight: fc.nat(4),
     invalid: fc.constantFrom(undefined, undefined, 'it is gone'),
+    requestHeaders: fc.constant(undefined),
+    responseHeaders: fc.constant(undefined),
   }),
   { maxLength: 4 },
 );
@@ -106,6 +108,9 @@ const rules: fc.Arbitrary<readonly RouteRule[]> = fc
         matches,
         requestHeaders: undefined,
         responseHeaders: undefined,
+        redirect: undefined,
+        rewrite: undefined,
+        mirrors: [],
         backends: of,
         policy: DEFAULT_REQUEST_POLICY,
         createdAtMs: ages[object] ?? 0,

@@ -71,12 +71,23 @@ const RULE: RouteRule = {
   matches: MATCHES,
   requestHeaders: { set: [['x-rate', '5%']], add: [['x-more', 'a']], remove: ['x-less'] },
   responseHeaders: { set: [], add: [], remove: [] },
+  redirect: undefined,
+  rewrite: undefined,
+  mirrors: [],
   backends: [
-    { cluster: CATALOG_CLUSTER, weight: 9, invalid: undefined },
+    {
+      cluster: CATALOG_CLUSTER,
+      weight: 9,
+      invalid: undefined,
+      requestHeaders: undefined,
+      responseHeaders: undefined,
+    },
     {
       cluster: 'outbound|80||gone.shop.svc.cluster.local',
       weight: 1,
       invalid: 'Service shop/gone is missing',
+      requestHeaders: undefined,
+      responseHeaders: undefined,
     },
   ],
   policy: {
