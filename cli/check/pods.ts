@@ -85,7 +85,7 @@ export function checkInjection(facts: Facts): readonly Finding[] {
     const namespace = pod.metadata.namespace ?? 'default';
     const labels = namespaces.get(namespace)?.metadata.labels ?? {};
     const found = { about: `pod ${podName(pod)}`, namespace };
-    if (webhookSelects(labels, pod.metadata.labels ?? {}))
+    if (webhookSelects(namespace, labels, pod.metadata.labels ?? {}))
       return [
         {
           level: 'problem',

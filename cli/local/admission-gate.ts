@@ -57,7 +57,7 @@ export class AdmissionGate {
     if (account !== 'default' && find(`ServiceAccount/${namespace}/${account}`) === undefined)
       return this.hold(owner.key, `ServiceAccount "${account}" doesn't exist in namespace ${namespace}`);
     const labels = find(`Namespace//${namespace}`)?.metadata.labels ?? {};
-    if (!webhookSelects(labels, pod.metadata.labels ?? {})) {
+    if (!webhookSelects(namespace, labels, pod.metadata.labels ?? {})) {
       this.#release(owner.key);
       return pod;
     }

@@ -1,10 +1,10 @@
 import https from 'node:https';
-import { LABELS, SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
+import { DEFAULT_REVISION, selectionOf } from '../../injector/patch/webhooks.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { at, listAt, textAt } from '../kube/fields.ts';
-import { selects } from '../kube/selector.ts';
 import { applyJsonPatch } from './json-patch.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -15,47 +15,10 @@ export const answerBytesMax = 1024 * 1024;
 const webhookTimeoutMs = 10_000;
 const SERVER_NAME = `heddle-injector.${SYSTEM_NAMESPACE}.svc`;
 
-interface Webhook {
-  readonly name: string;
-  readonly namespaceSelector: JsonObject;
-  readonly objectSelector: JsonObject;
-}
-
-/** What the API server would read from the MutatingWebhookConfiguration: a pod label wins over its namespace's. */
-const WEBHOOKS: readonly Webhook[] = [
-  {
-    name: 'namespace.inject.heddle.dev',
-    namespaceSelector: { matchLabels: { [LABELS.inject]: 'enabled' } },
-    objectSelector: { matchExpressions: [{ key: LABELS.inject, operator: 'NotIn', values: ['disabled'] }] },
-  },
-  {
-    name: 'object.inject.heddle.dev',
-    namespaceSelector: {
-      matchExpressions: [
-        { key: LABELS.inject, operator: 'NotIn', values: ['enabled'] },
-        { key: LABELS.revision, operator: 'DoesNotExist' },
-      ],
-    },
-    objectSelector: { matchLabels: { [LABELS.inject]: 'enabled' } },
-  },
-  {
-    name: 'revision.inject.heddle.dev',
-    namespaceSelector: {
-      matchExpressions: [
-        { key: LABELS.revision, operator: 'In', values: ['default'] },
-        { key: LABELS.inject, operator: 'DoesNotExist' },
-      ],
-    },
-    objectSelector: { matchExpressions: [{ key: LABELS.inject, operator: 'NotIn', values: ['disabled'] }] },
-  },
-];
-
-/** Whether the API server would ask the webhook about a pod. */
-export function webhookSelects(namespaceLabels: Labels, podLabels: Labels): boolean {
-  return WEBHOOKS.some(
-    (webhook) =>
-      selects(webhook.namespaceSelector, namespaceLabels) && selects(webhook.objectSelector, podLabels),
-  );
+/** Whether the API server would ask the webhook about a pod: the selectors of the revision that a local mesh runs. */
+export function webhookSelects(namespace: string, namespaceLabels: Labels, podLabels: Labels): boolean {
+  const { selected, revision } = selectionOf(namespace, namespaceLabels, podLabels);
+  return selected && revision === DEFAULT_REVISION;
 }
 
 export interface WebhookAddress {

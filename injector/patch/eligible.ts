@@ -1,10 +1,9 @@
-import { ANNOTATIONS, LABELS, PORTS, SIDECAR, SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { ANNOTATIONS, LABELS, PORTS, SIDECAR } from '../../common/contracts.ts';
 import { recordOf } from '../../model/read/meta.ts';
 import { type ContainerView, type PodView, runsAs } from './pod.ts';
 import { IDENTITY_VOLUME } from './sidecar.ts';
+import { NEVER_INJECTED } from './webhooks.ts';
 
-/** Namespaces that must run without the mesh, because the mesh doesn't run without them. */
-const NEVER_INJECTED: readonly string[] = ['kube-system', SYSTEM_NAMESPACE];
 /** Made by kubelet for a pod that it started from a file; the API server allows no change. */
 const MIRROR_POD = 'kubernetes.io/config.mirror';
 
@@ -17,6 +16,13 @@ const SIDECAR_PORTS: readonly number[] = [
   PORTS.proxyMetrics,
   PORTS.proxyHealth,
 ];
+
+/** Why a pod is another revision's matter, or undefined. */
+export function reasonToLeave(view: PodView, revision: string): string | undefined {
+  const asked = view.labels.get(LABELS.revision);
+  if (asked === undefined || asked === revision) return undefined;
+  return `its label ${LABELS.revision} asks for revision ${asked}, and this is ${revision}`;
+}
 
 /** Why a pod stays without a sidecar, or undefined. */
 export function reasonToSkip(view: PodView, namespace: string): string | undefined {

@@ -3,7 +3,7 @@ import type { Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { recordOf, textOf } from '../../model/read/meta.ts';
 import { readSettings, type SidecarSettings } from './annotations.ts';
-import { conflicts, reasonToSkip } from './eligible.ts';
+import { conflicts, reasonToLeave, reasonToSkip } from './eligible.ts';
 import { type PatchOperation, pointer } from './json-patch.ts';
 import { type ContainerView, type PodView, readPod } from './pod.ts';
 import { type CarriedProbes, rewriteProbes } from './probes.ts';
@@ -45,6 +45,8 @@ export function injectPod(pod: unknown, options: InjectionOptions): Injection {
   const read = readPod(pod);
   if (!read.ok) return { kind: 'refuse', message: read.error };
   const view = read.value;
+  const leave = reasonToLeave(view, options.revision);
+  if (leave !== undefined) return { kind: 'skip', reason: leave, warnings: [] };
   const skip = reasonToSkip(view, options.namespace);
   if (skip !== undefined) return skipped(view, skip);
   const revision = view.annotations.get(ANNOTATIONS.injected);

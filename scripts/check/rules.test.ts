@@ -50,6 +50,12 @@ test('permitted imports pass', () => {
   );
 });
 
+test('where a folder of a room is permitted, the rest of the room is not', () => {
+  assert.deepEqual(checkRooms([file('cli/a.ts', "import { x } from '../injector/patch/inject.ts';")]), []);
+  const rest = file('cli/a.ts', "import { x } from '../injector/start.ts';");
+  assert.match(checkRooms([rest])[0]?.message ?? '', /cli\/ may not import injector\//);
+});
+
 test('a real clock, timer, random number or dial outside common/ is found', () => {
   const lines = [
     'Date.now()',

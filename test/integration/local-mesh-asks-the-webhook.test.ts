@@ -147,7 +147,7 @@ const selections: readonly [
 ];
 for (const [namespace, labels, expected] of selections)
   test(`a pod ${JSON.stringify(labels)} of a namespace ${JSON.stringify(namespace)} is ${expected ? '' : 'not '}sent to the webhook`, () => {
-    assert.equal(webhookSelects(namespace, labels), expected);
+    assert.equal(webhookSelects('shop', namespace, labels), expected);
   });
 
 test('a pod that is refused is tried again after ever longer pauses, and told why', async () => {
