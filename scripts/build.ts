@@ -1,5 +1,14 @@
 // npm run build [-- DIR]: release bundles of every program in dist/ (or DIR), and the stamp that says of which sources.
-import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +43,25 @@ const preferCommonJs: Plugin = {
   },
 };
 
+/**
+ * koffi asks for its native part by a `require` that the bundler can't see. Its list of such requires is replaced by the one
+ * for this machine, so that the file lies beside the bundle.
+ */
+const nativeBesideBundle: Plugin = {
+  name: 'native-beside-bundle',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/koffi\/src\/koffi\/src\/static\.js$/ }, () => {
+      const { platform, arch } = process;
+      const file = join(
+        ROOT,
+        `node_modules/@koromix/koffi-${platform}-${arch}/${platform}_${arch}/koffi.node`,
+      );
+      const native = existsSync(file) ? `require(${JSON.stringify(file)})` : 'null';
+      return { contents: `export const loadStatic = () => ${native};`, loader: 'js' };
+    });
+  },
+};
+
 async function bundle(program: Program): Promise<number> {
   const { metafile } = await build({
     absWorkingDir: ROOT,
@@ -43,7 +71,9 @@ async function bundle(program: Program): Promise<number> {
     ...{ bundle: true, splitting: true, platform: 'node', format: 'esm', target: 'node26' },
     ...{ minify: true, keepNames: true, sourcemap: 'external', legalComments: 'linked', metafile: true },
     banner: { js: BANNER },
-    plugins: [preferCommonJs],
+    plugins: [preferCommonJs, nativeBesideBundle],
+    loader: { '.node': 'copy' },
+    assetNames: '[name]',
     logLevel: 'warning',
   });
   return Object.entries(metafile.outputs)
@@ -71,6 +101,10 @@ for (const program of PROGRAMS) {
   console.log(`${join(DIST, program)}  ${(bytes / 1024).toFixed(0)} KiB`);
 }
 copyPage();
+for (const beside of ['cni/bpf/objects', `cni/plugin/bin/${process.arch}`])
+  cpSync(join(ROOT, beside), join(DIST, beside), { recursive: true });
+const { name, version, type } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+writeFileSync(join(DIST, 'package.json'), `${JSON.stringify({ name, version, type })}\n`);
 for (const script of ['local/watchdog.sh', 'network/clean.sh', 'network/enter.sh'])
   copyFileSync(join(ROOT, 'cli', script), join(DIST, 'cli', basename(script)));
 copyFileSync(join(ROOT, 'LICENSE'), join(DIST, 'LICENSE'));

@@ -3,12 +3,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readIfThere } from '../../common/atomic-file.ts';
 
-/** Rooms that run as programs of their own, each bundled to `dist/<room>/main.mjs`. */
-export const PROGRAMS = ['cli', 'control-plane', 'injector', 'proxy'] as const;
+/** Folders that run as programs of their own, each bundled to `dist/<folder>/main.mjs`. */
+export const PROGRAMS = ['cli', 'control-plane', 'injector', 'proxy', 'cni/agent', 'cni/dns'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** Everything a bundle is made of: the rooms, and the packages as they are locked. */
-const SOURCES = ['common', 'model', 'sources', ...PROGRAMS, 'package-lock.json', 'scripts/build.ts'];
+const SOURCES = [
+  ...['common', 'model', 'sources', 'cli', 'control-plane', 'injector', 'proxy', 'cni'],
+  ...['package.json', 'package-lock.json', 'scripts/build.ts'],
+];
 const NOT_BUNDLED = /\.(test\.ts|md)$|\/golden\//;
 
 /** In `dist/`, written last by `npm run build`: the fingerprint of the sources that the bundles were made of. */

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { CliContext } from '../context.ts';
+import { bundlesAreFresh, programFile } from '../local/bundles.ts';
 import type { Children } from '../local/children.ts';
 import { appliedFolder, type StatePaths } from '../local/state-dir.ts';
 import { EbpfNetwork } from './ebpf.ts';
@@ -44,6 +45,7 @@ export function makeNetwork(input: NetworkInput): MeshNetwork {
   const { clock, node } = context;
   const run = runDirectory(mesh);
   const cgroup = join(cgroupRoot, 'heddle', mesh);
+  const bundlesFresh = bundlesAreFresh(ROOT);
   const trustDirectory = join(paths.pods, 'heddle-trust');
   return new EbpfNetwork({
     ...{ clock, mesh, run, plugin, cgroup, ipv6, trustDirectory, say, nodes: input.nodes },
@@ -55,6 +57,10 @@ export function makeNetwork(input: NetworkInput): MeshNetwork {
     processes: (underlay) =>
       new NodeProcesses({
         ...{ clock, run, node, environment, cgroup, say, root: ROOT },
+        programs: {
+          agent: programFile(ROOT, 'cni/agent', bundlesFresh),
+          dns: programFile(ROOT, 'cni/dns', bundlesFresh),
+        },
         ...{ children: input.children, logs: paths.logs },
         manifests: [manifests, appliedFolder(paths, manifests), paths.runtime],
         resolvConf: worldResolvConf(),

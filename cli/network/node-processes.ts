@@ -24,6 +24,8 @@ export interface NodeProcessesSettings {
   readonly environment: Readonly<Record<string, string>>;
   /** Heddle's own root folder. */
   readonly root: string;
+  /** Main modules of what runs on each node. */
+  readonly programs: { readonly agent: string; readonly dns: string };
   /** Folders of objects that agents and DNS follow. */
   readonly manifests: readonly string[];
   /** The control plane's addresses. */
@@ -46,12 +48,12 @@ export class NodeProcesses {
   }
 
   start(places: readonly NodePlace[]): void {
-    const { run, node, root } = this.#settings;
+    const { run, node, root, programs } = this.#settings;
     for (const place of places) {
       const paths = nodePaths(run, place.name);
       mkdirSync(paths.state, { recursive: true, mode: 0o700 });
       rmSync(paths.readyFile, { force: true });
-      const agent = [node, join(root, 'cni/agent/main.ts'), ...this.#agentFlags(place)];
+      const agent = [node, programs.agent, ...this.#agentFlags(place)];
       this.#agents.set(place.name, this.#component(`${place.name}-agent`, agent));
       const relay = [join(root, 'cli/network/node-relay.ts'), paths.relaySocket];
       this.#inside(place, 'relay', [...RELAY_NODE_FLAGS, ...relay]);
@@ -60,7 +62,7 @@ export class NodeProcesses {
 
   /** Returns once every node's agent and relay serve; DNS is started then, on addresses that the agent gives. Fails with code `network` where one doesn't in time. */
   async ready(places: readonly NodePlace[]): Promise<void> {
-    const { clock, run, logs, root } = this.#settings;
+    const { clock, run, logs, programs } = this.#settings;
     const endMs = clock.now() + agentReadyMs;
     for (const place of places) {
       const { readyFile, relaySocket } = nodePaths(run, place.name);
@@ -74,7 +76,7 @@ export class NodeProcesses {
         }
         await sleep(clock, pollMs);
       }
-      this.#inside(place, 'dns', [join(root, 'cni/dns/main.ts'), ...this.#dnsFlags()]);
+      this.#inside(place, 'dns', [programs.dns, ...this.#dnsFlags()]);
     }
   }
 

@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { release } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { effectiveCapabilities, type LinuxFacts, linuxProblems } from '../../common/linux.ts';
 import { openObject } from '../kernel/libbpf.ts';
 import { libbpf } from '../kernel/native.ts';
+import { bpfObject } from './beside.ts';
 import type { AgentOptions } from './options.ts';
 
 type Wanted = Pick<AgentOptions, 'cgroup' | 'mode' | 'pins'>;
@@ -27,9 +27,7 @@ export interface NodeOffers extends LinuxFacts {
 
 /** CGROUP2_SUPER_MAGIC (linux/magic.h). */
 const CGROUP2_FS = 0x63677270;
-const OBJECTS = ['pod', 'socket', 'steer'].map((name) =>
-  fileURLToPath(new URL(`../bpf/objects/${name}.o`, import.meta.url)),
-);
+const OBJECTS = ['pod', 'socket', 'steer'].map(bpfObject);
 /** Their memory is taken whole when they are made, which a try can do without. */
 const PREALLOCATED_MAPS = [
   'connection_map',

@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { prefixText } from '../../common/address.ts';
 import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
@@ -8,6 +7,7 @@ import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { watchFiles } from '../../sources/files/watch.ts';
 import { Attachments } from './attachments.ts';
+import { pluginFile } from './beside.ts';
 import { Changes } from './changes.ts';
 import { type ClusterObjects, clusterObjects, findPod, withOwnNode } from './cluster.ts';
 import { installPlugin } from './cni/install.ts';
@@ -35,7 +35,6 @@ import { startWatching } from './watching.ts';
 const podKnownMs = 10_000;
 /** Between looks at the processes of sidecars whose beginning nobody was told of. */
 const sidecarScanMs = 10_000;
-const PLUGIN = fileURLToPath(new URL(`../plugin/bin/${process.arch}/heddle-cni`, import.meta.url));
 /** Between lines that say what a start waits for. */
 const waitingLogMs = 10_000;
 
@@ -187,7 +186,11 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     closing.push(() => server.close());
     await server.caughtUp;
     if (options.cni !== undefined) {
-      const { changed } = installPlugin({ ...options.cni, plugin: PLUGIN }, options.socket, options.chained);
+      const { changed } = installPlugin(
+        { ...options.cni, plugin: pluginFile() },
+        options.socket,
+        options.chained,
+      );
       for (const file of changed) log.info('the CNI plugin is installed', { file });
     }
     if (options.readyFile !== undefined) {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Clock } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
@@ -6,6 +5,7 @@ import type { Logger } from '../../common/log.ts';
 import { bootTimeNs } from '../kernel/boot-time.ts';
 import { startAdmin } from './admin/server.ts';
 import type { AgentView } from './admin/view.ts';
+import { ownVersion } from './beside.ts';
 import type { ClusterObjects } from './cluster.ts';
 import { conditionOf } from './condition.ts';
 import { readDrops } from './drop-reader.ts';
@@ -126,13 +126,6 @@ function viewOf(input: WatchingInput, drops: DropLog, startedAt: string): AgentV
       return uninstallNode({ options, ground, localPods: localPods.all() });
     },
   };
-}
-
-function ownVersion(): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    readonly version: string;
-  };
-  return version;
 }
 
 /** For Prometheus: `/metrics`, and `/healthz` for kubelet. Resolves with how it ends. */

@@ -1,6 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { addressBytes, noAddress } from '../../../common/address.ts';
 import type { Logger } from '../../../common/log.ts';
 import type { ProgramStatus } from '../../../common/pod-network.ts';
@@ -15,6 +14,7 @@ import {
   openPinnedMap,
 } from '../../kernel/libbpf.ts';
 import { encode, u32 } from '../../maps/struct.ts';
+import { bpfObject } from '../beside.ts';
 import {
   leaveDevice,
   placeLink,
@@ -26,8 +26,6 @@ import {
   settleOnDevice,
 } from './links.ts';
 import { devicePlaces, type NodeDevices, nodePin, type PodPlace, podPin, podPlaces } from './places.ts';
-
-const OBJECTS = new URL('../../bpf/objects/', import.meta.url);
 
 const loadTriesMax = 5;
 
@@ -188,7 +186,7 @@ export class NodePrograms implements Disposable {
   }
 
   #attachSteer({ podId, netns, ips }: PodPlace): void {
-    const open = openObject(objectPath('steer')).setRodata({
+    const open = openObject(bpfObject('steer')).setRodata({
       pod_id: encode(u32, podId),
       ip4: addressOf(ips, (ip) => !ip.includes(':')),
       ip6: addressOf(ips, (ip) => ip.includes(':')),
@@ -236,7 +234,7 @@ function loadOnce(
   log: Logger,
   rodata: Readonly<Record<string, Uint8Array>>,
 ): BpfObject {
-  const open = openObject(objectPath(name)).setRodata(rodata);
+  const open = openObject(bpfObject(name)).setRodata(rodata);
   for (const [map, known] of maps) {
     if (open.agreesWith(map, known)) continue;
     log.warn('a map of an earlier version is replaced', { map });
@@ -264,8 +262,4 @@ function share(object: BpfObject, maps: Map<string, BpfMap>): void {
 function addressOf(ips: readonly string[], isWanted: (ip: string) => boolean): Buffer {
   const ip = ips.find(isWanted);
   return ip === undefined ? noAddress() : addressBytes(ip);
-}
-
-function objectPath(name: string): string {
-  return fileURLToPath(new URL(`${name}.o`, OBJECTS));
 }
