@@ -23,10 +23,10 @@ export class NodeDns {
   }
 
   /** Resolves once it answers. Names of the world are asked for at `upstream`. */
-  static async start(cluster: TestCluster, node: TestNode, upstream: string): Promise<NodeDns> {
+  static async start(cluster: TestCluster, node: TestNode, upstream: string, main = MAIN): Promise<NodeDns> {
     const ports = join(cluster.directory, `${node.name}.dns`);
     const flags = ['--manifests', cluster.manifests, '--upstream', upstream, '--ports-file', ports];
-    const command = [`--net=${node.netns}`, '--', process.execPath, MAIN, ...flags];
+    const command = [`--net=${node.netns}`, '--', process.execPath, main, ...flags];
     const dns = new NodeDns(spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'inherit'] }));
     await eventually(() => existsSync(ports), {
       deadlineMs: startMs,

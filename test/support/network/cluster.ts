@@ -22,6 +22,8 @@ export interface ClusterOptions {
   readonly mode?: 'tunnel' | 'direct' | 'capture';
   /** False: none is started. */
   readonly agents?: boolean;
+  /** Main module of the agents; the source's where it is undefined. */
+  readonly agentMain?: string;
   /** More flags for every agent. */
   readonly flags?: readonly string[];
   /** Where agents leave off what they print; undefined: nowhere but `TestNode.output`. */
@@ -112,7 +114,8 @@ export class TestCluster {
   /** With more flags than all agents have. */
   startAgent(node: TestNode, more: readonly string[] = []): ChildProcess {
     rmSync(this.#readyFile(node), { force: true });
-    const child = spawn(process.execPath, [AGENT, ...this.agentFlags(node), ...more], {
+    const main = this.#options.agentMain ?? AGENT;
+    const child = spawn(process.execPath, [main, ...this.agentFlags(node), ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [child.stdout, child.stderr])
