@@ -7,8 +7,9 @@ import { buildMesh } from '../../model/build.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
 import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
 import { SETTINGS_FILE } from '../../sources/files/scan.ts';
-import { loadSettings, type SettingsSource, watchSettings } from '../../sources/files/settings.ts';
-import { type FilesSource, type FilesState, watchFiles } from '../../sources/files/watch.ts';
+import { loadSettings, watchSettings } from '../../sources/files/settings.ts';
+import { watchFiles } from '../../sources/files/watch.ts';
+import type { ObjectSource, ObjectsState, SettingsSource } from '../../sources/source.ts';
 import { askStates } from '../client/agents.ts';
 import type { CliContext } from '../context.ts';
 import { makeNetwork } from '../network/make.ts';
@@ -52,7 +53,7 @@ export class MeshRunner {
   readonly #network: MeshNetwork;
   readonly #cluster: Cluster;
   readonly #startedAt: string;
-  #files: FilesSource | undefined;
+  #files: ObjectSource | undefined;
   #agentProblems: AgentProblems | undefined;
   #settingsSource: SettingsSource | undefined;
   #meshFile: MeshFile | undefined;
@@ -259,7 +260,7 @@ export class MeshRunner {
       rmSync(temporary, { recursive: true, force: true });
   }
 
-  #take(state: FilesState): void {
+  #take(state: ObjectsState): void {
     const { progress } = this.#settings;
     const objects = state.objects.map((sourced) => sourced.object);
     const change = this.#news.changes(objects);

@@ -7,8 +7,9 @@ import { silentLogger } from '../../common/log.ts';
 import { DEFAULT_MESH_SETTINGS } from '../../model/settings.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
+import type { SettingsSource } from '../source.ts';
 import { EMPTY_FILE_SETTLE_MS, RESCAN_MS } from './limits.ts';
-import { loadSettings, type SettingsSource, watchSettings } from './settings.ts';
+import { loadSettings, watchSettings } from './settings.ts';
 
 leakCheck();
 

@@ -4,22 +4,12 @@ import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import type { MeshSettings } from '../../model/mesh.ts';
-import type { ObjectOrigin, Problem } from '../../model/objects.ts';
+import type { ObjectOrigin } from '../../model/objects.ts';
 import { DEFAULT_MESH_SETTINGS, parseMeshSettings } from '../../model/settings.ts';
+import type { SettingsSource, SettingsState } from '../source.ts';
 import { lineOfPath, parseChunk, splitDocuments } from './documents.ts';
 import { DEFAULT_FILE_LIMITS, EMPTY_FILE_SETTLE_MS, EVENT_DEBOUNCE_MS, RESCAN_MS } from './limits.ts';
 import { readManifest } from './scan.ts';
-
-/** The settings in force, and what is wrong with the file. */
-export interface SettingsState {
-  readonly settings: MeshSettings;
-  readonly problems: readonly Problem[];
-}
-
-export interface SettingsSource {
-  current(): SettingsState;
-  close(): void;
-}
 
 export interface SettingsOptions {
   /** `mesh.yaml`. Where there is none the defaults hold; it may appear later. */
@@ -58,7 +48,7 @@ function statsOf(file: string): Stats | undefined | string {
 }
 
 /** Settings of a text, field by field over `lastGood`. */
-function readSettings(text: string, source: string, lastGood: MeshSettings): SettingsState {
+export function readSettings(text: string, source: string, lastGood: MeshSettings): SettingsState {
   const chunks = splitDocuments(text);
   const problem = (line: number, message: string): SettingsState => ({
     settings: lastGood,

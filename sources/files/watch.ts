@@ -3,7 +3,7 @@ import { join, sep } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import type { Problem, SourcedObject } from '../../model/objects.ts';
+import type { ObjectSource, ObjectsState } from '../source.ts';
 import { Generations } from './generations.ts';
 import { KnownFile } from './known-file.ts';
 import { LastSound } from './last-sound.ts';
@@ -17,17 +17,6 @@ import {
 import { overlay } from './overlay.ts';
 import { type Scan, type ScannedFile, scanFolder } from './scan.ts';
 
-/** Everything the folders hold at one moment. Objects' order is stable: by folder, then path, then place in the file. */
-export interface FilesState {
-  readonly objects: readonly SourcedObject[];
-  readonly problems: readonly Problem[];
-}
-
-export interface FilesSource {
-  current(): FilesState;
-  close(): void;
-}
-
 export interface WatchOptions {
   /** Later folders override earlier ones, object by object. A folder may appear later. */
   readonly directories: readonly string[];
@@ -35,21 +24,21 @@ export interface WatchOptions {
   readonly log: Logger;
   readonly limits?: Partial<FileLimits>;
   /** After each change that matters; the first state is in `current()` already. */
-  onChange(state: FilesState): void;
+  onChange(state: ObjectsState): void;
 }
 
 /**
  * Reads folders of manifests and follows them. A document that is broken or half-written leaves its last good version
  * and everything else in force, and is reported with file and line; so does a folder that can't be read. The first load
- * is complete on return.
+ * is complete on return. Objects' order is stable: by folder, then path, then place in the file.
  */
-export async function watchFiles(options: WatchOptions): Promise<FilesSource> {
+export async function watchFiles(options: WatchOptions): Promise<ObjectSource> {
   const source = new WatchedFolders(options);
   source.rescan(true);
   return source;
 }
 
-class WatchedFolders implements FilesSource {
+class WatchedFolders implements ObjectSource {
   readonly #options: WatchOptions;
   readonly #limits: FileLimits;
   readonly #files = new Map<string, KnownFile>();
@@ -62,7 +51,7 @@ class WatchedFolders implements FilesSource {
   readonly #lastSound = new LastSound();
   readonly #ticker: Timer;
   #pending: { readonly timer: Timer; readonly dueMs: number } | undefined;
-  #state: FilesState = { objects: [], problems: [] };
+  #state: ObjectsState = { objects: [], problems: [] };
   #print = '';
   #closed = false;
 
@@ -72,7 +61,7 @@ class WatchedFolders implements FilesSource {
     this.#ticker = options.clock.every(RESCAN_MS, () => this.#changed());
   }
 
-  current(): FilesState {
+  current(): ObjectsState {
     return this.#state;
   }
 

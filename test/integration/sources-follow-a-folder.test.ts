@@ -13,14 +13,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { systemClock } from '../../common/clock.ts';
 import { silentLogger } from '../../common/log.ts';
-import { type FilesSource, watchFiles } from '../../sources/files/watch.ts';
+import { watchFiles } from '../../sources/files/watch.ts';
+import type { ObjectSource } from '../../sources/source.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 
 leakCheck();
 
 let folder: string;
-let source: FilesSource | undefined;
+let source: ObjectSource | undefined;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'heddle-sources-'));
@@ -37,9 +38,9 @@ const open = async (...directories: string[]) => {
   source = await watchFiles({ directories, clock: systemClock, log: silentLogger, onChange: () => {} });
   return source;
 };
-const held = (from: FilesSource) =>
+const held = (from: ObjectSource) =>
   from.current().objects.map(({ object }) => `${object.metadata.name}=${JSON.stringify(object.spec)}`);
-const holds = (from: FilesSource, ...wanted: string[]) =>
+const holds = (from: ObjectSource, ...wanted: string[]) =>
   eventually(() => JSON.stringify(held(from)) === JSON.stringify(wanted), {
     deadlineMs: 5_000,
     what: `the folder holds ${wanted}; it has ${held(from)}`,

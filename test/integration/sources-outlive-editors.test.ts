@@ -18,14 +18,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { type Clock, sleep, systemClock } from '../../common/clock.ts';
 import { silentLogger } from '../../common/log.ts';
-import { type FilesSource, watchFiles } from '../../sources/files/watch.ts';
+import { watchFiles } from '../../sources/files/watch.ts';
+import type { ObjectSource } from '../../sources/source.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 
 leakCheck();
 
 let folder: string;
-let source: FilesSource | undefined;
+let source: ObjectSource | undefined;
 /** Every state that was announced. */
 let seen: string[];
 
@@ -50,7 +51,7 @@ const clock: Clock = {
 const service = (name: string, value = 1) =>
   `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {value: ${value}}\n`;
 const file = (name = 'a.yaml') => join(folder, name);
-const state = (from: FilesSource) =>
+const state = (from: ObjectSource) =>
   from
     .current()
     .objects.map(({ object }) => `${object.metadata.name}=${Object.values(Object(object.spec)).join()}`)
@@ -63,7 +64,7 @@ const open = async (...directories: string[]) => {
   source = from;
   return from;
 };
-const holds = (from: FilesSource, wanted: string) =>
+const holds = (from: ObjectSource, wanted: string) =>
   eventually(() => state(from) === wanted, {
     deadlineMs: 5_000,
     what: `the folder holds ${wanted}; it has ${state(from)}`,
