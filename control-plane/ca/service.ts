@@ -14,7 +14,7 @@ import { checkCsr } from './csr.ts';
 import type { Pace } from './pace.ts';
 import type { TokenAuthenticator, TokenIdentity } from './token.ts';
 
-type Outcome = 'issued' | 'refused-token' | 'refused-csr' | 'refused-pace' | 'failed';
+type Outcome = 'issued' | 'refused-token' | 'refused-csr' | 'refused-pace' | 'unchecked-token' | 'failed';
 
 export interface CaServiceOptions {
   readonly authority: CertificateAuthority;
@@ -95,6 +95,7 @@ function dnsNames(identity: TokenIdentity): string[] {
 const REFUSALS: Readonly<Record<string, { readonly outcome: Outcome; readonly grpcCode: status }>> = {
   'bad-token': { outcome: 'refused-token', grpcCode: status.UNAUTHENTICATED },
   'bad-csr': { outcome: 'refused-csr', grpcCode: status.INVALID_ARGUMENT },
+  'token-unchecked': { outcome: 'unchecked-token', grpcCode: status.UNAVAILABLE },
   'bad-pace': { outcome: 'refused-pace', grpcCode: status.RESOURCE_EXHAUSTED },
 };
 const FAILED = { outcome: 'failed', grpcCode: status.INTERNAL } as const;

@@ -16,18 +16,22 @@ export interface TokenIdentity {
   readonly pod: string | undefined;
 }
 
-/** Tells whose a service-account token is: by its signature here, by TokenReview on Kubernetes. */
+/**
+ * Tells whose a service-account token is: by its signature here, by TokenReview on Kubernetes. An error `bad-token` is
+ * about the token; `token-unchecked` says that it could not be looked at now.
+ */
 export interface TokenAuthenticator {
   authenticate(token: string): Promise<Result<TokenIdentity>>;
 }
 
-function refused(message: string): { ok: false; error: HeddleError } {
+/** The answer to a token that is no good, however often it is sent. */
+export function refusedToken(message: string): { ok: false; error: HeddleError } {
   return { ok: false, error: new HeddleError('bad-token', message) };
 }
 
 /** Takes no token: what stands in where no issuer is configured. */
 export const noTokens: TokenAuthenticator = {
-  authenticate: async () => refused('no token issuer is configured (--token-issuer-key)'),
+  authenticate: async () => refusedToken('no token issuer is configured (--token-issuer-key)'),
 };
 
 /** Accepts ES256 tokens (RFC 7519, RFC 7518 section 3.4) of one issuer. `publicKeyPem` must be a P-256 key. */
@@ -53,36 +57,38 @@ function readKey(publicKeyPem: string): KeyObject {
 }
 
 function check(token: string, key: KeyObject, issuer: string, nowMs: number): Result<TokenIdentity> {
-  if (token.length > tokenBytesMax) return refused(`the token is larger than ${tokenBytesMax} bytes`);
+  if (token.length > tokenBytesMax) return refusedToken(`the token is larger than ${tokenBytesMax} bytes`);
   const parts = token.split('.');
   const [header = '', payload = '', signature = ''] = parts;
-  if (parts.length !== 3 || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return refused('the token is not a JWT');
+  if (parts.length !== 3 || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token))
+    return refusedToken('the token is not a JWT');
   const head = parse(header);
-  if (member(head, 'alg') !== 'ES256') return refused('the token must be signed with ES256');
+  if (member(head, 'alg') !== 'ES256') return refusedToken('the token must be signed with ES256');
   // RFC 7515, section 4.1.11: a critical extension that isn't understood makes the token invalid.
   if (member(head, 'crit') !== undefined)
-    return refused('the token has critical extensions that are not known');
+    return refusedToken('the token has critical extensions that are not known');
   const signed = Buffer.from(`${header}.${payload}`);
   const bytes = Buffer.from(signature, 'base64url');
   if (bytes.length !== 64 || !verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, bytes)) {
-    return refused("the token's signature is not valid");
+    return refusedToken("the token's signature is not valid");
   }
   return checkClaims(parse(payload), issuer, nowMs);
 }
 
 function checkClaims(claims: unknown, issuer: string, nowMs: number): Result<TokenIdentity> {
-  if (member(claims, 'iss') !== issuer) return refused(`the token's issuer must be ${issuer}`);
+  if (member(claims, 'iss') !== issuer) return refusedToken(`the token's issuer must be ${issuer}`);
   const audience = member(claims, 'aud');
   const audiences: unknown[] = Array.isArray(audience) ? audience : [audience];
-  if (!audiences.includes(TOKEN_AUDIENCE)) return refused(`the token's audience must be ${TOKEN_AUDIENCE}`);
+  if (!audiences.includes(TOKEN_AUDIENCE))
+    return refusedToken(`the token's audience must be ${TOKEN_AUDIENCE}`);
   const expires = member(claims, 'exp');
-  if (typeof expires !== 'number' || expires * 1000 <= nowMs) return refused('the token has expired');
+  if (typeof expires !== 'number' || expires * 1000 <= nowMs) return refusedToken('the token has expired');
   const notBefore = member(claims, 'nbf');
   if (
     notBefore !== undefined &&
     !(typeof notBefore === 'number' && notBefore * 1000 <= nowMs + tokenLeewayMs)
   ) {
-    return refused('the token is not valid yet');
+    return refusedToken('the token is not valid yet');
   }
   const subject = member(claims, 'sub');
   const match = typeof subject === 'string' ? /^system:serviceaccount:([^:]+):([^:]+)$/.exec(subject) : null;
@@ -91,7 +97,7 @@ function checkClaims(claims: unknown, issuer: string, nowMs: number): Result<Tok
   if (
     parseSpiffeId(spiffeId({ trustDomain: DEFAULT_TRUST_DOMAIN, namespace, serviceAccount })) === undefined
   ) {
-    return refused("the token's subject is not a service account");
+    return refusedToken("the token's subject is not a service account");
   }
   const pod = member(member(member(claims, 'kubernetes.io'), 'pod'), 'name');
   return { ok: true, value: { namespace, serviceAccount, pod: typeof pod === 'string' ? pod : undefined } };
