@@ -18,9 +18,14 @@ test('what is not said has the default of the contracts', () => {
     ok: true,
     value: {
       ...{ listen: '127.0.0.1', port: 15_017, tokenFile: '/t', rootFile: '/r', portsFile: undefined },
-      ...{ revision: 'default', logLevel: 'info' },
+      ...{ revision: 'default', shutdownDelayMs: 0, logLevel: 'info' },
       sidecar: {
-        ...{ image: 'heddle-proxy', controlPlane: 'heddle-control-plane:15012' },
+        ...{
+          image: 'heddle-proxy',
+          imagePullPolicy: undefined,
+          imagePullSecrets: [],
+          controlPlane: 'heddle-control-plane:15012',
+        },
         ...{ trustDomain: 'cluster.local', capture: 'transparent' },
       },
     },
@@ -39,13 +44,16 @@ test('everything that is said is heard', () => {
       '--image',
       'registry.example/heddle-proxy:2',
     ],
-    ...['--revision', 'r2', '--log-level', 'debug'],
+    ...['--image-pull-policy', 'Never', '--image-pull-secret', 'a', '--image-pull-secret', 'b.c'],
+    ...['--revision', 'r2', '--log-level', 'debug', '--shutdown-delay', '3s'],
   ]);
   assert.ok(parsed.ok && parsed.value !== 'help');
-  const { listen, port, portsFile, revision, logLevel, sidecar } = parsed.value;
+  const { listen, port, portsFile, revision, logLevel, sidecar, shutdownDelayMs } = parsed.value;
+  assert.equal(shutdownDelayMs, 3_000);
   assert.deepEqual([listen, port, portsFile, revision, logLevel], ['::', 0, '/p', 'r2', 'debug']);
   assert.deepEqual(sidecar, {
     ...{ image: 'registry.example/heddle-proxy:2', controlPlane: '[::1]:1' },
+    ...{ imagePullPolicy: 'Never', imagePullSecrets: ['a', 'b.c'] },
     ...{ trustDomain: 'example.org', capture: 'http-proxy' },
   });
 });
@@ -67,6 +75,11 @@ test('each wrong flag is named', () => {
     ['--capture', 'some'],
     ['--image', ''],
     ['--revision', 'R 2'],
+    ['--revision', 'r'.repeat(42)],
+    ['--image-pull-policy', 'Sometimes'],
+    ['--image-pull-secret', 'A B'],
+    ['--shutdown-delay', 'long'],
+    ['--shutdown-delay', '61s'],
     ['--log-level', 'loud'],
   ] as const)
     assert.match(
@@ -78,6 +91,6 @@ test('each wrong flag is named', () => {
 
 test('help lists every flag', () => {
   assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });
-  for (const flag of ['control-plane', 'capture', 'image', 'revision', 'ports-file'])
+  for (const flag of ['control-plane', 'capture', 'image', 'revision', 'ports-file', 'shutdown-delay'])
     assert.ok(USAGE.includes(`--${flag} `), flag);
 });

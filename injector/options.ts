@@ -1,9 +1,11 @@
 import { isIP } from 'node:net';
 import { DEFAULT_TRUST_DOMAIN, PORTS } from '../common/contracts.ts';
+import { parseDurationMs } from '../common/duration.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
-import type { SidecarOptions } from './patch/sidecar.ts';
+import { DEFAULT_SIDECAR_IMAGE, isImage, PULL_POLICIES, type SidecarOptions } from './patch/sidecar.ts';
+import { DEFAULT_REVISION, isRevision, REVISION_FORM } from './patch/webhooks.ts';
 
 export interface InjectorOptions {
   /** IP address. */
@@ -18,6 +20,8 @@ export interface InjectorOptions {
   readonly portsFile: string | undefined;
   readonly revision: string;
   readonly sidecar: SidecarOptions;
+  /** How long it serves on after a signal to end, so that nobody is sent to it any more by then. */
+  readonly shutdownDelayMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -31,6 +35,9 @@ const FLAGS = {
   'ports-file': { type: 'string' },
   capture: { type: 'string' },
   image: { type: 'string' },
+  'image-pull-policy': { type: 'string' },
+  'image-pull-secret': { type: 'string', multiple: true },
+  'shutdown-delay': { type: 'string' },
   revision: { type: 'string' },
   'log-level': { type: 'string' },
   help: { type: 'boolean' },
@@ -46,16 +53,21 @@ export const USAGE = `Usage: injector --control-plane HOST:PORT --token-file FIL
   --port N                   port of the webhook (default ${PORTS.injector}); 0 takes a free one
   --ports-file FILE          written once there is a certificate: the port in use, as JSON
   --capture KIND             transparent, or http-proxy where apps choose their proxy (default transparent)
-  --image IMAGE              image of the sidecar (default heddle-proxy)
-  --revision NAME            written into injected pods (default default)
+  --image IMAGE              image of the sidecar (default ${DEFAULT_SIDECAR_IMAGE})
+  --image-pull-policy KIND   Always, IfNotPresent or Never (Kubernetes' own choice by default)
+  --image-pull-secret NAME   of the pods' own namespaces, added to each pod; may be given again
+  --revision NAME            whose pods it takes, written into them (default ${DEFAULT_REVISION})
+  --shutdown-delay DURATION  how long it serves on after SIGTERM, such as 3s (default 0s)
   --log-level LEVEL          debug, info, warn or error (default info)
 `;
 
 const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s/]+):([1-9]\d{0,4})$/;
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
-const REVISION = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** A DNS subdomain (RFC 1123). */
+const SECRET = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const PORT = /^\d{1,5}$/;
 const portMax = 65_535;
+export const shutdownDelayMaxMs = 60_000;
 
 /** Reads the command line. `help` where it asks for help. */
 export function parseOptions(args: readonly string[]): Result<InjectorOptions | 'help'> {
@@ -63,47 +75,71 @@ export function parseOptions(args: readonly string[]): Result<InjectorOptions | 
   if (!read.ok) return read;
   if (read.value === 'help') return { ok: true, value: 'help' };
   const values = read.value;
+  const sidecar = readSidecar(values);
+  if (!sidecar.ok) return sidecar;
   const {
-    'control-plane': controlPlane,
     'token-file': tokenFile,
     'root-file': rootFile,
-    'trust-domain': trustDomain = DEFAULT_TRUST_DOMAIN,
     'log-level': logLevel = 'info',
     listen = '127.0.0.1',
     port = String(PORTS.injector),
-    capture = 'transparent',
-    image = 'heddle-proxy',
-    revision = 'default',
+    revision = DEFAULT_REVISION,
   } = values;
-  if (controlPlane === undefined) return wrongUsage('--control-plane is required');
   if (tokenFile === undefined) return wrongUsage('--token-file is required');
   if (rootFile === undefined) return wrongUsage('--root-file is required');
-  if (Number(HOST_PORT.exec(controlPlane)?.[2] ?? portMax + 1) > portMax)
-    return wrongUsage('--control-plane must be HOST:PORT');
-  if (!TRUST_DOMAIN.test(trustDomain))
-    return wrongUsage('--trust-domain must be a name of lower-case letters, digits and .-_');
   if (isIP(listen) === 0) return wrongUsage('--listen must be an IP address');
   if (!PORT.test(port) || Number(port) > portMax)
     return wrongUsage('--port must be a port number, or 0 for a free one');
-  if (capture !== 'transparent' && capture !== 'http-proxy')
-    return wrongUsage('--capture must be transparent or http-proxy');
-  if (!/^\S{1,512}$/.test(image)) return wrongUsage('--image must be the name of an image');
-  if (!REVISION.test(revision))
-    return wrongUsage('--revision must be a name of lower-case letters, digits and dashes');
+  if (!isRevision(revision)) return wrongUsage(`--revision must be ${REVISION_FORM}`);
+  const shutdownDelayMs = parseDurationMs(values['shutdown-delay'] ?? '0s');
+  if (shutdownDelayMs === undefined || shutdownDelayMs > shutdownDelayMaxMs)
+    return wrongUsage('--shutdown-delay must be a duration of 1m at most, such as 3s');
   if (!isLogLevel(logLevel)) return wrongUsage('--log-level must be debug, info, warn or error');
   return {
     ok: true,
     value: {
-      ...{
-        listen,
-        port: Number(port),
-        tokenFile,
-        rootFile,
-        portsFile: values['ports-file'],
-        revision,
-        logLevel,
-      },
-      sidecar: { image, controlPlane, trustDomain, capture },
+      ...{ listen, port: Number(port), tokenFile, rootFile, portsFile: values['ports-file'] },
+      ...{ revision, sidecar: sidecar.value, shutdownDelayMs, logLevel },
     },
   };
+}
+
+interface SidecarFlags {
+  readonly 'control-plane'?: string | undefined;
+  readonly 'trust-domain'?: string | undefined;
+  readonly capture?: string | undefined;
+  readonly image?: string | undefined;
+  readonly 'image-pull-policy'?: string | undefined;
+  readonly 'image-pull-secret'?: string[] | undefined;
+}
+
+function readSidecar(values: SidecarFlags): Result<SidecarOptions> {
+  const {
+    'control-plane': controlPlane,
+    'trust-domain': trustDomain = DEFAULT_TRUST_DOMAIN,
+    'image-pull-policy': imagePullPolicy,
+    'image-pull-secret': imagePullSecrets = [],
+    capture = 'transparent',
+    image = DEFAULT_SIDECAR_IMAGE,
+  } = values;
+  if (controlPlane === undefined) return wrongUsage('--control-plane is required');
+  if (Number(HOST_PORT.exec(controlPlane)?.[2] ?? portMax + 1) > portMax)
+    return wrongUsage('--control-plane must be HOST:PORT');
+  if (!TRUST_DOMAIN.test(trustDomain))
+    return wrongUsage('--trust-domain must be a name of lower-case letters, digits and .-_');
+  if (capture !== 'transparent' && capture !== 'http-proxy')
+    return wrongUsage('--capture must be transparent or http-proxy');
+  if (!isImage(image)) return wrongUsage('--image must be the name of an image');
+  if (imagePullPolicy !== undefined && !isPullPolicy(imagePullPolicy))
+    return wrongUsage(`--image-pull-policy must be ${PULL_POLICIES.join(', ')}`);
+  if (!imagePullSecrets.every((name) => SECRET.test(name)))
+    return wrongUsage('--image-pull-secret must be the name of a Secret');
+  return {
+    ok: true,
+    value: { image, imagePullPolicy, imagePullSecrets, controlPlane, trustDomain, capture },
+  };
+}
+
+function isPullPolicy(text: string): text is (typeof PULL_POLICIES)[number] {
+  return PULL_POLICIES.some((one) => one === text);
 }

@@ -2,15 +2,14 @@ import { caClient } from '../common/ca/client.ts';
 import { type Credentials, keepIdentity } from '../common/ca/workload-identity.ts';
 import type { Clock } from '../common/clock.ts';
 import { SYSTEM_NAMESPACE } from '../common/contracts.ts';
+import { messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Random } from '../common/random.ts';
 import { spiffeId } from '../common/spiffe.ts';
 import { serveAdmission } from './admission/server.ts';
 import type { InjectorOptions } from './options.ts';
 import { injectPod } from './patch/inject.ts';
-
-/** The CA adds the webhook's DNS name to certificates of this account. */
-const SERVICE_ACCOUNT = 'heddle-injector';
+import { injectorName } from './patch/webhooks.ts';
 
 export interface InjectorDeps {
   readonly clock: Clock;
@@ -32,14 +31,21 @@ export async function startInjector(options: InjectorOptions, deps: InjectorDeps
   const { controlPlane, trustDomain } = sidecar;
   const server = await serveAdmission({
     ...{ listen: options.listen, port: options.port, clock, log },
+    lingerMs: options.shutdownDelayMs,
     decide: (pod, namespace) => injectPod(pod, { ...sidecar, namespace, revision }),
   });
+  const request = caClient({
+    ...{ controlPlane, trustDomain, tokenFile, rootFile },
+    wallMs: () => clock.wallMs(),
+  });
   const identity = keepIdentity({
-    uri: spiffeId({ trustDomain, namespace: SYSTEM_NAMESPACE, serviceAccount: SERVICE_ACCOUNT }),
-    requestCertificate: caClient({
-      ...{ controlPlane, trustDomain, tokenFile, rootFile },
-      wallMs: () => clock.wallMs(),
-    }),
+    // The CA adds the webhook's DNS name to certificates of this account.
+    uri: spiffeId({ trustDomain, namespace: SYSTEM_NAMESPACE, serviceAccount: injectorName(revision) }),
+    requestCertificate: (csrPem) =>
+      request(csrPem).catch((thrown: unknown) => {
+        server.explain(messageOf(thrown));
+        throw thrown;
+      }),
     ...{ clock, random, log },
   });
   const ready = new Promise<void>((resolve) => {

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { Credentials } from '../../common/ca/workload-identity.ts';
-import type { Clock } from '../../common/clock.ts';
+import { type Clock, sleep } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { BodyReader, HttpRefusal } from './body.ts';
+import { firstCertificate } from './first-certificate.ts';
 import { type AdmissionLimits, DEFAULT_ADMISSION_LIMITS } from './limits.ts';
 import { answerReview, type DecidePod } from './review.ts';
 
@@ -17,22 +18,30 @@ export interface AdmissionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits?: Partial<AdmissionLimits>;
+  /** 0 where it isn't said. */
+  readonly lingerMs?: number;
 }
 
 export interface AdmissionServer {
   readonly port: number;
   /** Handshakes from now on use this certificate; connections that stand keep theirs. */
   use(credentials: Credentials): void;
-  /** Ends with the requests that are being answered, or after `drainMs` without them. */
+  /** Why there is no new certificate, for whoever asks whether the webhook is ready. */
+  explain(reason: string): void;
+  /**
+   * Not ready from now on, but serving for `lingerMs`: callers hear of it with a delay. Then ends with the requests that are
+   * being answered, or after `drainMs` without them.
+   */
   close(): Promise<void>;
 }
 
 const INJECT_PATH = '/inject';
-const READY_PATH = '/healthz/ready';
+const LIVE_PATH = '/livez';
+const READY_PATH = '/readyz';
 
 /**
- * The webhook over HTTPS (Kubernetes, "Dynamic Admission Control"). It listens at once, and refuses every handshake until it
- * has a certificate. Rejects where the port can't be had.
+ * The webhook over HTTPS (Kubernetes, "Dynamic Admission Control"). It listens at once; until it has a certificate of the
+ * mesh it tells kubelet's probes that it lives and why it isn't ready. Rejects where the port can't be had.
  */
 export async function serveAdmission(options: AdmissionOptions): Promise<AdmissionServer> {
   const admission = new Admission(options);
@@ -45,15 +54,19 @@ class Admission implements AdmissionServer {
   readonly #limits: AdmissionLimits;
   readonly #bodies: BodyReader;
   readonly #server: https.Server;
-  #expiresAtMs = 0;
+  #expiresAtMs: number | undefined;
+  #reason = 'the control plane has not answered yet';
   #closing = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_ADMISSION_LIMITS, ...options.limits };
     this.#bodies = new BodyReader(this.#limits);
+    const first = firstCertificate(options.clock.wallMs());
     this.#server = https.createServer(
       {
+        key: first.privateKeyPem,
+        cert: first.certificatePem,
         minVersion: 'TLSv1.3',
         maxHeaderSize: this.#limits.headBytesMax,
         handshakeTimeout: this.#limits.handshakeMs,
@@ -92,8 +105,14 @@ class Admission implements AdmissionServer {
     });
   }
 
+  explain(reason: string): void {
+    this.#reason = reason;
+  }
+
   async close(): Promise<void> {
     this.#closing = true;
+    const { lingerMs = 0 } = this.#options;
+    if (lingerMs > 0) await sleep(this.#options.clock, lingerMs);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const timer = this.#options.clock.after(this.#limits.drainMs, () => this.#server.closeAllConnections());
     await closed;
@@ -114,7 +133,8 @@ class Admission implements AdmissionServer {
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path] = (request.url ?? '').split('?', 1);
-    if (path === READY_PATH) this.#ready(response);
+    if (path === LIVE_PATH) this.#send(response, 200, 'text/plain', 'live');
+    else if (path === READY_PATH) this.#ready(response);
     else if (path !== INJECT_PATH) throw new HttpRefusal(404, `reviews are taken at ${INJECT_PATH}`);
     else if (request.method !== 'POST') throw new HttpRefusal(405, 'a review is sent with POST');
     else if (mediaType(request) !== 'application/json')
@@ -123,10 +143,17 @@ class Admission implements AdmissionServer {
   }
 
   #ready(response: ServerResponse): void {
-    if (this.#closing) throw new HttpRefusal(503, 'the webhook is going away');
+    const obstacle = this.#obstacle();
+    this.#send(response, obstacle === undefined ? 200 : 503, 'text/plain', obstacle ?? 'ready');
+  }
+
+  /** Why nobody should be sent here now, or undefined. */
+  #obstacle(): string | undefined {
+    if (this.#closing) return 'the webhook is going away';
+    if (this.#expiresAtMs === undefined) return `there is no certificate of the mesh yet: ${this.#reason}`;
     if (this.#expiresAtMs <= this.#options.clock.wallMs())
-      throw new HttpRefusal(503, 'the certificate has expired: is the control plane there?');
-    this.#send(response, 200, 'text/plain', 'ready');
+      return `the certificate has expired: ${this.#reason}`;
+    return undefined;
   }
 
   #answer(response: ServerResponse, body: string): void {

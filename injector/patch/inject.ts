@@ -102,6 +102,7 @@ function patchFor(
         ...scraping.operations,
         ...probes.operations,
         ...volume,
+        ...pullSecrets(view, options),
         ...(standing === undefined
           ? [
               appended(
@@ -127,6 +128,15 @@ function marked(view: PodView, revision: string): PatchOperation {
 
 function appended(path: string, absent: boolean, index: '0' | '-', value: JsonValue): PatchOperation {
   return absent ? { op: 'add', path, value: [value] } : { op: 'add', path: `${path}/${index}`, value };
+}
+
+/** A list that isn't there yet comes whole, others grow. */
+function pullSecrets(view: PodView, options: InjectionOptions): PatchOperation[] {
+  const missing = options.imagePullSecrets.filter((name) => !view.pullSecrets.has(name));
+  if (missing.length === 0) return [];
+  const path = pointer('spec', 'imagePullSecrets');
+  if (view.absent.pullSecrets) return [{ op: 'add', path, value: missing.map((name) => ({ name })) }];
+  return missing.map((name) => ({ op: 'add', path: `${path}/-`, value: { name } }));
 }
 
 /** Puts a sidecar of an earlier pass first again, with what it has to know since. */

@@ -40,7 +40,7 @@ const containers = (pod: JsonObject, list: string): readonly JsonValue[] => list
 
 each(
   'the sidecar comes first and stays, and everything else keeps its place and content',
-  ({ name, pod, after }) => {
+  ({ name, pod, after, options }) => {
     const [sidecar, ...others] = containers(after, 'initContainers');
     assert.equal(textAt(sidecar, 'name'), 'heddle-proxy', name);
     assert.equal(textAt(sidecar, 'restartPolicy'), 'Always', name);
@@ -48,8 +48,18 @@ each(
     const apps = containers(pod, 'containers').map(withoutProbes);
     assert.deepEqual(containers(after, 'containers').map(withoutProbes), apps, name);
     assert.deepEqual(listAt(after, 'spec', 'volumes').slice(0, -1), listAt(pod, 'spec', 'volumes'), name);
-    const rest = ({ initContainers: _init, containers: _apps, volumes: _volumes, ...spec }: JsonObject) =>
-      spec;
+    const secrets = listAt(pod, 'spec', 'imagePullSecrets');
+    const added = options.imagePullSecrets
+      .map((secret) => ({ name: secret }))
+      .filter((secret) => !secrets.some((own) => textAt(own, 'name') === secret.name));
+    assert.deepEqual(listAt(after, 'spec', 'imagePullSecrets'), [...secrets, ...added], name);
+    const rest = ({
+      initContainers: _i,
+      containers: _c,
+      volumes: _v,
+      imagePullSecrets: _s,
+      ...spec
+    }: JsonObject) => spec;
     assert.deepEqual(rest(objectAt(after, 'spec')), rest(objectAt(pod, 'spec')), name);
   },
 );

@@ -26,8 +26,9 @@ export interface PodView {
   readonly init: readonly ContainerView[];
   readonly containers: readonly ContainerView[];
   readonly volumes: ReadonlySet<string>;
+  readonly pullSecrets: ReadonlySet<string>;
   /** Lists and maps that the pod doesn't have yet can't be appended to. */
-  readonly absent: { readonly annotations: boolean; readonly init: boolean; readonly volumes: boolean };
+  readonly absent: Readonly<Record<'annotations' | 'init' | 'volumes' | 'pullSecrets', boolean>>;
 }
 
 /** Init containers and containers together; more are refused. */
@@ -57,14 +58,20 @@ export function readPod(pod: unknown): Result<PodView, string> {
       spec,
       init: init.value,
       containers: containers.value,
-      volumes: new Set(objectsOf(spec.volumes).map((volume) => textOf(volume.name) ?? '')),
+      volumes: namesOf(spec.volumes),
+      pullSecrets: namesOf(spec.imagePullSecrets),
       absent: {
         annotations: !isJsonObject(metadata.annotations),
         init: !Array.isArray(spec.initContainers),
         volumes: !Array.isArray(spec.volumes),
+        pullSecrets: !Array.isArray(spec.imagePullSecrets),
       },
     },
   };
+}
+
+function namesOf(list: unknown): ReadonlySet<string> {
+  return new Set(objectsOf(list).map(({ name }) => textOf(name) ?? ''));
 }
 
 function readContainers(spec: JsonObject, field: string): Result<readonly ContainerView[], string> {

@@ -6,9 +6,17 @@ import type { SidecarSettings } from './annotations.ts';
 /** How the app's connections reach the sidecar: by the pod network, or by the app's own `http_proxy`. */
 type Capture = 'transparent' | 'http-proxy';
 
+export const PULL_POLICIES = ['Always', 'IfNotPresent', 'Never'] as const;
+type PullPolicy = (typeof PULL_POLICIES)[number];
+export const DEFAULT_SIDECAR_IMAGE = 'heddle-proxy';
+
 /** What every sidecar of a mesh has in common. */
 export interface SidecarOptions {
   readonly image: string;
+  /** Undefined: what Kubernetes takes for the image's tag. */
+  readonly imagePullPolicy: PullPolicy | undefined;
+  /** Names of Secrets in the pods' own namespaces, without which their nodes can't pull the image. */
+  readonly imagePullSecrets: readonly string[];
   /** host:port, as pods reach it. */
   readonly controlPlane: string;
   readonly trustDomain: string;
@@ -57,6 +65,7 @@ export function sidecarContainer(
   return {
     name: SIDECAR.container,
     image: options.image,
+    ...(options.imagePullPolicy === undefined ? {} : { imagePullPolicy: options.imagePullPolicy }),
     restartPolicy: 'Always',
     env: [
       ...Object.entries(FIELDS).map(([name, fieldPath]) => ({
@@ -82,6 +91,11 @@ export function sidecarContainer(
     startupProbe: { httpGet: { path: '/healthz/ready', port: PORTS.proxyHealth }, ...STARTUP },
     volumeMounts: [{ name: IDENTITY_VOLUME, mountPath: IDENTITY_PATH, readOnly: true }],
   };
+}
+
+/** Whether a text can be an image's name at all; what it names is the container runtime's matter. */
+export function isImage(text: string): boolean {
+  return /^\S{1,512}$/.test(text);
 }
 
 /** The service-account token for the CA and the roots to check it by. */

@@ -5,6 +5,9 @@ type Labels = Readonly<Record<string, string>>;
 
 /** The revision that takes the pods of those who name none. */
 export const DEFAULT_REVISION = 'default';
+const REVISION = /^[a-z0-9]([-a-z0-9]{0,39}[a-z0-9])?$/;
+/** What a revision must be, for messages. */
+export const REVISION_FORM = 'a name of at most 41 lower-case letters, digits and dashes';
 /** Namespaces that must run without the mesh, because the mesh doesn't run without them. */
 export const NEVER_INJECTED: readonly string[] = ['kube-system', SYSTEM_NAMESPACE];
 /** The API server's own label with a namespace's name. */
@@ -98,7 +101,12 @@ function webhook(name: string, namespaces: readonly JsonObject[], pods: readonly
   };
 }
 
-/** The name of a revision's Service, Deployment and MutatingWebhookConfiguration. */
+/** Whether a revision can be had: its objects' names is a DNS label of 63 characters at most, and so is a label's value. */
+export function isRevision(text: string): boolean {
+  return REVISION.test(text);
+}
+
+/** The name of a revision's Service, ServiceAccount, Deployment and MutatingWebhookConfiguration. */
 export function injectorName(revision: string): string {
   return revision === DEFAULT_REVISION ? 'heddle-injector' : `heddle-injector-${revision}`;
 }

@@ -46,8 +46,9 @@ function newCredentials(): Promise<Credentials> {
   });
 }
 
-async function listen(): Promise<AdmissionServer> {
+async function listen(options: { readonly lingerMs?: number } = {}): Promise<AdmissionServer> {
   const server = await serveAdmission({
+    ...options,
     ...{ listen: '127.0.0.1', port: 0, clock: systemClock, limits: LIMITS },
     log: jsonLogger(systemClock, (line) => lines.push(line), 'debug'),
     decide: (pod, namespace) => injectPod(pod, { ...INJECTION_OPTIONS, namespace }),
@@ -56,8 +57,8 @@ async function listen(): Promise<AdmissionServer> {
   return server;
 }
 
-async function start(): Promise<AdmissionServer> {
-  const server = await listen();
+async function start(options: { readonly lingerMs?: number } = {}): Promise<AdmissionServer> {
+  const server = await listen(options);
   server.use(await newCredentials());
   return server;
 }
@@ -114,7 +115,8 @@ test('what is not a review has its HTTP status, with the remedy', async () => {
     await call('x', { headers: { 'content-type': 'text/plain' } }),
     /^415 a review is application\/json/,
   );
-  assert.match(await call('', { method: 'GET', path: '/healthz/ready' }), /^200 ready/);
+  assert.match(await call('', { method: 'GET', path: '/readyz' }), /^200 ready/);
+  assert.match(await call('', { method: 'GET', path: '/livez' }), /^200 live/);
   await assertServes();
 });
 
@@ -198,7 +200,7 @@ test('garbage instead of TLS or HTTP does no harm', async () => {
   const net = await import('node:net');
   const plain = net.connect({ host: '127.0.0.1', port: server.port });
   plain.on('error', () => plain.destroy());
-  plain.write('GET /healthz/ready HTTP/1.1\r\nhost: a\r\n\r\n');
+  plain.write('GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n');
   plain.resume();
   await once(plain, 'close');
   const old = tls.connect({
@@ -247,12 +249,20 @@ test('a caller that expects another name, or trusts another root, is not served'
   );
 });
 
-test('before the first certificate every handshake fails, and after its end the webhook is not ready', async () => {
+test('before the first certificate and after its end, probes hear the reason and API servers ask nothing', async () => {
   const bare = await listen();
-  await assert.rejects(callWebhook(bare.port, ca.rootPem, ''), /handshake|alert/);
+  const probe = async (path: string) => {
+    const answer = await callWebhook(bare.port, undefined, '', { method: 'GET', path });
+    return `${answer.status} ${answer.body}`;
+  };
+  assert.match(await probe('/readyz'), /^503 there is no certificate of the mesh yet: .*not answered yet/);
+  bare.explain('no such host');
+  assert.match(await probe('/readyz'), /^503 there is no certificate of the mesh yet: no such host/);
+  assert.match(await probe('/livez'), /^200 live/);
+  await assert.rejects(callWebhook(bare.port, ca.rootPem, reviewOf(POD)), /self-signed|certificate/);
   bare.use({ ...(await newCredentials()), expiresAtMs: systemClock.wallMs() - 1 });
-  const answer = await callWebhook(bare.port, ca.rootPem, '', { method: 'GET', path: '/healthz/ready' });
-  assert.match(`${answer.status} ${answer.body}`, /^503 the certificate has expired/);
+  assert.match(await probe('/readyz'), /^503 the certificate has expired: no such host/);
+  assert.match(await probe('/livez'), /^200 live/);
 });
 
 test('a new certificate serves new connections and cuts none that stands', async () => {
@@ -307,4 +317,17 @@ test('a request that does not end does not keep the process', async () => {
   await ending.close();
   assert.ok(systemClock.now() - from < LIMITS.requestMs);
   await closed;
+});
+
+test('after a signal to end it is not ready, serves on for a while, and closes what it served', async () => {
+  const ending = await start({ lingerMs: 1_000 });
+  const from = systemClock.now();
+  const end = ending.close();
+  const ready = await callWebhook(ending.port, ca.rootPem, '', { method: 'GET', path: '/readyz' });
+  assert.match(`${ready.status} ${ready.body}`, /^503 the webhook is going away/);
+  const answer = await callWebhook(ending.port, ca.rootPem, reviewOf(POD));
+  assert.deepEqual([answer.status, answer.headers.connection], [200, 'close']);
+  await end;
+  assert.ok(systemClock.now() - from >= 1_000);
+  await assert.rejects(callWebhook(ending.port, ca.rootPem, reviewOf(POD)), /ECONNREFUSED/);
 });

@@ -24,6 +24,8 @@ interface Written {
   readonly about: string;
   readonly namespace?: string;
   readonly capture?: InjectionOptions['capture'];
+  readonly imagePullPolicy?: InjectionOptions['imagePullPolicy'];
+  readonly imagePullSecrets?: readonly string[];
   readonly restricted?: boolean;
   readonly simulated?: boolean;
   readonly pod: JsonObject;
@@ -33,6 +35,8 @@ export const INJECTION_OPTIONS: InjectionOptions = {
   namespace: 'shop',
   revision: 'default',
   image: 'heddle-proxy:test',
+  imagePullPolicy: undefined,
+  imagePullSecrets: [],
   controlPlane: 'heddle-control-plane.heddle-system.svc:15012',
   trustDomain: 'cluster.local',
   capture: 'transparent',
@@ -44,8 +48,8 @@ export function injectionCases(): InjectionCase[] {
     const [written, expected] = parseAllDocuments(readFileSync(join(DIRECTORY, file), 'utf8')).map(
       (document) => document.toJS() as unknown,
     );
-    const { about, pod, namespace, capture, restricted = false, simulated = true } = written as Written;
-    const options = { ...INJECTION_OPTIONS, ...(namespace && { namespace }), ...(capture && { capture }) };
+    const { about, pod, restricted = false, simulated = true, ...changed } = written as Written;
+    const options = { ...INJECTION_OPTIONS, ...changed };
     return { name: file.slice(0, -'.yaml'.length), about, pod, options, restricted, simulated, expected };
   });
 }
