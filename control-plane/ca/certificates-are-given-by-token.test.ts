@@ -175,6 +175,29 @@ test('the injector gets the DNS name by which the API server calls it', async ()
   assert.equal(new X509Certificate(leaf).subjectAltName, `URI:${uri}, DNS:heddle-injector.heddle-system.svc`);
 });
 
+test('an injector of another revision gets the name of its own Service', async () => {
+  const uri = 'spiffe://cluster.local/ns/heddle-system/sa/heddle-injector-r2';
+  const [leaf = ''] = (
+    await ask({
+      authorization: 'Bearer heddle-system/heddle-injector-r2',
+      csr: makeKeyAndRequest(uri).csrPem,
+    })
+  ).chain;
+  assert.equal(
+    new X509Certificate(leaf).subjectAltName,
+    `URI:${uri}, DNS:heddle-injector-r2.heddle-system.svc`,
+  );
+});
+
+for (const account of ['heddle-injectors', 'heddle-cni'])
+  test(`the account ${account} of the system namespace gets no DNS name`, async () => {
+    const uri = `spiffe://cluster.local/ns/heddle-system/sa/${account}`;
+    const [leaf = ''] = (
+      await ask({ authorization: `Bearer heddle-system/${account}`, csr: makeKeyAndRequest(uri).csrPem })
+    ).chain;
+    assert.equal(new X509Certificate(leaf).subjectAltName, `URI:${uri}`);
+  });
+
 test('the same account in another namespace gets no DNS name', async () => {
   const uri = 'spiffe://cluster.local/ns/shop/sa/heddle-injector';
   const [leaf = ''] = (

@@ -27,6 +27,7 @@ export interface CaServiceOptions {
   readonly count: (outcome: Outcome) => void;
 }
 
+/** Of the default revision; those of others have its name behind a dash, as their Services have. */
 const INJECTOR = { namespace: SYSTEM_NAMESPACE, serviceAccount: 'heddle-injector' };
 const LEAF_TTL_MIN_MS = 60_000;
 
@@ -85,11 +86,12 @@ function ttlMs(askedSeconds: number, settingMs: number): number {
     : settingMs;
 }
 
-/** The API server calls the webhook by its DNS name. */
-function dnsNames(identity: TokenIdentity): string[] {
+/** The API server calls the webhook by its DNS name, which an injector's account and Service have in common. */
+function dnsNames({ namespace, serviceAccount }: TokenIdentity): string[] {
   const injector =
-    identity.namespace === INJECTOR.namespace && identity.serviceAccount === INJECTOR.serviceAccount;
-  return injector ? [`${INJECTOR.serviceAccount}.${INJECTOR.namespace}.svc`] : [];
+    namespace === INJECTOR.namespace &&
+    (serviceAccount === INJECTOR.serviceAccount || serviceAccount.startsWith(`${INJECTOR.serviceAccount}-`));
+  return injector ? [`${serviceAccount}.${namespace}.svc`] : [];
 }
 
 const REFUSALS: Readonly<Record<string, { readonly outcome: Outcome; readonly grpcCode: status }>> = {
