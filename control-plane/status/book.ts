@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import { CONTROLLER_NAME } from '../../common/contracts.ts';
 import type { JsonObject } from '../../common/json.ts';
 import type { ObjectStatus, StatusCondition } from '../../model/mesh.ts';
-import type { Programming } from './programmed.ts';
+import type { ProgrammedTeller } from './programmed.ts';
 
 /** A condition, and since when its status has been what it is. */
 interface Dated {
@@ -23,7 +23,7 @@ export class StatusBook {
   }
 
   /** Takes the mesh's verdicts and adds what its proxies say. */
-  update(statuses: readonly ObjectStatus[], programming: Programming): void {
+  update(statuses: readonly ObjectStatus[], programming: ProgrammedTeller): void {
     const now = new Date(this.#clock.wallMs()).toISOString();
     const dates = new Map<string, Dated>();
     this.#statuses = statuses.map((status) => ({

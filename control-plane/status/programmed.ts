@@ -19,13 +19,30 @@ interface Reach {
 }
 
 /** How many refusals a message quotes. */
-const REFUSALS_SHOWN_MAX = 3;
+export const refusalsShownMax = 3;
+
+/** How what an object says to one of its parents stands with the proxies that it concerns. */
+export interface Tally {
+  readonly concerned: number;
+  /** Those that have not answered yet. */
+  readonly waiting: number;
+  readonly refused: number;
+  /** The first refusals, in the proxies' words. */
+  readonly refusals: readonly string[];
+}
+
+export type ParentStatus = ObjectStatus['parents'][number];
+
+/** Tells `Programmed` of a parent; undefined where there is nothing to tell. */
+export interface ProgrammedTeller {
+  condition(status: ObjectStatus, parent: ParentStatus): StatusCondition | undefined;
+}
 
 /**
  * `Programmed` of every accepted parent: True once each connected proxy that holds a resource shaped by the object has
  * acknowledged its version in force, False where one refused it, Unknown while answers are awaited.
  */
-export class Programming {
+export class Programming implements ProgrammedTeller {
   readonly #translation: Translation;
   readonly #trackers: readonly DeliveryTracker[];
   readonly #clustersOf: ReadonlyMap<string, readonly string[]>;
@@ -38,7 +55,13 @@ export class Programming {
     this.#destinationsOf = destinationsByRoute(translation.mesh, trackers);
   }
 
-  condition(status: ObjectStatus, parent: ObjectStatus['parents'][number]): StatusCondition | undefined {
+  condition(status: ObjectStatus, parent: ParentStatus): StatusCondition | undefined {
+    const tally = this.tally(status, parent);
+    return tally === undefined ? undefined : verdict(tally);
+  }
+
+  /** Undefined where the parent has not accepted it: then no proxy is concerned. */
+  tally(status: ObjectStatus, parent: ParentStatus): Tally | undefined {
     const { conditions } = parent;
     if (!conditions.some(({ type, status: holds }) => type === 'Accepted' && holds === 'True'))
       return undefined;
@@ -53,7 +76,8 @@ export class Programming {
       if (state.kind === 'nacked') refusals.push(`${state.pod}: ${state.message}`);
       else if (state.kind === 'pending') waiting++;
     }
-    return verdict(concerned, waiting, refusals);
+    const shown = refusals.slice(0, refusalsShownMax);
+    return { concerned, waiting, refused: refusals.length, refusals: shown };
   }
 
   #reach(status: ObjectStatus, ref: string): Reach {
@@ -113,10 +137,9 @@ export class Programming {
   }
 }
 
-function verdict(concerned: number, waiting: number, refusals: readonly string[]): StatusCondition {
-  if (refusals.length > 0) {
-    const shown = refusals.slice(0, REFUSALS_SHOWN_MAX).join('; ');
-    const message = `refused by ${refusals.length} of ${concerned} proxies, which keep what they had: ${shown}`;
+export function verdict({ concerned, waiting, refused, refusals }: Tally): StatusCondition {
+  if (refused > 0) {
+    const message = `refused by ${refused} of ${concerned} proxies, which keep what they had: ${refusals.join('; ')}`;
     return { type: 'Programmed', status: 'False', reason: 'Invalid', message };
   }
   if (waiting > 0) {
