@@ -1,5 +1,5 @@
 import type { SourcedObject } from '../../model/objects.ts';
-import { objectKey } from './last-good.ts';
+import { objectKey } from '../object-key.ts';
 
 interface Counted {
   /** As it was read, and as it was given on. */

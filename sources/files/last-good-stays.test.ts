@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { LastSound } from '../last-sound.ts';
 import { Generations } from './generations.ts';
 import { type FileContent, mergeContent, NO_CONTENT } from './last-good.ts';
-import { LastSound } from './last-sound.ts';
 import { overlay } from './overlay.ts';
 import { parseDocuments, parseManifests } from './parse.ts';
 

@@ -1,4 +1,5 @@
-import { namespacedName, type Problem, type SourcedObject } from '../../model/objects.ts';
+import type { Problem, SourcedObject } from '../../model/objects.ts';
+import { objectKey } from '../object-key.ts';
 import type { DocumentResult } from './parse.ts';
 
 type Objects = readonly SourcedObject[];
@@ -10,13 +11,6 @@ export interface FileContent {
 }
 
 export const NO_CONTENT: FileContent = { documents: [], problems: [] };
-
-export function objectKey({ object }: SourcedObject): string {
-  const group = object.apiVersion.includes('/')
-    ? object.apiVersion.slice(0, object.apiVersion.lastIndexOf('/'))
-    : '';
-  return `${group}|${object.kind}|${namespacedName(object)}`;
-}
 
 /**
  * Puts a newly read file over what it held: documents that parse are taken. One that doesn't keeps the last good versions

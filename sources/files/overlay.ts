@@ -1,5 +1,5 @@
 import type { Problem, SourcedObject } from '../../model/objects.ts';
-import { objectKey } from './last-good.ts';
+import { objectKey } from '../object-key.ts';
 
 /** In a later folder, hides an object of an earlier one. */
 export const DELETED_ANNOTATION = 'heddle.dev/deleted';

@@ -3,10 +3,10 @@ import { join, sep } from 'node:path';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
+import { LastSound } from '../last-sound.ts';
 import type { ObjectSource, ObjectsState } from '../source.ts';
 import { Generations } from './generations.ts';
 import { KnownFile } from './known-file.ts';
-import { LastSound } from './last-sound.ts';
 import {
   DEFAULT_FILE_LIMITS,
   EVENT_DEBOUNCE_MS,
