@@ -5,6 +5,7 @@ import { afterAttempt, decide, decideTcp } from '../model/decide.ts';
 import { DEFAULT_LIMITS, type EngineLimits } from './codec/limits.ts';
 import { Deadline, Deadlines } from './http/deadlines.ts';
 import type { ExchangeStages } from './http/exchange-stages.ts';
+import { type MirrorStages, Mirrors } from './http/mirrors.ts';
 import { OpenStreams } from './listener/connections.ts';
 import { type AppAddress, InboundListener, type InboundTarget } from './listener/inbound.ts';
 import { OutboundListener, type OutboundMode } from './listener/outbound.ts';
@@ -12,7 +13,14 @@ import type { ListenAddress, ListenHandle } from './listener/tcp-listen.ts';
 import { Pool } from './pool/pool.ts';
 import type { DecisionFunctions } from './route/decisions.ts';
 import { describeAppFailure, inboundMarks } from './route/inbound.ts';
-import { type Meant, noDestination, outboundMarks, outboundTarget, routeOutbound } from './route/outbound.ts';
+import {
+  type Meant,
+  mirrorTarget,
+  noDestination,
+  outboundMarks,
+  outboundTarget,
+  routeOutbound,
+} from './route/outbound.ts';
 import { OwnAddresses } from './route/own-addresses.ts';
 import { plainForwarding, plainTarget, UNWATCHED } from './route/plain.ts';
 import type { StackContext, StackDeps } from './stack-context.ts';
@@ -72,6 +80,7 @@ class DataPath implements Stack, StackContext {
   readonly #handles: ListenHandle[] = [];
   readonly #closing: Promise<void>[] = [];
   readonly #own: OwnAddresses;
+  readonly #mirrors: Mirrors;
   readonly #closers: (() => void)[] = [];
   #active = 0;
   #draining = false;
@@ -90,6 +99,8 @@ class DataPath implements Stack, StackContext {
     );
     this.pool = new Pool(connector, this.limits, this.deadlines);
     this.#streams = new OpenStreams(this.limits.connectionsMax);
+    this.#mirrors = new Mirrors(this.#copies());
+    this.#closers.push(() => this.#mirrors.close());
     this.#outbound = new OutboundListener(this, this.#streams, {
       http: (meant) => this.#outboundRequest(meant),
       opaque: (meant, client) => this.#outboundConnection(meant, client),
@@ -140,9 +151,25 @@ class DataPath implements Stack, StackContext {
         decision === undefined ? 'closed' : policy.breaker(decision.cluster.name),
       marks: (head, client, scope, attempt, number) =>
         outboundMarks(head, client, scope, attempt, number, deps.podAddresses?.[0]),
+      mirrors: this.#mirrors,
       // Only a verified sidecar's word counts; anything else could be an app's.
       trustsReason: (verifiedPeer) => verifiedPeer !== undefined,
       describe: (failed) => failed,
+    };
+  }
+
+  /** A copy of an outbound request, once `decide` has named its mirror's endpoint: limits and breaker → pool → upstream. */
+  #copies(): MirrorStages {
+    const { policy, podAddresses } = this.deps;
+    return {
+      pool: this.pool,
+      deadlines: this.deadlines,
+      limits: this.limits,
+      admit: ({ cluster, endpoint }) => policy.begin(cluster, endpoint, false),
+      target: (target) => mirrorTarget(this, target),
+      breakerState: ({ name }) => policy.breaker(name),
+      marks: (head, client, scope, attempt) =>
+        outboundMarks(head, client, scope, attempt, 1, podAddresses?.[0]),
     };
   }
 
@@ -160,6 +187,7 @@ class DataPath implements Stack, StackContext {
       breakerState: () => 'closed',
       marks: (head, client, scope, attempt) =>
         inboundMarks(head, client, scope, attempt, this.deps.identity.current()?.identity),
+      mirrors: undefined,
       trustsReason: () => false,
       describe: describeAppFailure,
     };

@@ -4,6 +4,7 @@ import type {
   AttemptOutcome,
   Decision,
   DecisionState,
+  MirrorTarget,
   ReasonSink,
   RequestView,
 } from '../model/decision-types.ts';
@@ -97,6 +98,8 @@ export interface RequestScope {
   decided(decision: Decision): void;
   /** Number counts from 1. */
   attempt(number: number, endpoint: Endpoint | undefined, startedAtMs: number): AttemptScope;
+  /** A copy of the request, which may end after it. */
+  mirror(target: MirrorTarget, startedAtMs: number): AttemptScope;
   end(result: RequestResult): void;
 }
 

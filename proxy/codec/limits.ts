@@ -45,6 +45,16 @@ export interface EngineLimits {
   readonly idleUnknownPeerMs: number;
   /** Bytes of a request body held while no upstream connection takes them. */
   readonly bodyHoldBytesMax: number;
+  /** Copies of requests under way, of all requests together. Beyond it no copy is made. */
+  readonly mirrorsInFlightMax: number;
+  /** Bytes of one request's body held for a mirror that doesn't take them as fast as they come. Beyond it the copy is given up. */
+  readonly mirrorBufferBytesMax: number;
+  /** The same, of all copies together. */
+  readonly mirrorsBufferBytesMax: number;
+  /** How long a mirror may take to answer where its rule's timeouts leave it longer. */
+  readonly mirrorAnswerMs: number;
+  /** Of a mirror's answer, which is read and thrown away. Beyond it its connection is closed. */
+  readonly mirrorAnswerBytesMax: number;
   /** How long an inbound connection waits for the first configuration. */
   readonly configWaitMs: number;
   /** Connecting and idling where no cluster's policy says otherwise: the own app, and destinations outside the mesh. */
@@ -82,6 +92,11 @@ export const DEFAULT_LIMITS: EngineLimits = {
   unsafeReuseMs: 1_000,
   idleUnknownPeerMs: 4_000,
   bodyHoldBytesMax: 65_536,
+  mirrorsInFlightMax: 1_024,
+  mirrorBufferBytesMax: 1_048_576,
+  mirrorsBufferBytesMax: 33_554_432,
+  mirrorAnswerMs: 30_000,
+  mirrorAnswerBytesMax: 16_777_216,
   configWaitMs: 1_000,
   connectMs: 2_000,
   tunnelIdleMs: 3_600_000,

@@ -8,9 +8,11 @@ import type { Lease, LeaseResult, Reuse } from '../pool/lease.ts';
 import type { AttemptHandle, AttemptScope, RequestScope } from '../stage.ts';
 import type { ClientConnection, ResponseSink, UpstreamProblem } from '../upstream/client-connection.ts';
 import type { BodyBuffer } from './body-buffer.ts';
+import { requestChanges } from './changes.ts';
 import { Deadline } from './deadlines.ts';
 import { DiscardedResponse } from './discarded-response.ts';
 import type { ExchangeStages, Forwarding } from './exchange-stages.ts';
+import { SAFE_METHODS } from './failures.ts';
 import { requestHeadText } from './heads.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { Writer } from './writer.ts';
@@ -35,8 +37,6 @@ export interface AttemptOwner {
   onAttemptFailed(outcome: AttemptOutcome): void;
   onTunnel(attempt: Attempt): void;
 }
-
-const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** One try to get a response from one endpoint. It settles once and finishes once, however it ends. */
 export class Attempt implements ResponseSink {
@@ -113,7 +113,7 @@ export class Attempt implements ResponseSink {
     this.#upstream = upstream;
     upstream.start(head.method, this);
     const marks = stages.marks(head, connection.client, owner.scope, this.#scope, this.#number);
-    upstream.writer.text(requestHeadText(head, marks, this.#forwarding.decision?.rule?.requestHeaders));
+    upstream.writer.text(requestHeadText(head, marks, requestChanges(this.#forwarding.decision, head)));
     body.writeTo(upstream.writer, head.framing);
     if (body.ended) upstream.requestDone();
     const roomy = upstream.writer.flush();

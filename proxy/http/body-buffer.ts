@@ -40,6 +40,10 @@ export class BodyBuffer {
     return this.#bytes;
   }
 
+  get held(): readonly Buffer[] {
+    return this.#chunks;
+  }
+
   push(chunk: Buffer): void {
     if (!this.replayable) return;
     this.#chunks.push(chunk);

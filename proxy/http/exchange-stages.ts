@@ -4,6 +4,7 @@ import type {
   AttemptHistory,
   AttemptOutcome,
   Forward,
+  RedirectAnswer,
   RetryDecision,
 } from '../../model/decision-types.ts';
 import type { TimeoutPolicy } from '../../model/policy-types.ts';
@@ -15,6 +16,7 @@ import type { AttemptHandle, AttemptScope, Direction, RequestScope, TelemetrySta
 import type { FailedAttempt } from '../upstream/connect.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { RequestMarks } from './heads.ts';
+import type { Mirrors } from './mirrors.ts';
 import type { ClientInfo } from './server-types.ts';
 
 /** Where a request goes, by whatever way that was found: a decision, the own app, or a place outside the mesh. */
@@ -31,7 +33,9 @@ export interface Forwarding {
   readonly delayMs: number;
 }
 
-export type Routing = Forwarding | Answer;
+export type Routing = Forwarding | RedirectAnswer | Answer;
+/** Of a connection whose bytes aren't looked at. */
+export type ConnectionRouting = Forwarding | Answer;
 
 /** The stages of a request as one direction composes them (`stack.ts`). */
 export interface ExchangeStages {
@@ -65,6 +69,8 @@ export interface ExchangeStages {
     attempt: AttemptScope,
     number: number,
   ): RequestMarks;
+  /** Sends copies of requests, where rules ask for them. */
+  readonly mirrors: Mirrors | undefined;
   /** Whether an upstream's `x-heddle-reason` may be believed. */
   trustsReason(verifiedPeer: string | undefined): boolean;
   /** The failure that a failed attempt is for this direction's client. */

@@ -1,18 +1,20 @@
 import type { MeshFailure } from '../../common/errors.ts';
 import { statusOfReason } from '../../common/reasons.ts';
-import type { AttemptOutcome } from '../../model/decision-types.ts';
+import type { AttemptOutcome, Forward, RedirectAnswer } from '../../model/decision-types.ts';
 import type { Endpoint } from '../../model/snapshot.ts';
 import type { HeadFault } from '../codec/fields.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { ResponseHead } from '../codec/response-head.ts';
 import type { RequestScope } from '../stage.ts';
 import { startTunnel } from '../upstream/tunnel.ts';
-import { answerText, failureOfFault, faultStatus } from './answers.ts';
+import { answerText, type ConnectionWords, failureOfFault, faultStatus, redirectText } from './answers.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
 import { BodyBuffer, writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
+import { responseEdits } from './changes.ts';
 import type { ExchangeStages, Forwarding, Routing } from './exchange-stages.ts';
 import { APP_REFUSED, CLIENT_GONE, mayRetry, timedOut } from './failures.ts';
 import { interimHeadText, responseHeadText } from './heads.ts';
+import type { RequestCopies } from './mirrors.ts';
 import type { RequestTimers, TimersOwner } from './request-timers.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { ServerExchange } from './server-types.ts';
@@ -35,6 +37,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
   readonly #timers: RequestTimers;
   #forwarding: Forwarding | undefined;
   #attempt: Attempt | undefined;
+  #copies: RequestCopies | undefined;
   #attempts = 0;
   #tried: readonly string[] = [];
   #responseStarted = false;
@@ -76,6 +79,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
     this.#requestBytes += chunk.length;
     this.#timers.touch();
     this.body.push(chunk);
+    this.#copies?.onBody(chunk);
     const writer = this.#attempt?.writer;
     if (writer !== undefined) {
       writeBodyChunk(writer, this.head.framing, chunk);
@@ -87,6 +91,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
 
   onBodyEnd(trailers: string): void {
     this.body.end(trailers);
+    this.#copies?.onBodyEnd(trailers);
     const attempt = this.#attempt;
     if (attempt?.writer === undefined) return;
     writeBodyEnd(attempt.writer, this.head.framing, trailers);
@@ -123,6 +128,10 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
       this.#timers.wait(routing.delayMs, () => this.#answer(routing.failure, routing.status));
       return;
     }
+    if (routing.kind === 'redirect') {
+      this.#timers.wait(routing.delayMs, () => this.#redirect(routing));
+      return;
+    }
     this.#forwarding = routing;
     this.body.replayBytesMax = routing.bodyBufferBytesMax;
     this.#timers.begin(routing.timeouts, this);
@@ -142,7 +151,18 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
     }
     const attempt = new Attempt(this, forwarding, endpoint, this.#attempts, admitted.value);
     this.#attempt = attempt;
+    const { decision } = forwarding;
+    if (isRetry || decision === undefined || decision.mirrors.length === 0) attempt.start();
+    else this.#startWithCopies(attempt, decision);
+  }
+
+  #startWithCopies(attempt: Attempt, decision: Forward): void {
+    const { head, connection, scope, body } = this;
+    const copies = this.stages.mirrors?.prepare(decision, head, connection.client, scope);
+    this.#copies = copies;
+    copies?.take(body);
     attempt.start();
+    copies?.start();
   }
 
   onRequestSent(): void {
@@ -223,7 +243,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
       clientMinorVersion: this.head.minorVersion,
       close: !this.#keepAlive,
       reasonTrusted: this.stages.trustsReason(verifiedPeer),
-      edit: this.#forwarding?.decision?.rule?.responseHeaders,
+      edits: responseEdits(this.#forwarding?.decision),
     });
     if (shape.framing < -1) this.#keepAlive = false;
     this.#responseFraming = shape.framing;
@@ -271,27 +291,29 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
 
   #answer(failure: MeshFailure, status: number): void {
     if (this.#over) return;
+    this.#failure = failure;
     if (this.#responseStarted) {
-      this.#failure = failure;
       this.connection.cut();
       this.#finish();
       return;
     }
+    const headOnly = this.head.method === 'HEAD';
+    const { code: reason, message } = failure;
+    this.#say(status, (words) => answerText({ ...words, status, reason, message, headOnly }));
+  }
+
+  #redirect(redirect: RedirectAnswer): void {
+    if (!this.#over) this.#say(redirect.status, (words) => redirectText(redirect, words));
+  }
+
+  /** An answer of the mesh's own, whole. */
+  #say(status: number, textOf: (words: ConnectionWords) => string): void {
     const { connection } = this;
     this.#responseStarted = true;
     this.#status = status;
-    this.#failure = failure;
     const keepAlive = this.#mayKeepAlive() && connection.requestComplete;
-    connection.writer.text(
-      answerText({
-        status,
-        reason: failure.code,
-        message: failure.message,
-        close: !keepAlive,
-        headOnly: this.head.method === 'HEAD',
-        sayKeepAlive: keepAlive && this.head.minorVersion === 0,
-      }),
-    );
+    const sayKeepAlive = keepAlive && this.head.minorVersion === 0;
+    connection.writer.text(textOf({ close: !keepAlive, sayKeepAlive }));
     connection.writer.flush();
     this.#finish();
     connection.responseDone(keepAlive);
@@ -301,6 +323,7 @@ export class Exchange implements ServerExchange, AttemptOwner, TimersOwner {
     if (this.#over) return;
     this.#over = true;
     this.#timers.stop();
+    this.#copies?.requestOver();
     this.body.release();
     this.scope.end({
       status: this.#status,

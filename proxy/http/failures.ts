@@ -2,6 +2,9 @@ import { HEADERS } from '../../common/contracts.ts';
 import type { MeshFailure } from '../../common/errors.ts';
 import type { AttemptOutcome } from '../../model/decision-types.ts';
 
+/** RFC 9110, section 9.2.1: sending one twice does no harm. */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
 /** The failures of a request that the exchange itself finds. */
 
 export const CLIENT_GONE: MeshFailure = {

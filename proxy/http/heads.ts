@@ -20,6 +20,16 @@ export interface RequestMarks {
   readonly clientCert: string | undefined;
 }
 
+/** How a request goes on otherwise than it came. */
+export interface RequestChanges {
+  /** In the place of the target that came; undefined leaves it. */
+  readonly target: string | undefined;
+  /** The whole of Host, whatever edits say of it; undefined leaves it. */
+  readonly authority: string | undefined;
+  /** One after another. */
+  readonly edits: readonly HeaderEdit[];
+}
+
 const bit = (id: number) => 1 << id;
 
 /** Written anew on every request, so what came in is left out. */
@@ -52,17 +62,22 @@ const UNEDITABLE =
 export function requestHeadText(
   head: RequestHead,
   marks: RequestMarks,
-  edit: HeaderEdit | undefined,
+  changes: RequestChanges | undefined,
 ): string {
   const { fields } = head;
   fields.dropMask(OWN_REQUEST_FIELDS);
   if (marks.b3 !== undefined) for (const name of B3_FIELDS) fields.dropName(name);
-  let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
-  if (head.form === 'absolute' || head.form === 'authority' || head.hostMissing) {
+  let text = `${head.method} ${changes?.target ?? head.target} HTTP/1.1\r\n`;
+  const authority = changes?.authority;
+  if (authority !== undefined) {
     fields.dropMask(bit(FIELD.HOST));
-    if (edit === undefined || !editsHost(edit)) text += `host: ${head.authority}\r\n`;
+    text += `host: ${authority}\r\n`;
+  } else if (head.form === 'absolute' || head.form === 'authority' || head.hostMissing) {
+    fields.dropMask(bit(FIELD.HOST));
+    if (changes === undefined || !changes.edits.some(editsHost)) text += `host: ${head.authority}\r\n`;
   }
-  text += edit === undefined ? fields.kept() : editedFields(fields, edit);
+  text +=
+    changes === undefined ? fields.kept() : editedFields(fields, changes.edits, authority !== undefined);
   if (head.framing === CHUNKED) text += 'transfer-encoding: chunked\r\n';
   else if (head.framing !== ABSENT) text += `content-length: ${head.framing}\r\n`;
   if (head.upgrade !== undefined) text += `connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
@@ -105,7 +120,8 @@ export interface ResponseContext {
   readonly close: boolean;
   /** Whether `x-heddle-reason` may be believed: it comes from a verified sidecar. */
   readonly reasonTrusted: boolean;
-  readonly edit: HeaderEdit | undefined;
+  /** One after another; undefined for none. */
+  readonly edits: readonly HeaderEdit[] | undefined;
 }
 
 /** The head that goes to the client. A body without a length is chunked for HTTP/1.1 and ends with the connection for 1.0. */
@@ -117,7 +133,7 @@ export function responseHeadText(head: ResponseHead, context: ResponseContext): 
     framing = context.clientMinorVersion === 1 ? CHUNKED : UNTIL_CLOSE;
   }
   let text = `HTTP/1.1 ${head.status} ${head.reason}\r\n`;
-  text += context.edit === undefined ? fields.kept() : editedFields(fields, context.edit);
+  text += context.edits === undefined ? fields.kept() : editedFields(fields, context.edits);
   text += framingText(head, framing, context.method);
   // RFC 9110, sections 15.2.2 and 15.5.22: what is switched to, and what would have to be.
   if (head.status === 101 || (head.status === 426 && head.upgrade !== undefined)) {
@@ -152,19 +168,29 @@ function editsHost(edit: HeaderEdit): boolean {
   return edit.set.some(([name]) => name.toLowerCase() === 'host');
 }
 
-/** Gateway API, HTTPHeaderFilter: `set` replaces, `add` adds to what is there, `remove` takes away. */
-function editedFields(fields: Fields, edit: HeaderEdit): string {
-  let added = '';
-  for (const [name, value] of edit.set) {
-    if (!isEditable(name)) continue;
-    fields.dropName(name.toLowerCase());
-    added += `${name}: ${value}\r\n`;
+/**
+ * The fields as edits leave them, in lines. Gateway API, HTTPHeaderFilter: `set` replaces, `add` adds to what is there,
+ * `remove` takes away. A later edit sees what an earlier one did. `keepHost`: Host is written already.
+ */
+export function editedFields(fields: Fields, edits: readonly HeaderEdit[], keepHost = false): string {
+  let added: (readonly [name: string, value: string])[] = [];
+  const takeAway = (lower: string) => {
+    fields.dropName(lower);
+    added = added.filter(([name]) => name.toLowerCase() !== lower);
+  };
+  for (const edit of edits) {
+    for (const name of edit.remove) if (isEditable(name) && name !== 'host') takeAway(name);
+    for (const line of edit.set) {
+      const lower = line[0].toLowerCase();
+      if (!isEditable(lower) || (keepHost && lower === 'host')) continue;
+      takeAway(lower);
+      added.push(line);
+    }
+    for (const line of edit.add) if (isEditable(line[0])) added.push(line);
   }
-  for (const [name, value] of edit.add) if (isEditable(name)) added += `${name}: ${value}\r\n`;
-  for (const name of edit.remove) {
-    if (isEditable(name) && name.toLowerCase() !== 'host') fields.dropName(name.toLowerCase());
-  }
-  return fields.kept() + added;
+  let text = fields.kept();
+  for (const [name, value] of added) text += `${name}: ${value}\r\n`;
+  return text;
 }
 
 function isEditable(name: string): boolean {

@@ -1,5 +1,6 @@
 import type { Random } from '../../common/random.ts';
 import type {
+  Answer,
   AttemptHistory,
   AttemptOutcome,
   Decision,
@@ -30,7 +31,7 @@ export interface DecisionFunctions {
     random: Random,
     sourceAddress: string | undefined,
     reasons?: ReasonSink,
-  ): Decision;
+  ): Forward | Answer;
   afterAttempt(
     decision: Forward,
     outcome: AttemptOutcome,

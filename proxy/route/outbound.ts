@@ -1,13 +1,13 @@
 import net from 'node:net';
-import { type ALPN, HEADERS } from '../../common/contracts.ts';
+import { ALPN, HEADERS } from '../../common/contracts.ts';
 import type { MeshFailure } from '../../common/errors.ts';
 import { messageOf } from '../../common/errors.ts';
 import { statusOfReason } from '../../common/reasons.ts';
-import type { Answer, Decision } from '../../model/decision-types.ts';
+import type { Answer, Decision, Forward, MirrorTarget } from '../../model/decision-types.ts';
 import type { Cluster, Endpoint } from '../../model/snapshot.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 import type { RequestHead } from '../codec/request-head.ts';
-import type { Forwarding, Routing } from '../http/exchange-stages.ts';
+import type { Forwarding } from '../http/exchange-stages.ts';
 import type { RequestMarks } from '../http/heads.ts';
 import type { ClientInfo } from '../http/server-types.ts';
 import type { PoolTarget } from '../pool/pool.ts';
@@ -22,17 +22,20 @@ export interface Meant {
   readonly port: number;
 }
 
-type Decide = (key: string) => Decision;
+/** Decisions that end a request at the mesh: of a request any, of a connection no redirect. */
+type OwnAnswer = Exclude<Decision, Forward>;
+type Decide<Own extends OwnAnswer> = (key: string) => Forward | Own;
+type Routed<Own> = Forwarding | Answer | Own;
 
 /**
  * Destination, then decision: a destination of the mesh is decided about, one outside passes or is refused as the mesh's
  * settings say, and one that can't be told apart yet is refused rather than sent in plaintext out of ignorance.
  */
-export function routeOutbound(
+export function routeOutbound<Own extends OwnAnswer>(
   context: StackContext,
   meant: Meant,
-  decide: Decide,
-): Routing | Promise<Routing> {
+  decide: Decide<Own>,
+): Routed<Own> | Promise<Routed<Own>> {
   const loop = context.isOwnAddress(meant.host, meant.port);
   if (loop) return answer('unknown-destination', `${meant.host}:${meant.port} is this sidecar itself`);
   const found = context.deps.config.find(meant.host, meant.port);
@@ -45,12 +48,12 @@ export function routeOutbound(
   return routeFound(context, meant, found, decide);
 }
 
-function routeFound(
+function routeFound<Own extends OwnAnswer>(
   context: StackContext,
   meant: Meant,
   found: FoundDestination,
-  decide: Decide,
-): Routing | Promise<Routing> {
+  decide: Decide<Own>,
+): Routed<Own> | Promise<Routed<Own>> {
   switch (found.kind) {
     case 'mesh':
       return routingOf(decide(found.key));
@@ -65,9 +68,8 @@ function routeFound(
 }
 
 /** What an exchange needs of a decision. */
-function routingOf(decision: Decision): Routing {
-  if (decision.kind === 'answer') return decision;
-  if (decision.kind === 'redirect') return answer('config-unavailable', 'redirects are not carried out yet');
+function routingOf<Own extends OwnAnswer>(decision: Forward | Own): Forwarding | Own {
+  if (decision.kind !== 'forward') return decision;
   return {
     kind: 'forward',
     decision,
@@ -81,7 +83,11 @@ function routingOf(decision: Decision): Routing {
 }
 
 /** A name may stand for an address of the mesh, so that what it resolves to is asked about like any other address. */
-function routeExternal(context: StackContext, meant: Meant, decide: Decide): Routing | Promise<Routing> {
+function routeExternal<Own extends OwnAnswer>(
+  context: StackContext,
+  meant: Meant,
+  decide: Decide<Own>,
+): Routed<Own> | Promise<Routed<Own>> {
   const { config, resolver } = context.deps;
   if (config.inbound()?.settings.outboundUnknown === 'DENY') {
     return answer(
@@ -141,12 +147,31 @@ export function outboundTarget(
   const { decision } = forwarding;
   if (decision === undefined || endpoint === undefined) return plainTarget(forwarding, context.limits);
   const { cluster, timeouts } = decision;
+  return meshTarget(context, cluster, endpoint, timeouts.connectMs, protocol);
+}
+
+/** The connection that a copy of a request takes. */
+export function mirrorTarget(
+  context: StackContext,
+  { cluster, endpoint }: MirrorTarget,
+): PoolTarget | FailedAttempt {
+  return meshTarget(context, cluster, endpoint, 0, ALPN.http1);
+}
+
+/** `ruleConnectMs` of 0 leaves it to the cluster's policy. */
+function meshTarget(
+  context: StackContext,
+  cluster: Cluster,
+  endpoint: Endpoint,
+  ruleConnectMs: number,
+  protocol: MeshProtocol,
+): PoolTarget | FailedAttempt {
   const { limits } = context;
   // A pod that calls its own Service may be led to itself, where the app answers and not its sidecar.
   const mtls = endpoint.mtls && !context.isOwnApp(endpoint.address, endpoint.port);
   const credentials = mtls ? context.deps.identity.current() : undefined;
   if (mtls && credentials === undefined) return noCredentials();
-  const connectMs = timeouts.connectMs > 0 ? timeouts.connectMs : cluster.policy.connectMs;
+  const connectMs = ruleConnectMs > 0 ? ruleConnectMs : cluster.policy.connectMs;
   const known = made.get(endpoint);
   if (
     known !== undefined &&

@@ -21,6 +21,12 @@ export class SidecarMetrics {
     'counter',
     ['destination_service', 'kind', 'outcome'],
   );
+  readonly mirrors = new MetricFamily(
+    'heddle_mirrors_total',
+    'Copies of requests, by the status they were answered with or the reason why they were not.',
+    'counter',
+    ['destination_service', 'route', 'outcome'],
+  );
   readonly connections = new MetricFamily('heddle_connections_total', 'Connection events.', 'counter', [
     'direction',
     'event',
@@ -58,6 +64,7 @@ export class SidecarMetrics {
       this.requests,
       this.durations,
       this.attempts,
+      this.mirrors,
       this.connections,
       this.breakers,
       this.ejections,

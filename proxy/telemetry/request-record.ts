@@ -1,11 +1,12 @@
 import type { Attributes } from '@opentelemetry/api';
 import { HEADERS } from '../../common/contracts.ts';
 import type { Random } from '../../common/random.ts';
-import type { AttemptOutcome, Decision, Reason, ReasonSink } from '../../model/decision-types.ts';
+import type { Decision, MirrorTarget, Reason, ReasonSink } from '../../model/decision-types.ts';
 import type { Endpoint } from '../../model/snapshot.ts';
 import type { AttemptScope, RequestInfo, RequestResult, RequestScope } from '../stage.ts';
+import { AttemptRecord, MirrorRecord } from './attempt-record.ts';
 import type { SpanRecord } from './span-record.ts';
-import { formatB3, formatTraceparent, type TraceContext } from './trace-context.ts';
+import type { TraceContext } from './trace-context.ts';
 
 /** Reasons beyond this many are dropped: a destination with hundreds of rules explains itself on the explain page. */
 export const reasonsMax = 100;
@@ -14,46 +15,12 @@ export const textCharsMax = 1_024;
 /** What a record needs of the telemetry it belongs to. */
 export interface RecordOwner {
   readonly random: Random;
-  finished(record: RequestRecord, result: RequestResult): void;
+  /** True where the request's spans are kept. */
+  finished(record: RequestRecord, result: RequestResult): boolean;
+  mirrored(record: RequestRecord, mirror: MirrorRecord): void;
 }
 
-/** One attempt of the story. */
-class AttemptRecord implements AttemptScope {
-  readonly number: number;
-  readonly endpoint: Endpoint | undefined;
-  readonly spanId: string;
-  readonly startedAtMs: number;
-  readonly traceparent: string;
-  readonly tracestate: string | undefined;
-  readonly b3: AttemptScope['b3'];
-  endedAtMs: number | undefined = undefined;
-  outcome: AttemptOutcome | undefined = undefined;
-  breaker = '';
-
-  constructor(
-    number: number,
-    endpoint: Endpoint | undefined,
-    startedAtMs: number,
-    spanId: string,
-    traceId: string,
-    sampled: boolean,
-    context: TraceContext | undefined,
-  ) {
-    this.number = number;
-    this.endpoint = endpoint;
-    this.spanId = spanId;
-    this.startedAtMs = startedAtMs;
-    this.traceparent = formatTraceparent(traceId, spanId, sampled);
-    this.tracestate = context?.state;
-    this.b3 = context?.b3 === undefined ? undefined : formatB3(context.b3, traceId, spanId, sampled);
-  }
-
-  end(outcome: AttemptOutcome, endedAtMs: number, breaker: string): void {
-    this.outcome = outcome;
-    this.endedAtMs = endedAtMs;
-    this.breaker = breaker;
-  }
-}
+const NO_MIRRORS: MirrorRecord[] = [];
 
 /**
  * A request's story while it happens: plain fields and ids, no spans. Spans are made of it when the request is over and
@@ -65,11 +32,14 @@ export class RequestRecord implements RequestScope, ReasonSink {
   readonly requestId: string;
   decision: Decision | undefined;
   attempts = 0;
+  /** Whether its spans were sent; undefined until it is over. */
+  kept: boolean | undefined;
   readonly #owner: RecordOwner;
   readonly #context: TraceContext | undefined;
   readonly #traceId: string;
   readonly #spanId: string;
   readonly #attempts: AttemptRecord[] = [];
+  #mirrors: MirrorRecord[] = NO_MIRRORS;
   #reasons: Reason[] | undefined;
 
   constructor(owner: RecordOwner, info: RequestInfo, context: TraceContext | undefined, sampled: boolean) {
@@ -104,6 +74,7 @@ export class RequestRecord implements RequestScope, ReasonSink {
       endpoint,
       startedAtMs,
       spanId,
+      this.#spanId,
       this.#traceId,
       this.sampled,
       this.#context,
@@ -112,8 +83,27 @@ export class RequestRecord implements RequestScope, ReasonSink {
     return attempt;
   }
 
+  mirror(target: MirrorTarget, startedAtMs: number): AttemptScope {
+    return new MirrorRecord(
+      (mirror) => this.#owner.mirrored(this, mirror),
+      target,
+      startedAtMs,
+      this.#owner.random.hex(8),
+      this.#spanId,
+      this.#traceId,
+      this.sampled,
+      this.#context,
+    );
+  }
+
+  /** A copy that ended before its request did: its span is one of the request's. */
+  addMirror(mirror: MirrorRecord): void {
+    if (this.#mirrors === NO_MIRRORS) this.#mirrors = [];
+    this.#mirrors.push(mirror);
+  }
+
   end(result: RequestResult): void {
-    this.#owner.finished(this, result);
+    this.kept = this.#owner.finished(this, result);
   }
 
   /** The spans of the request; `wallOf` turns the clock's milliseconds into time of day. */
@@ -132,42 +122,19 @@ export class RequestRecord implements RequestScope, ReasonSink {
       error: errorOf(result.status, result.failure?.message, this.info.direction),
     };
     if (this.info.direction === 'inbound') return [own];
-    return [own, ...this.#attempts.map((attempt) => this.#attemptSpan(attempt, result, wallOf))];
-  }
-
-  #attemptSpan(attempt: AttemptRecord, result: RequestResult, wallOf: (atMs: number) => number): SpanRecord {
-    const { outcome, endpoint } = attempt;
-    const attributes: Attributes = { 'heddle.attempt': attempt.number };
-    if (endpoint !== undefined) {
-      attributes['network.peer.address'] = endpoint.address;
-      attributes['network.peer.port'] = endpoint.port;
-      if (endpoint.pod !== undefined) attributes['heddle.pod'] = endpoint.pod;
-      if (endpoint.mtls && endpoint.identities[0] !== undefined)
-        attributes['heddle.peer'] = endpoint.identities[0];
-    }
-    if (attempt.breaker !== '') attributes['heddle.breaker.state'] = attempt.breaker;
-    if (outcome?.kind === 'response') attributes['http.response.status_code'] = outcome.status;
-    if (outcome?.kind === 'failure') attributes['heddle.reason'] = outcome.failure.code;
-    return {
-      traceId: this.#traceId,
-      spanId: attempt.spanId,
-      parentId: this.#spanId,
-      parentRemote: false,
-      traceState: this.#context?.state,
-      kind: 'client',
-      name: `attempt ${attempt.number}`,
-      startMs: wallOf(attempt.startedAtMs),
-      endMs: wallOf(attempt.endedAtMs ?? result.endedAtMs),
-      attributes,
-      error: attemptError(outcome),
-    };
+    return [
+      own,
+      ...this.#attempts.map((attempt) => attempt.span(result.endedAtMs, wallOf)),
+      ...this.#mirrors.map((mirror) => mirror.span(result.endedAtMs, wallOf)),
+    ];
   }
 
   /** Low in cardinality, as the HTTP conventions want it: the method, and the route or service where one is known. */
   #name(): string {
     const { method } = this.info.view;
     const { decision } = this;
-    const target = decision?.kind === 'forward' ? decision.destination.service : undefined;
+    const target =
+      decision === undefined || decision.kind === 'answer' ? undefined : decision.destination.service;
     return target === undefined ? method : `${method} ${target}`;
   }
 
@@ -193,6 +160,8 @@ export class RequestRecord implements RequestScope, ReasonSink {
     if (info.peer !== undefined) attributes['heddle.peer'] = info.peer;
     if (view.sourceAddress !== undefined) attributes['client.address'] = view.sourceAddress;
     if (decision?.rule !== undefined) attributes['heddle.route'] = decision.rule.id;
+    if (decision?.kind === 'redirect')
+      attributes['http.response.header.location'] = [clip(decision.location)];
     if (decision?.cluster !== undefined) attributes['heddle.cluster'] = decision.cluster.name;
     // `heddle.attempt` itself marks the spans below, one of each try.
     if (info.direction === 'outbound' && this.attempts > 0) attributes['heddle.attempts'] = this.attempts;
@@ -218,9 +187,9 @@ export const headersRecordedMax = 16;
 /** The headers that the destination's rules look at, so that the decision can be explained from the trace. */
 function matchedHeaders(decision: Decision | undefined, view: RequestInfo['view']): Attributes {
   const matches =
-    decision?.kind === 'forward'
-      ? decision.destination.entries.map((entry) => entry.match)
-      : (decision?.rule?.matches ?? []);
+    decision === undefined || decision.kind === 'answer'
+      ? (decision?.rule?.matches ?? [])
+      : decision.destination.entries.map((entry) => entry.match);
   const names = new Set(matches.flatMap((match) => match.headers.map(({ name }) => name)));
   const attributes: Attributes = {};
   let recorded = 0;
@@ -245,12 +214,6 @@ function errorOf(
   if (message !== undefined) return message;
   const first = direction === 'inbound' ? FIRST_SERVER_ERROR : FIRST_CLIENT_ERROR;
   return status >= first ? `status ${status}` : undefined;
-}
-
-function attemptError(outcome: AttemptOutcome | undefined): string | undefined {
-  if (outcome === undefined) return 'the attempt was cut off';
-  if (outcome.kind === 'failure') return outcome.failure.message;
-  return outcome.status >= FIRST_CLIENT_ERROR ? `status ${outcome.status}` : undefined;
 }
 
 function clip(text: string): string {

@@ -1,5 +1,5 @@
 import type { MetricSeries } from '../../common/metrics.ts';
-import type { Decision } from '../../model/decision-types.ts';
+import type { AttemptOutcome, Decision } from '../../model/decision-types.ts';
 import type { Cluster, RouteRule } from '../../model/snapshot.ts';
 import type { Direction, RequestResult } from '../stage.ts';
 import type { SidecarMetrics } from './metrics.ts';
@@ -56,7 +56,7 @@ class RouteSeries {
     this.#metrics = metrics;
     this.#direction = direction;
     this.cluster = cluster?.name;
-    this.#service = cluster === undefined ? '' : `${cluster.service}.${cluster.namespace}`;
+    this.#service = cluster === undefined ? '' : serviceOf(cluster);
     this.#route = rule?.id ?? '';
   }
 
@@ -69,6 +69,12 @@ class RouteSeries {
     if (this.#direction === 'inbound' || attempts === 0) return;
     this.#attemptsOf(status).add(1);
     if (attempts > 1) this.#metrics.attempts.add(attempts - 1, this.#service, 'retry', String(status));
+  }
+
+  /** A copy went to `cluster`; its outcome is the status it was answered with, or why it wasn't. */
+  countMirror(cluster: Cluster, outcome: AttemptOutcome | undefined): void {
+    const told = outcome?.kind === 'response' ? String(outcome.status) : (outcome?.failure.code ?? '');
+    this.#metrics.mirrors.add(1, serviceOf(cluster), this.#route, told);
   }
 
   #requestsOf(status: number): MetricSeries {
@@ -92,4 +98,8 @@ class RouteSeries {
   #find(status: number, reason: string): MetricSeries {
     return this.#metrics.requests.series(this.#direction, this.#service, this.#route, String(status), reason);
   }
+}
+
+function serviceOf(cluster: Cluster): string {
+  return `${cluster.service}.${cluster.namespace}`;
 }

@@ -78,7 +78,7 @@ function record(setup: Setup = {}): RequestRecord {
     peer: setup.direction === 'inbound' ? 'spiffe://cluster.local/ns/shop/sa/web' : undefined,
     startedAtMs: 100,
   };
-  const owner = { random: seededRandom(7), finished: () => undefined };
+  const owner = { random: seededRandom(7), finished: () => true, mirrored: () => undefined };
   const context = 'context' in setup ? setup.context : CONTEXT;
   return new RequestRecord(owner, info, context, setup.sampled ?? true);
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Random } from '../../common/random.ts';
 import type { Direction, RequestInfo, RequestResult, RequestScope, TelemetryStage } from '../stage.ts';
+import type { MirrorRecord } from './attempt-record.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import { type RecordOwner, RequestRecord } from './request-record.ts';
 import { RequestSeries } from './request-series.ts';
@@ -46,15 +47,31 @@ export class Telemetry implements TelemetryStage, RecordOwner {
     this.#options.metrics.connections.add(1, direction, event);
   }
 
-  finished(record: RequestRecord, result: RequestResult): void {
-    const { clock, spans, settings } = this.#options;
+  finished(record: RequestRecord, result: RequestResult): boolean {
+    const { spans, settings } = this.#options;
     const { info, decision } = record;
     const durationMs = result.endedAtMs - info.startedAtMs;
     this.#series.of(info.direction, decision).count(result, durationMs, record.attempts);
     if (result.failure !== undefined) this.#logAnswer(record, result);
-    if (!record.sampled && !keepAfterwards(result, durationMs, settings())) return;
-    const wallOffsetMs = clock.wallMs() - clock.now();
-    spans.export(record.spans(result, (atMs) => atMs + wallOffsetMs));
+    if (!record.sampled && !keepAfterwards(result, durationMs, settings())) return false;
+    spans.export(record.spans(result, this.#wallOf()));
+    return true;
+  }
+
+  /** A copy is over. Its span goes with those of its request, or by itself where they are gone already. */
+  mirrored(record: RequestRecord, mirror: MirrorRecord): void {
+    this.#series
+      .of(record.info.direction, record.decision)
+      .countMirror(mirror.target.cluster, mirror.outcome);
+    if (record.kept === undefined) record.addMirror(mirror);
+    else if (record.kept) this.#options.spans.export([mirror.span(mirror.startedAtMs, this.#wallOf())]);
+  }
+
+  /** The clock's milliseconds as time of day. */
+  #wallOf(): (atMs: number) => number {
+    const { clock } = this.#options;
+    const offsetMs = clock.wallMs() - clock.now();
+    return (atMs) => atMs + offsetMs;
   }
 
   #logAnswer(record: RequestRecord, result: RequestResult): void {

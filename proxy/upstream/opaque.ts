@@ -5,7 +5,7 @@ import type { Endpoint } from '../../model/snapshot.ts';
 import { Fields } from '../codec/fields.ts';
 import { RequestHead } from '../codec/request-head.ts';
 import { Deadline } from '../http/deadlines.ts';
-import type { Forwarding, Routing } from '../http/exchange-stages.ts';
+import type { ConnectionRouting, Forwarding } from '../http/exchange-stages.ts';
 import { peek } from '../listener/peek.ts';
 import type { PoolTarget } from '../pool/pool.ts';
 import type { StackContext } from '../stack-context.ts';
@@ -15,7 +15,7 @@ import type { Connected, FailedAttempt } from './connect.ts';
 import { startTunnel } from './tunnel.ts';
 
 export interface OpaqueStages {
-  route(): Routing | Promise<Routing>;
+  route(): ConnectionRouting | Promise<ConnectionRouting>;
   admit(
     forwarding: Forwarding,
     endpoint: Endpoint | undefined,
@@ -86,7 +86,7 @@ export class OpaqueRelay<Verdict = never> {
     else this.#routed(routing);
   }
 
-  #routed(routing: Routing): void {
+  #routed(routing: ConnectionRouting): void {
     if (this.#over) return;
     if (routing.kind === 'answer') this.#refuse(routing.failure);
     else this.#attempt(routing, routing.endpoint, false);

@@ -2,7 +2,13 @@ import { silentLogger } from '../../common/log.ts';
 import { seededRandom } from '../../common/random.ts';
 import type { ReasonCode } from '../../common/reasons.ts';
 import { statusOfReason } from '../../common/reasons.ts';
-import type { AttemptOutcome, Decision, Forward } from '../../model/decision-types.ts';
+import type {
+  Answer,
+  AttemptOutcome,
+  Forward,
+  MirrorTarget,
+  RedirectAnswer,
+} from '../../model/decision-types.ts';
 import {
   type ConnectionLimits,
   DEFAULT_CLUSTER_POLICY,
@@ -47,6 +53,10 @@ export interface FakeService {
   readonly delayMs?: number;
   /** The mesh answers itself. */
   readonly answer?: ReasonCode;
+  /** The mesh answers itself with a redirect to there. */
+  readonly redirect?: string;
+  /** Clusters that get a copy of each request, each at its first endpoint. */
+  readonly mirrors?: readonly string[];
 }
 
 export interface FakeEndpoint {
@@ -143,7 +153,14 @@ function destinationOf(service: FakeService): Destination {
 
 /** First endpoint first; the next untried one on a retry that the policy's words allow. */
 function fakeDecisions(config: FakeConfig): DecisionFunctions {
-  const decideFor = (key: string): Decision => {
+  const mirrorsOf = (names: readonly string[]): MirrorTarget[] =>
+    names.map((name) => {
+      const cluster = config.clusters.get(name);
+      const endpoint = cluster?.endpoints[0];
+      if (cluster === undefined || endpoint === undefined) throw new Error(`no mirror ${name}`);
+      return { cluster, endpoint };
+    });
+  const decideFor = (key: string): Forward | Answer => {
     const service = config.services.get(key);
     const cluster = config.clusters.get(key);
     if (service === undefined || cluster === undefined) throw new Error(`unexpected destination ${key}`);
@@ -172,7 +189,7 @@ function fakeDecisions(config: FakeConfig): DecisionFunctions {
       rule,
       match: rule?.matches[0],
       backend: rule?.backends[0],
-      mirrors: [],
+      mirrors: mirrorsOf(service.mirrors ?? []),
       cluster,
       endpoint,
       policy,
@@ -181,7 +198,7 @@ function fakeDecisions(config: FakeConfig): DecisionFunctions {
     };
   };
   return {
-    decide: (_snapshot, key) => decideFor(key),
+    decide: (_snapshot, key) => redirectOf(config.services.get(key)) ?? decideFor(key),
     decideTcp: (_snapshot, key) => decideFor(key),
     afterAttempt: (decision, outcome, history, request) => {
       const next = decision.cluster.endpoints[history.attempts % decision.cluster.endpoints.length];
@@ -192,6 +209,19 @@ function fakeDecisions(config: FakeConfig): DecisionFunctions {
       if (history.attempts > decision.policy.retry.attempts) return { kind: 'give-up', code: undefined };
       return { kind: 'retry', delayMs: decision.policy.retry.backoffBaseMs, endpoint: next };
     },
+  };
+}
+
+function redirectOf(service: FakeService | undefined): RedirectAnswer | undefined {
+  if (service?.redirect === undefined) return undefined;
+  return {
+    kind: 'redirect',
+    destination: destinationOf(service),
+    rule: ruleOf(service.rule ?? {}),
+    status: service.rule?.redirect?.status ?? 302,
+    location: service.redirect,
+    cluster: undefined,
+    delayMs: service.delayMs ?? 0,
   };
 }
 
@@ -295,22 +325,27 @@ export class FakeTelemetry implements TelemetryStage {
   readonly results: RequestResult[] = [];
   readonly events: string[] = [];
   attemptsEnded = 0;
+  /** Statuses and reasons that copies ended with. */
+  readonly mirrored: (number | string)[] = [];
 
   open(info: RequestInfo) {
     this.opened.push(info);
     let open = true;
+    const attempt = (end: (outcome: AttemptOutcome) => void, spanId = 'b7ad6b7169203331') => ({
+      traceparent: `00-0af7651916cd43dd8448eb211c80319c-${spanId}-01`,
+      tracestate: undefined,
+      b3: undefined,
+      end,
+    });
     return {
       reasons: undefined,
       requestId: 'request-1',
       decided: () => undefined,
-      attempt: () => ({
-        traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-        tracestate: undefined,
-        b3: undefined,
-        end: () => {
-          this.attemptsEnded++;
-        },
-      }),
+      attempt: () => attempt(() => this.attemptsEnded++),
+      mirror: () =>
+        attempt((outcome) => {
+          this.mirrored.push(outcome.kind === 'response' ? outcome.status : outcome.failure.code);
+        }, 'c7ad6b7169203331'),
       end: (result: RequestResult) => {
         if (!open) throw new Error('a request ended twice');
         open = false;
