@@ -1,17 +1,45 @@
 import type { Random } from '../common/random.ts';
 import { type ReasonCode, statusOfReason } from '../common/reasons.ts';
 import { pickEndpoint } from './balance/pick.ts';
-import type { Answer, Decision, DecisionState, ReasonSink, RequestView } from './decision-types.ts';
-import { NO_FAULTS, type RequestPolicy } from './policy-types.ts';
-import { tellBackend, tellDestination, tellEndpoint, tellForward, tellRoutes } from './reasons.ts';
+import type {
+  Answer,
+  Decision,
+  DecisionState,
+  Forward,
+  MirrorTarget,
+  ReasonSink,
+  RedirectAnswer,
+  RequestView,
+} from './decision-types.ts';
+import { pickMirrors } from './mirror.ts';
+import { type FaultPolicy, NO_FAULTS, type RequestPolicy } from './policy-types.ts';
+import {
+  tellAbort,
+  tellBackend,
+  tellDestination,
+  tellEndpoint,
+  tellForward,
+  tellRedirect,
+  tellRewrite,
+  tellRoutes,
+} from './reasons.ts';
 import { compiledRoutes } from './route/compiled.ts';
-import type { Cluster, Destination, RouteRule, Snapshot, WeightedBackend } from './snapshot.ts';
+import { locationOf } from './route/rewrite.ts';
+import type {
+  Cluster,
+  Destination,
+  Redirect,
+  RouteEntry,
+  RouteRule,
+  Snapshot,
+  WeightedBackend,
+} from './snapshot.ts';
 
 export { afterAttempt } from './retry.ts';
 
 /**
- * Where one request goes: destination, rule, backend, breaker, limits, faults, endpoint, in this order. Pure but for
- * `random` and the round-robin counter of `state`. Without `reasons` no text is made.
+ * Where one request goes: destination, rule, redirect or backend, breaker, limits, faults, endpoint, mirrors, in this order.
+ * Pure but for `random` and the round-robin counter of `state`. Without `reasons` no text is made.
  */
 export function decide(
   snapshot: Snapshot,
@@ -30,6 +58,7 @@ export function decide(
     return forward(
       snapshot,
       destination,
+      undefined,
       undefined,
       defaultCluster,
       policy,
@@ -50,6 +79,9 @@ export function decide(
     );
   }
   const { rule } = entry;
+  if (rule.redirect !== undefined) {
+    return redirected(rule.redirect, entry, destination, request, random, reasons);
+  }
   const backend = pickBackend(rule.backends, random);
   if (reasons !== undefined) tellBackend(reasons, rule, backend);
   if (backend === undefined || backend.invalid !== undefined) {
@@ -59,7 +91,8 @@ export function decide(
   return forward(
     snapshot,
     destination,
-    rule,
+    entry,
+    backend,
     backend.cluster,
     rule.policy,
     request,
@@ -80,7 +113,7 @@ export function decideTcp(
   random: Random,
   sourceAddress: string | undefined,
   reasons?: ReasonSink,
-): Decision {
+): Forward | Answer {
   const destination = snapshot.destination(destinationKey);
   if (reasons !== undefined) tellDestination(reasons, destinationKey, destination);
   if (destination === undefined) return unknownDestination(destinationKey);
@@ -89,6 +122,7 @@ export function decideTcp(
   return forward(
     snapshot,
     destination,
+    undefined,
     undefined,
     defaultCluster,
     policy,
@@ -104,7 +138,8 @@ export function decideTcp(
 function forward(
   snapshot: Snapshot,
   destination: Destination,
-  rule: RouteRule | undefined,
+  entry: RouteEntry | undefined,
+  backend: WeightedBackend | undefined,
   clusterName: string,
   policy: RequestPolicy,
   request: RequestView | undefined,
@@ -113,7 +148,8 @@ function forward(
   now: number,
   random: Random,
   reasons: ReasonSink | undefined,
-): Decision {
+): Forward | Answer {
+  const rule = entry?.rule;
   const cluster = snapshot.cluster(clusterName);
   if (cluster === undefined) {
     return answer('config-unavailable', `the backend ${clusterName} has not been configured yet`, rule);
@@ -133,16 +169,8 @@ function forward(
     );
   }
   const { faults } = policy;
-  const delayMs = faults.delayPercent > 0 && random.next() * 100 < faults.delayPercent ? faults.delayMs : 0;
-  if (faults.abortPercent > 0 && random.next() * 100 < faults.abortPercent) {
-    reasons?.add({
-      stage: 'fault',
-      subject: cluster.name,
-      outcome: 'chosen',
-      text: `aborted with ${faults.abortStatus} by policy`,
-    });
-    return answer('fault', 'aborted by a fault policy', rule, cluster, delayMs, faults.abortStatus);
-  }
+  const delayMs = drawDelayMs(faults, random);
+  if (drawAbort(faults, random)) return aborted(faults, cluster.name, rule, cluster, delayMs, reasons);
   const endpoint = pickEndpoint(cluster, request, sourceAddress, state, now, random);
   if (reasons !== undefined) tellEndpoint(reasons, cluster, endpoint, state, now);
   if (typeof endpoint === 'string') {
@@ -155,19 +183,64 @@ function forward(
       delayMs,
     );
   }
+  const mirrors =
+    rule === undefined || request === undefined || rule.mirrors.length === 0
+      ? NO_MIRRORS
+      : pickMirrors(rule.mirrors, snapshot, request, sourceAddress, state, now, random, reasons);
+  if (reasons !== undefined && entry !== undefined && request !== undefined)
+    tellRewrite(reasons, entry, request);
   return {
     kind: 'forward',
     destination,
     rule,
-    match: undefined,
-    backend: undefined,
-    mirrors: [],
+    match: entry?.match,
+    backend,
+    mirrors,
     cluster,
     endpoint,
     policy,
     timeouts: policy.timeouts,
     delayMs,
   };
+}
+
+const NO_MIRRORS: readonly MirrorTarget[] = Object.freeze([]);
+
+function redirected(
+  redirect: Redirect,
+  { rule, match }: RouteEntry,
+  destination: Destination,
+  request: RequestView,
+  random: Random,
+  reasons: ReasonSink | undefined,
+): RedirectAnswer | Answer {
+  const { faults } = rule.policy;
+  const delayMs = drawDelayMs(faults, random);
+  if (drawAbort(faults, random)) return aborted(faults, rule.id, rule, undefined, delayMs, reasons);
+  const { status } = redirect;
+  const location = locationOf(redirect, match, request, destination);
+  if (reasons !== undefined) tellRedirect(reasons, rule, status, location);
+  return { kind: 'redirect', destination, rule, status, location, cluster: undefined, delayMs };
+}
+
+function drawDelayMs(faults: FaultPolicy, random: Random): number {
+  return faults.delayPercent > 0 && random.next() * 100 < faults.delayPercent ? faults.delayMs : 0;
+}
+
+function drawAbort(faults: FaultPolicy, random: Random): boolean {
+  return faults.abortPercent > 0 && random.next() * 100 < faults.abortPercent;
+}
+
+function aborted(
+  faults: FaultPolicy,
+  subject: string,
+  rule: RouteRule | undefined,
+  cluster: Cluster | undefined,
+  delayMs: number,
+  reasons: ReasonSink | undefined,
+): Answer {
+  if (reasons !== undefined) tellAbort(reasons, subject, faults);
+  return answer('fault', 'aborted by a fault policy', rule, cluster, delayMs, faults.abortStatus);
 }
 
 function pickBackend(backends: readonly WeightedBackend[], random: Random): WeightedBackend | undefined {

@@ -48,7 +48,18 @@ export interface DecisionState {
 
 /** One step of a decision, in words a person reads: `HTTPRoute/shop/catalog#1: header x-user is "beta": matched`. */
 export interface Reason {
-  readonly stage: 'destination' | 'route' | 'policy' | 'balance' | 'retry' | 'breaker' | 'fault' | 'limit';
+  readonly stage:
+    | 'destination'
+    | 'route'
+    | 'redirect'
+    | 'rewrite'
+    | 'mirror'
+    | 'policy'
+    | 'balance'
+    | 'retry'
+    | 'breaker'
+    | 'fault'
+    | 'limit';
   readonly subject: string;
   readonly outcome: 'chosen' | 'rejected' | 'skipped' | 'info';
   readonly text: string;

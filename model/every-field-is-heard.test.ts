@@ -26,9 +26,32 @@ rules:
     requestHeaderModifier: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
   - type: ResponseHeaderModifier
     responseHeaderModifier: {set: [{name: a, value: b}], add: [{name: c, value: d}], remove: [e]}
-  backendRefs: [{group: "", kind: Service, namespace: shop, name: v2, port: 80, weight: 1}]
+  - type: URLRewrite
+    urlRewrite: {hostname: a.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}
+  - type: RequestMirror
+    requestMirror:
+      backendRef: {group: "", kind: Service, namespace: shop, name: v2, port: 80}
+      percent: 5
+  - type: RequestMirror
+    requestMirror:
+      backendRef: {group: "", kind: Service, namespace: shop, name: v2, port: 80}
+      fraction: {numerator: 1, denominator: 3}
+  backendRefs:
+  - {group: "", kind: Service, namespace: shop, name: v2, port: 80, weight: 1, filters: [
+      {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x, value: b}], add: [{name: y, value: d}], remove: [z]}},
+      {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x, value: b}], add: [{name: y, value: d}], remove: [z]}},
+    ]}
   timeouts: {request: 2s, backendRequest: 1s}
   retry: {codes: [503], attempts: 1, backoff: 50ms}
+- name: two
+  filters:
+  - type: RequestRedirect
+    requestRedirect:
+      scheme: https
+      hostname: a.example
+      path: {type: ReplaceFullPath, replaceFullPath: /b}
+      port: 8443
+      statusCode: 308
 `,
   },
   TrafficPolicy: {
@@ -131,10 +154,7 @@ for (const [kind, { make, spec: text }] of Object.entries(WHOLE)) {
           told,
         );
         // A reference that leads nowhere is blamed as a whole.
-        const blamed = fieldName([
-          'spec',
-          ...(path.at(-2) === 0 && isReference(path) ? path.slice(0, -1) : path),
-        ]);
+        const blamed = fieldName(['spec', ...(isInReference(path) ? path.slice(0, -1) : path)]);
         assert.ok(
           problems.some((one) => one.field?.startsWith(blamed)),
           told,
@@ -152,8 +172,10 @@ for (const [kind, { make, spec: text }] of Object.entries(WHOLE)) {
   });
 }
 
-function isReference(path: Path): boolean {
-  return path.some((step) => String(step).endsWith('Refs'));
+/** A field of a reference itself, not of what a list of backends says besides. */
+function isInReference(path: Path): boolean {
+  const inList = path.at(-2) === 0 && String(path.at(-3)).endsWith('Refs');
+  return inList || path.at(-2) === 'backendRef';
 }
 
 /** Whether a replacement is as good as what stood there: free texts, fractions of percents, an object that is empty of sense. */

@@ -1,8 +1,16 @@
 import type { Random } from '../common/random.ts';
 import { decide } from './decide.ts';
-import type { BreakerState, Decision, DecisionState, Reason, RequestView } from './decision-types.ts';
+import type {
+  BreakerState,
+  Decision,
+  DecisionState,
+  Forward,
+  Reason,
+  RequestView,
+} from './decision-types.ts';
 import type { RetryPolicy, TimeoutPolicy } from './policy-types.ts';
 import { describeMatch } from './reasons.ts';
+import { rewrittenPath } from './route/rewrite.ts';
 import type { Cluster, Endpoint, RouteEntry, Snapshot } from './snapshot.ts';
 
 /** One match of one rule and why it won or lost. */
@@ -20,12 +28,18 @@ export interface Explanation {
   readonly decision: Decision['kind'];
   /** Of an answer that the mesh makes itself. */
   readonly answer: { readonly status: number; readonly code: string; readonly message: string } | null;
+  /** Of a redirect, which the mesh answers itself, too. */
+  readonly redirect: { readonly status: number; readonly location: string } | null;
   readonly rule: string | null;
   readonly rules: readonly ExplainedRule[];
   readonly cluster: string | null;
   readonly endpoint:
     | (Pick<Endpoint, 'key' | 'mtls' | 'identities' | 'health'> & { readonly pod: string | null })
     | null;
+  /** What the backend sees in the place of what the client sent; null where it stays. */
+  readonly rewrite: { readonly host: string | null; readonly path: string | null } | null;
+  /** Where copies of this request go. */
+  readonly mirrors: readonly { readonly cluster: string; readonly endpoint: string }[];
   readonly timeouts: TimeoutPolicy | null;
   readonly retry: RetryPolicy | null;
   readonly breaker: BreakerState | 'off' | null;
@@ -57,12 +71,19 @@ export function explain(
       decision.kind === 'answer'
         ? { status: decision.status, code: decision.failure.code, message: decision.failure.message }
         : null,
+    redirect: decision.kind === 'redirect' ? { status: decision.status, location: decision.location } : null,
     rule: rule?.id ?? null,
     rules: explainedRules(destination?.entries ?? [], reasons),
     cluster: cluster?.name ?? null,
     endpoint: forward === undefined ? null : shownEndpoint(forward.endpoint),
-    timeouts: policy === undefined ? null : shownTimeouts(policy.timeouts, cluster),
-    retry: policy?.retry ?? null,
+    rewrite: forward === undefined ? null : shownRewrite(forward, request),
+    mirrors: (forward?.mirrors ?? []).map((mirror) => ({
+      cluster: mirror.cluster.name,
+      endpoint: mirror.endpoint.key,
+    })),
+    timeouts:
+      policy === undefined || decision.kind === 'redirect' ? null : shownTimeouts(policy.timeouts, cluster),
+    retry: decision.kind === 'redirect' ? null : (policy?.retry ?? null),
     breaker:
       cluster === undefined
         ? null
@@ -71,6 +92,15 @@ export function explain(
           : state.breaker(cluster.name),
     delayMs: decision.delayMs,
     reasons,
+  };
+}
+
+function shownRewrite({ rule, match }: Forward, { path }: RequestView): Explanation['rewrite'] {
+  const rewrite = rule?.rewrite;
+  if (rewrite === undefined || match === undefined) return null;
+  return {
+    host: rewrite.hostname ?? null,
+    path: rewrite.path === undefined ? null : rewrittenPath(path, rewrite.path, match),
   };
 }
 

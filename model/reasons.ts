@@ -1,12 +1,14 @@
 import { formatDuration } from '../common/duration.ts';
 import type { Picked } from './balance/pick.ts';
 import type { BreakerState, DecisionState, ReasonSink, RequestView } from './decision-types.ts';
-import type { RequestPolicy } from './policy-types.ts';
+import type { FaultPolicy, RequestPolicy } from './policy-types.ts';
 import { CompiledRoutes } from './route/compiled.ts';
 import { matchablePath } from './route/path.ts';
+import { rewrittenPath } from './route/rewrite.ts';
 import type {
   Cluster,
   Destination,
+  Mirror,
   NamedMatch,
   RouteEntry,
   RouteMatch,
@@ -113,6 +115,41 @@ export function tellBackend(reasons: ReasonSink, rule: RouteRule, chosen: Weight
       text: 'no backend has a weight above 0',
     });
   }
+}
+
+export function tellRedirect(reasons: ReasonSink, rule: RouteRule, status: number, location: string): void {
+  reasons.add({ stage: 'redirect', subject: rule.id, outcome: 'chosen', text: `${status} to ${location}` });
+}
+
+/** What the backend sees in the place of what the client sent. */
+export function tellRewrite(reasons: ReasonSink, { rule, match }: RouteEntry, request: RequestView): void {
+  const { rewrite } = rule;
+  if (rewrite === undefined) return;
+  const texts = [];
+  if (rewrite.hostname !== undefined) {
+    texts.push(`host ${request.header('host') ?? '(none)'} becomes ${rewrite.hostname}`);
+  }
+  if (rewrite.path !== undefined) {
+    texts.push(`path ${request.path} becomes ${rewrittenPath(request.path, rewrite.path, match)}`);
+  }
+  if (texts.length > 0) {
+    reasons.add({ stage: 'rewrite', subject: rule.id, outcome: 'info', text: texts.join(', ') });
+  }
+}
+
+export function tellMirror(
+  reasons: ReasonSink,
+  mirror: Mirror,
+  outcome: 'chosen' | 'skipped' | 'rejected',
+  what: string,
+): void {
+  const text = `${mirror.numerator} of ${mirror.denominator} requests are copied: ${what}`;
+  reasons.add({ stage: 'mirror', subject: mirror.cluster, outcome, text });
+}
+
+export function tellAbort(reasons: ReasonSink, subject: string, faults: FaultPolicy): void {
+  const text = `aborted with ${faults.abortStatus} by policy`;
+  reasons.add({ stage: 'fault', subject, outcome: 'chosen', text });
 }
 
 export function tellForward(

@@ -303,7 +303,7 @@ test('an address of the cluster finds its Service, a pod its own, and other keys
   };
   assert.equal(at('10.96.0.1:80'), '10.244.0.2:8080');
   assert.equal(at('10.244.0.2:8080'), '10.244.0.2:8080');
-  assert.equal(at('10.96.0.1:81'), 'unknown-destination');
+  assert.equal(at('10.96.0.1:81'), 'unknown-destination 503');
 });
 
 test('reasons name every step, and asking for them changes nothing', () => {

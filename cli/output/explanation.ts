@@ -31,8 +31,9 @@ export function formatExplanation(told: ExplainAnswer, view: ExplanationView): s
   lines.push(...verdictLines(told, view), '');
   lines.push(...ruleLines(told, view));
   const steps = told.reasons.filter((reason) => !isRule(reason, told));
-  lines.push(...stepLines('Backends', backends(steps), view));
+  lines.push(...stepLines('Backends', clusters(steps, 'route'), view));
   lines.push(...stepLines('Endpoints', ofStage(steps, 'balance'), view));
+  lines.push(...stepLines('Copies', clusters(steps, 'mirror'), view));
   lines.push(...stepLines('Faults', ofStage(steps, 'fault'), view));
   lines.push(...factLines(told, view));
   if (told.recorded !== undefined) {
@@ -60,12 +61,17 @@ function verdictLines(told: ExplainAnswer, { palette }: ExplanationView): readon
     if (code === 'unknown-destination') return [message];
     return [palette.red(`The mesh itself answers ${status} (${code})${wait}`), `  ${message}`];
   }
+  if (told.redirect !== null) {
+    const { status, location } = told.redirect;
+    return [palette.green(`The mesh itself answers ${status}${wait}: a redirect`), `  to ${location}`];
+  }
   const { endpoint } = told;
   if (endpoint === null) return [];
   const pod = endpoint.pod === null ? '' : `, pod ${endpoint.pod}`;
   return [
     palette.green(`It goes to ${clusterText(told.cluster ?? '')}${pod}${wait}`),
     `  at ${endpoint.key}, ${endpoint.mtls ? `over mTLS to ${endpoint.identities.join(' or ')}` : 'in plaintext'}`,
+    ...ofStage(told.reasons, 'rewrite').map(({ text }) => `  ${text}`),
   ];
 }
 
@@ -88,8 +94,8 @@ function isRule(reason: Reason, told: ExplainAnswer): boolean {
   return reason.stage === 'route' && told.rules.some((rule) => rule.rule === reason.subject);
 }
 
-function backends(steps: readonly Reason[]): readonly Reason[] {
-  return ofStage(steps, 'route').map((reason) => ({ ...reason, subject: clusterText(reason.subject) }));
+function clusters(steps: readonly Reason[], stage: 'route' | 'mirror'): readonly Reason[] {
+  return ofStage(steps, stage).map((reason) => ({ ...reason, subject: clusterText(reason.subject) }));
 }
 
 function ofStage(steps: readonly Reason[], stage: Reason['stage']): readonly Reason[] {

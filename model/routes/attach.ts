@@ -2,17 +2,32 @@ import type { ObjectStatus, StatusCondition } from '../mesh.ts';
 import type { AttachedPolicies } from '../policies/attach.ts';
 import { patchRequest } from '../policies/patch.ts';
 import { DEFAULT_REQUEST_POLICY, type RequestPolicy } from '../policy-types.ts';
+import type { FieldPath } from '../read/fields.ts';
 import type { ServicePort } from '../services.ts';
-import type { AppProtocol, RouteRule } from '../snapshot.ts';
-import { accepted, errorText, Findings, resolved } from '../status.ts';
+import type { AppProtocol, Mirror, RouteRule, WeightedBackend } from '../snapshot.ts';
+import { accepted, errorText, Findings, type ResolvedReason, resolved } from '../status.ts';
 import type { AttachedRoutes } from './attached.ts';
-import { type BackendContext, type ResolvedBackend, resolveBackend } from './backends.ts';
+import type { ServiceRef } from './backend-ref.ts';
+import { type BackendContext, type ResolvedRef, resolveRef } from './backends.ts';
 import type { ParsedRoute, ParsedRule } from './http-route.ts';
 import { type ParentRef, parentText } from './parents.ts';
 
 export interface RouteContext extends BackendContext {
   readonly policies: AttachedPolicies;
   readonly findings: Findings;
+}
+
+/** What the references of one rule lead to. */
+interface RuleRefs {
+  readonly backends: readonly WeightedBackend[];
+  readonly mirrors: readonly Mirror[];
+  readonly broken: readonly BrokenRef[];
+}
+
+interface BrokenRef {
+  readonly reason: ResolvedReason;
+  readonly message: string;
+  readonly path: FieldPath;
 }
 
 /** Protocols whose requests a sidecar reads; of the others it passes on bytes. */
@@ -48,13 +63,12 @@ export function attachRoute(route: ParsedRoute, context: RouteContext, attached:
   warn(route, findings);
   const told = new Set<string>();
   const parents = mine.map((parent): ObjectStatus['parents'][number] => {
-    const backends = route.rules.map((rule) =>
-      rule.backends.map((ref) => resolveBackend(ref, route.namespace, parent.namespace, context)),
-    );
-    const condition = attachTo(parent, route, backends, context, attached);
+    const resolve = (ref: ServiceRef) => resolveRef(ref, route.namespace, parent.namespace, context);
+    const refs = route.rules.map((rule) => followRefs(rule, resolve));
+    const condition = attachTo(parent, route, refs, context, attached);
     return {
       ref: parentText(parent),
-      conditions: [condition, resolvedCondition(route, backends, findings, told)],
+      conditions: [condition, resolvedCondition(route, refs, findings, told)],
     };
   });
   findings.status(route.sourced, parents);
@@ -67,26 +81,42 @@ function warn(route: ParsedRoute, findings: Findings): void {
     const message = 'spec.hostnames has no effect on routes of a Service; match the header "host" instead';
     findings.problem(route.sourced, 'warning', ['spec', 'hostnames'], message);
   }
-  for (const { path, backends } of route.rules) {
-    if (backends.some(({ weight }) => weight > 0)) continue;
+  for (const { path, backends, redirect } of route.rules) {
+    if (redirect !== undefined || backends.some(({ weight }) => weight > 0)) continue;
     const what = backends.length === 0 ? 'has no backendRefs' : 'has only backends of weight 0';
     const message = `the rule ${what}: requests that it matches are answered 500 (no-backend)`;
     findings.problem(route.sourced, 'warning', path, message);
   }
 }
 
+function followRefs(rule: ParsedRule, resolve: (ref: ServiceRef) => ResolvedRef): RuleRefs {
+  const broken: BrokenRef[] = [];
+  const follow = (ref: ServiceRef) => {
+    const { cluster, reason, invalid } = resolve(ref);
+    if (reason !== undefined) broken.push({ reason, message: invalid ?? '', path: ref.path });
+    return { cluster, invalid };
+  };
+  return {
+    backends: rule.backends.map((ref) => {
+      const { weight, requestHeaders, responseHeaders } = ref;
+      return { ...follow(ref), weight, requestHeaders, responseHeaders };
+    }),
+    mirrors: rule.mirrors.map(({ ref, numerator, denominator }) => ({
+      ...follow(ref),
+      numerator,
+      denominator,
+    })),
+    broken,
+  };
+}
+
 function resolvedCondition(
   route: ParsedRoute,
-  backends: readonly (readonly ResolvedBackend[])[],
+  refs: readonly RuleRefs[],
   findings: Findings,
   told: Set<string>,
 ): StatusCondition {
-  const broken = route.rules.flatMap((rule, ruleIndex) =>
-    rule.backends.flatMap((ref, index) => {
-      const { reason, backend } = backends[ruleIndex]?.[index] ?? {};
-      return reason === undefined ? [] : [{ reason, message: backend?.invalid ?? '', path: ref.path }];
-    }),
-  );
+  const broken = refs.flatMap((rule) => rule.broken);
   for (const { message, path } of broken) {
     const text = `${path.join('.')} ${message}`;
     if (!told.has(text)) findings.problem(route.sourced, 'error', path, message);
@@ -100,7 +130,7 @@ function resolvedCondition(
 function attachTo(
   parent: ParentRef,
   route: ParsedRoute,
-  backends: readonly (readonly ResolvedBackend[])[],
+  refs: readonly RuleRefs[],
   context: RouteContext,
   attached: AttachedRoutes,
 ): StatusCondition {
@@ -135,7 +165,7 @@ function attachTo(
     );
   }
   const consumer = route.namespace === parent.namespace ? undefined : route.namespace;
-  const rules = makeRules(route, backends, key, context.policies);
+  const rules = makeRules(route, refs, key, context.policies);
   for (const { port } of routed) attached.add(key, port, consumer, rules);
   const scope = consumer === undefined ? 'all clients' : `clients in namespace ${consumer}`;
   const note = route.hasHostnames ? '; spec.hostnames has no effect on routes of a Service' : '';
@@ -160,7 +190,7 @@ function meant({ port, sectionName }: ParentRef): string {
  */
 function makeRules(
   route: ParsedRoute,
-  backends: readonly (readonly ResolvedBackend[])[],
+  refs: readonly RuleRefs[],
   service: string,
   policies: AttachedPolicies,
 ): readonly RouteRule[] {
@@ -177,10 +207,10 @@ function makeRules(
       matches: rule.matches,
       requestHeaders: rule.requestHeaders,
       responseHeaders: rule.responseHeaders,
-      redirect: undefined,
-      rewrite: undefined,
-      mirrors: [],
-      backends: (backends[index] ?? []).map(({ backend }) => backend),
+      redirect: rule.redirect,
+      rewrite: rule.rewrite,
+      mirrors: refs[index]?.mirrors ?? [],
+      backends: refs[index]?.backends ?? [],
       policy: withOwnWords(patches.reduce(patchRequest, base), rule),
       createdAtMs: route.createdAtMs,
       object: route.key,

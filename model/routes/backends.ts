@@ -3,14 +3,16 @@ import type { SourcedObject } from '../objects.ts';
 import { type FieldError, Fields } from '../read/fields.ts';
 import { namespaceOf, strayFields } from '../read/meta.ts';
 import type { Services } from '../services.ts';
-import type { AppProtocol, WeightedBackend } from '../snapshot.ts';
+import type { AppProtocol } from '../snapshot.ts';
 import type { Findings, ResolvedReason } from '../status.ts';
-import type { BackendRef } from './http-route.ts';
+import type { ServiceRef } from './backend-ref.ts';
 
-export interface ResolvedBackend {
-  readonly backend: WeightedBackend;
-  /** Set where the reference can't be followed. */
+/** What a reference leads to. */
+export interface ResolvedRef {
+  readonly cluster: string;
+  /** Both are set where the reference can't be followed: why, in a word and for people. */
   readonly reason: ResolvedReason | undefined;
+  readonly invalid: string | undefined;
 }
 
 /** Whether HTTPRoutes of `from` may refer to a Service elsewhere. */
@@ -72,26 +74,17 @@ function readTo(entry: Fields): string | undefined {
 }
 
 /**
- * The cluster behind a reference, or why requests that it would have got are answered 500. A Service of the parent's
+ * The cluster behind a reference of a rule, or why it leads nowhere. A Service of the parent's
  * namespace needs no grant: clients that reach the parent reach it, too (GEP-1294, "Namespace boundaries").
  */
-export function resolveBackend(
-  ref: BackendRef,
+export function resolveRef(
+  ref: ServiceRef,
   routeNamespace: string,
   parentNamespace: string,
   context: BackendContext,
-): ResolvedBackend {
+): ResolvedRef {
   const cluster = clusterName(ref.namespace, ref.name, ref.port ?? 0);
-  const invalid = (reason: ResolvedReason, why: string): ResolvedBackend => ({
-    backend: {
-      cluster,
-      weight: ref.weight,
-      invalid: why,
-      requestHeaders: undefined,
-      responseHeaders: undefined,
-    },
-    reason,
-  });
+  const invalid = (reason: ResolvedReason, why: string): ResolvedRef => ({ cluster, reason, invalid: why });
   const key = `${ref.namespace}/${ref.name}`;
   if (ref.group !== '' || ref.kind !== 'Service') {
     return invalid('InvalidKind', `backendRef ${ref.group}/${ref.kind} ${ref.name} is not a Service`);
@@ -115,14 +108,5 @@ export function resolveBackend(
       `port ${ref.port} of Service ${key} speaks ${protocol}, and requests go on as HTTP/1.1`,
     );
   }
-  return {
-    backend: {
-      cluster,
-      weight: ref.weight,
-      invalid: undefined,
-      requestHeaders: undefined,
-      responseHeaders: undefined,
-    },
-    reason: undefined,
-  };
+  return { cluster, reason: undefined, invalid: undefined };
 }

@@ -1,111 +1,147 @@
-import { HEADERS } from '../../common/contracts.ts';
 import type { Fields } from '../read/fields.ts';
-import type { HeaderEdit } from '../snapshot.ts';
+import type { HeaderEdit, Redirect, UrlRewrite } from '../snapshot.ts';
+import { readServiceRef, type ServiceRef } from './backend-ref.ts';
+import { readRequestEdit, readResponseEdit } from './header-edits.ts';
+import { readRedirect, readRewrite, settingsOf } from './url-filters.ts';
 
 const FILTERS_MAX = 16;
-const EDITS_MAX = 16;
-const VALUE_LENGTH_MAX = 4096;
-export const TOKEN = /^[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}$/;
-/** What a header value may be, to be set or matched (Gateway API, HTTPHeader): printable ASCII with single blanks inside. */
-const HEADER_VALUE = /^[!-~]+(?:[\t ][!-~]+)*$/;
+/** An `int32` of the Gateway API. */
+const FRACTION_MAX = 2_147_483_647;
 
-/** Frame or direct the message: a sidecar writes them from what it understood. */
-const HOP_BY_HOP: readonly string[] = [
-  'connection',
-  'content-length',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-];
-const FORBIDDEN_IN_RESPONSES: ReadonlySet<string> = new Set([...HOP_BY_HOP, HEADERS.reason]);
-/** A sidecar writes these into every request, whatever a rule says. */
-const FORBIDDEN_IN_REQUESTS: ReadonlySet<string> = new Set([
-  ...HOP_BY_HOP,
-  ...Object.values(HEADERS),
-  'traceparent',
-  'tracestate',
-]);
-
-export interface Filters {
+export interface HeaderFilters {
   readonly requestHeaders: HeaderEdit | undefined;
   readonly responseHeaders: HeaderEdit | undefined;
 }
 
-/** Header modifiers; every other filter is refused by name. */
-export function readFilters(rule: Fields): Filters {
-  let requestHeaders: HeaderEdit | undefined;
-  let responseHeaders: HeaderEdit | undefined;
-  for (const filter of rule.objects('filters', FILTERS_MAX)) {
-    const type = filter.required('type');
-    if (type === 'RequestHeaderModifier') {
-      if (requestHeaders !== undefined) filter.error(['type'], 'must not be repeated');
-      requestHeaders = readEdit(filter, 'requestHeaderModifier', FORBIDDEN_IN_REQUESTS);
-    } else if (type === 'ResponseHeaderModifier') {
-      if (responseHeaders !== undefined) filter.error(['type'], 'must not be repeated');
-      responseHeaders = readEdit(filter, 'responseHeaderModifier', FORBIDDEN_IN_RESPONSES);
-    } else if (type !== undefined) {
-      filter.error(
-        ['type'],
-        `${type} is not supported: RequestHeaderModifier and ResponseHeaderModifier are`,
-      );
-      continue;
-    }
-    filter.finish();
+/** A `RequestMirror` whose reference nobody has followed yet. */
+export interface ParsedMirror {
+  readonly ref: ServiceRef;
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+export interface Filters extends HeaderFilters {
+  readonly redirect: Redirect | undefined;
+  readonly rewrite: UrlRewrite | undefined;
+  readonly mirrors: readonly ParsedMirror[];
+}
+
+const TYPES = [
+  'RequestHeaderModifier',
+  'ResponseHeaderModifier',
+  'RequestRedirect',
+  'URLRewrite',
+  'RequestMirror',
+] as const;
+type FilterType = (typeof TYPES)[number];
+/** The filters that one backend may have. */
+const BACKEND_TYPES: readonly FilterType[] = ['RequestHeaderModifier', 'ResponseHeaderModifier'];
+/** What can't stand in one rule with a redirect, and why. */
+const BESIDE_REDIRECT: Partial<Record<FilterType, string>> = {
+  RequestHeaderModifier: 'no request goes on that could be edited',
+  URLRewrite: 'write the path and the host into the redirect',
+  RequestMirror: 'no request goes on that could be copied',
+};
+
+/** The filters of a rule; what isn't supported is refused by name, and so is what the API forbids together. */
+export function readFilters(rule: Fields, namespace: string): Filters {
+  const filters = new FilterList(rule, namespace, TYPES, (type) => `${type} is not supported`);
+  for (const [type, why] of Object.entries(BESIDE_REDIRECT)) {
+    if (filters.redirect === undefined) break;
+    filters.placeOf(type)?.error(['type'], `must not stand beside RequestRedirect: ${why}`);
   }
+  const { requestHeaders, responseHeaders, redirect, rewrite, mirrors } = filters;
+  return { requestHeaders, responseHeaders, redirect, rewrite, mirrors };
+}
+
+/** The filters of one backend: those that edit headers. */
+export function readBackendFilters(backend: Fields): HeaderFilters {
+  const { requestHeaders, responseHeaders } = new FilterList(backend, '', BACKEND_TYPES, (type) =>
+    TYPES.some((known) => known === type)
+      ? `${type} is not supported for one backend, write it among the filters of the rule`
+      : `${type} is not supported`,
+  );
   return { requestHeaders, responseHeaders };
 }
 
-/** Reports a value that no header has. */
-export function checkHeaderValue(entry: Fields, value: string): void {
-  if (!HEADER_VALUE.test(value)) {
-    entry.error(['value'], 'must be printable ASCII, with single blanks inside only');
+class FilterList {
+  requestHeaders: HeaderEdit | undefined;
+  responseHeaders: HeaderEdit | undefined;
+  redirect: Redirect | undefined;
+  rewrite: UrlRewrite | undefined;
+  readonly mirrors: ParsedMirror[] = [];
+  readonly #places = new Map<string, Fields>();
+
+  constructor(
+    owner: Fields,
+    namespace: string,
+    allowed: readonly FilterType[],
+    refusal: (type: string) => string,
+  ) {
+    for (const filter of owner.objects('filters', FILTERS_MAX)) {
+      const given = filter.required('type');
+      const type = allowed.find((one) => one === given);
+      if (type !== undefined) this.#read(type, filter, namespace);
+      else if (given !== undefined) {
+        filter.error(['type'], `${refusal(given)}: ${allowed.join(', ')} are`);
+        continue;
+      }
+      filter.finish();
+    }
+  }
+
+  /** The first filter of a type. */
+  placeOf(type: string): Fields | undefined {
+    return this.#places.get(type);
+  }
+
+  #read(type: FilterType, filter: Fields, namespace: string): void {
+    if (!this.#places.has(type)) this.#places.set(type, filter);
+    else if (type !== 'RequestMirror') filter.error(['type'], 'must not be repeated');
+    READERS[type](this, filter, namespace);
   }
 }
 
-/** One action a header name (Gateway API, HTTPHeaderFilter), so the order of actions makes no difference. */
-class EditedNames {
-  readonly #seen = new Set<string>();
-  readonly #forbidden: ReadonlySet<string>;
+const READERS: Record<FilterType, (into: FilterList, filter: Fields, namespace: string) => void> = {
+  RequestHeaderModifier: (into, filter) => {
+    into.requestHeaders = readRequestEdit(filter);
+  },
+  ResponseHeaderModifier: (into, filter) => {
+    into.responseHeaders = readResponseEdit(filter);
+  },
+  RequestRedirect: (into, filter) => {
+    into.redirect = readRedirect(filter);
+  },
+  URLRewrite: (into, filter) => {
+    into.rewrite = readRewrite(filter);
+  },
+  RequestMirror: (into, filter, namespace) => {
+    into.mirrors.push(readMirror(filter, namespace));
+  },
+};
 
-  constructor(forbidden: ReadonlySet<string>) {
-    this.#forbidden = forbidden;
+function readMirror(filter: Fields, namespace: string): ParsedMirror {
+  const from = settingsOf(filter, 'requestMirror');
+  const backend = from.object('backendRef');
+  const ref = readServiceRef(backend, namespace);
+  backend.finish();
+  const percent = from.integer('percent', 0, 100);
+  const fraction = from.object('fraction');
+  if (percent !== undefined && from.has('fraction')) {
+    from.error(['fraction'], 'must not stand beside percent: one of them says how many requests are copied');
   }
-
-  take(action: 'set' | 'add' | 'remove', name: string, report: (message: string) => void): void {
-    const lower = name.toLowerCase();
-    if (!TOKEN.test(name)) report('must be a header name');
-    if (this.#forbidden.has(lower)) report(`must not be ${name}, which the sidecar writes itself`);
-    // A request has exactly one (RFC 9112, section 3.2).
-    if (lower === 'host' && action !== 'set') report('must not be Host, which can only be set');
-    if (this.#seen.has(lower)) report(`${name} is edited twice`);
-    this.#seen.add(lower);
-  }
-}
-
-function readEdit(filter: Fields, field: string, forbidden: ReadonlySet<string>): HeaderEdit {
-  if (!filter.has(field)) filter.error([field], 'is required with this type');
-  const from = filter.object(field);
-  const names = new EditedNames(forbidden);
-  const pairs = (action: 'set' | 'add') =>
-    from.objects(action, EDITS_MAX).flatMap((entry): [string, string][] => {
-      const name = entry.required('name', 256);
-      const value = entry.required('value', VALUE_LENGTH_MAX);
-      entry.finish();
-      if (name !== undefined) names.take(action, name, (message) => entry.error(['name'], message));
-      if (value !== undefined) checkHeaderValue(entry, value);
-      return name === undefined || value === undefined ? [] : [[name, value]];
-    });
-  const edit = { set: pairs('set'), add: pairs('add'), remove: readRemove(from, names) };
+  const share = from.has('fraction')
+    ? readFraction(fraction)
+    : { numerator: percent ?? 100, denominator: 100 };
   from.finish();
-  return edit;
+  return { ref, ...share };
 }
 
-function readRemove(from: Fields, names: EditedNames): readonly string[] {
-  return from.texts('remove', EDITS_MAX).map(({ value, path }) => {
-    names.take('remove', value, (message) => from.errors.push({ path, message }));
-    return value.toLowerCase();
-  });
+function readFraction(from: Fields): { readonly numerator: number; readonly denominator: number } {
+  if (!from.has('numerator')) from.error(['numerator'], 'is required');
+  const numerator = from.integer('numerator', 0, FRACTION_MAX) ?? 0;
+  const denominator = from.integer('denominator', 1, FRACTION_MAX) ?? 100;
+  if (numerator > denominator) from.error(['numerator'], 'must not be above the denominator');
+  from.finish();
+  return { numerator, denominator };
 }

@@ -5,7 +5,9 @@ import { type FieldError, type FieldPath, Fields, shown } from '../read/fields.t
 import { createdAtMs, keyOf, namespaceOf, strayFields } from '../read/meta.ts';
 import type { RouteMatch } from '../snapshot.ts';
 import { lastGoodOf } from '../status.ts';
-import { type Filters, readFilters } from './filters.ts';
+import { type BackendRef, readServiceRef } from './backend-ref.ts';
+import { type Filters, readBackendFilters, readFilters } from './filters.ts';
+import { editedNames } from './header-edits.ts';
 import { EVERYTHING, readMatch } from './match.ts';
 import { type ParentRef, readParents } from './parents.ts';
 
@@ -21,16 +23,6 @@ const DAY_MS = 86_400_000;
 /** Gateway API, SectionName. */
 const RULE_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const RULE_NAME_CHARS_MAX = 253;
-
-export interface BackendRef {
-  readonly group: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: number | undefined;
-  readonly weight: number;
-  readonly path: FieldPath;
-}
 
 export interface ParsedRule extends Filters {
   readonly name: string | undefined;
@@ -104,12 +96,13 @@ function readRule(rule: Fields, namespace: string): ParsedRule {
     rule.error(['name'], 'must be of a-z, 0-9, "-" and ".", and begin and end with a letter or digit');
   }
   const matches = rule.objects('matches', MATCHES_MAX).map(readMatch);
-  const filters = readFilters(rule);
+  const filters = readFilters(rule, namespace);
   const backends = rule.objects('backendRefs', BACKENDS_MAX).map((entry) => readBackend(entry, namespace));
   const patch = { ...EMPTY_PATCH, timeouts: readTimeouts(rule.object('timeouts')), retry: readRetry(rule) };
   if (rule.has('sessionPersistence')) {
     rule.error(['sessionPersistence'], 'is not supported: see loadBalancer of TrafficPolicy');
   }
+  checkFilters(rule, filters, matches, backends);
   rule.finish();
   return {
     name,
@@ -121,19 +114,46 @@ function readRule(rule: Fields, namespace: string): ParsedRule {
   };
 }
 
+/** What filters ask of the rest of their rule. */
+function checkFilters(
+  rule: Fields,
+  filters: Filters,
+  matches: readonly RouteMatch[],
+  backends: readonly BackendRef[],
+): void {
+  const { redirect, rewrite } = filters;
+  if (redirect !== undefined && backends.length > 0) {
+    rule.error(['backendRefs'], 'must be left out beside a RequestRedirect: no request goes on');
+  }
+  const replacesPrefix = redirect?.path?.kind === 'prefix' || rewrite?.path?.kind === 'prefix';
+  const [only = EVERYTHING, ...others] = matches;
+  if (replacesPrefix && (others.length > 0 || only.path.kind !== 'prefix')) {
+    rule.error(['matches'], 'must be exactly one, of type PathPrefix, beside replacePrefixMatch');
+  }
+  const ofRule = new Set(editedNames(filters.requestHeaders));
+  if (rewrite?.hostname !== undefined) {
+    if (ofRule.has('host')) rule.error(['filters'], 'set Host twice: URLRewrite has a hostname, too');
+    ofRule.add('host');
+  }
+  const ofResponses = new Set(editedNames(filters.responseHeaders));
+  for (const backend of backends) {
+    const twice = [
+      ...editedNames(backend.requestHeaders).filter((name) => ofRule.has(name)),
+      ...editedNames(backend.responseHeaders).filter((name) => ofResponses.has(name)),
+    ];
+    for (const name of twice) {
+      const message = `edit ${name}, which the filters of the rule edit, too: write it for every backend alone`;
+      rule.errors.push({ path: [...backend.path, 'filters'], message });
+    }
+  }
+}
+
 function readBackend(entry: Fields, namespace: string): BackendRef {
   const backend = {
-    group: entry.string('group') ?? '',
-    kind: entry.string('kind') || 'Service',
-    namespace: entry.string('namespace') || namespace,
-    name: entry.required('name', 253) ?? '',
-    port: entry.integer('port', 1, 65_535),
+    ...readServiceRef(entry, namespace),
     weight: entry.integer('weight', 0, WEIGHT_MAX) ?? 1,
-    path: entry.path,
+    ...readBackendFilters(entry),
   };
-  if (entry.list('filters', 16).length > 0) {
-    entry.error(['filters'], 'is not supported for one backend: write the filters of the rule');
-  }
   entry.finish();
   return backend;
 }

@@ -1,7 +1,7 @@
 import type { Fields } from '../read/fields.ts';
 import { regexProblem } from '../route/regex.ts';
 import type { NamedMatch, PathMatch, RouteMatch, StringMatch } from '../snapshot.ts';
-import { checkHeaderValue, TOKEN } from './filters.ts';
+import { checkHeaderValue, TOKEN } from './header-edits.ts';
 
 const PATH_LENGTH_MAX = 1024;
 const HEADER_LENGTH_MAX = 4096;
@@ -39,11 +39,15 @@ function readPath(from: Fields): PathMatch {
     checkRegex(from, value);
     return { kind: 'regex', value };
   }
-  if (!PATH.test(value)) from.error(['value'], 'must be an absolute path of path characters');
-  else if (/\/\/|\/\.{1,2}(\/|$)|%2f/i.test(value)) {
-    from.error(['value'], 'must not contain //, /./, /../ or %2f');
-  }
+  const problem = pathProblem(value);
+  if (problem !== undefined) from.error(['value'], problem);
   return { kind: type === 'Exact' ? 'exact' : 'prefix', value };
+}
+
+/** Why a text isn't a path that can be matched or written, or undefined where it is one. */
+export function pathProblem(value: string): string | undefined {
+  if (!PATH.test(value)) return 'must be an absolute path of path characters';
+  return /\/\/|\/\.{1,2}(\/|$)|%2f/i.test(value) ? 'must not contain //, /./, /../ or %2f' : undefined;
 }
 
 function checkRegex(from: Fields, value: string): void {

@@ -124,13 +124,13 @@ test('parents are judged one by one', () => {
 });
 
 test('a route of Gateways is left to their controller, whatever it holds; with a Service as well it is judged', () => {
-  const rewrite = { rules: [{ filters: [{ type: 'URLRewrite', urlRewrite: {} }] }] };
-  const gateways = build(route({ ...rewrite, parentRefs: [{ name: 'front' }] }));
+  const cors = { rules: [{ filters: [{ type: 'CORS', cors: {} }] }] };
+  const gateways = build(route({ ...cors, parentRefs: [{ name: 'front' }] }));
   assert.deepEqual(gateways.statuses, []);
   assert.deepEqual(
     gateways.problems.map(({ severity }) => severity),
     ['warning'],
   );
-  const both = build(route({ ...rewrite, parentRefs: [{ name: 'front' }, PARENT] }));
+  const both = build(route({ ...cors, parentRefs: [{ name: 'front' }, PARENT] }));
   assert.deepEqual(conditions(both), BAD);
 });

@@ -12,10 +12,6 @@ const rules = (...texts: readonly string[]): JsonObject => ({
   rules: texts.map((text) => ({ backendRefs: [{ name: 'v2', port: 80 }], ...parse(text) })),
 });
 const match = (text: string) => rules(`matches: [{${text}}]`);
-const request = (text: string) =>
-  rules(`filters: [{type: RequestHeaderModifier, requestHeaderModifier: {${text}}}]`);
-const response = (text: string) =>
-  rules(`filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {${text}}}]`);
 const times = (count: number, text: string) => `[${Array(count).fill(text).join(', ')}]`;
 
 const SOUND: readonly (readonly [string, JsonObject])[] = [
@@ -34,8 +30,6 @@ const SOUND: readonly (readonly [string, JsonObject])[] = [
   ['a retry', rules('retry: {codes: [500, 429], attempts: 3, backoff: 100ms}')],
   ['an empty retry', rules('retry: {}')],
   ['weights', rules('backendRefs: [{name: v2, port: 80, weight: 0}, {name: v2, port: 80, weight: 1000000}]')],
-  ['header edits', request('set: [{name: Host, value: a.b}], add: [{name: X-A, value: b c}], remove: [x-d]')],
-  ['response edits', response('set: [{name: server, value: x}], remove: [x-powered-by]')],
   ['rule names', rules('name: a.b-c', 'name: d', '{}')],
   ['no default gateways', { ...rules('{}'), useDefaultGateways: 'None' }],
   ['host names', { ...rules('{}'), hostnames: ['a.example'] }],
@@ -53,7 +47,6 @@ for (const [name, spec] of SOUND) {
 
 const PATH = 'rules[0].matches[0].path.value';
 const HEADER = 'rules[0].matches[0].headers[0]';
-const EDIT = 'rules[0].filters[0].requestHeaderModifier';
 const BACKEND = 'rules[0].backendRefs[0]';
 
 /** What is refused, the field under `spec` that is to blame, and a word of why. */
@@ -133,63 +126,6 @@ const UNSOUND: readonly (readonly [name: string, spec: JsonObject, field: string
     /whole number/,
   ],
   ['a backend without a name', rules('backendRefs: [{port: 80}]'), `${BACKEND}.name`, /required/],
-  [
-    'filters of one backend',
-    rules('backendRefs: [{name: v2, port: 80, filters: [{type: CORS}]}]'),
-    `${BACKEND}.filters`,
-    /not supported/,
-  ],
-  ['a filter without a type', rules('filters: [{}]'), 'rules[0].filters[0].type', /required/],
-  ['a filter without its settings', rules('filters: [{type: RequestHeaderModifier}]'), EDIT, /required/],
-  [
-    'a filter twice',
-    rules(`filters: ${times(2, '{type: RequestHeaderModifier, requestHeaderModifier: {}}')}`),
-    'rules[0].filters[1].type',
-    /repeated/,
-  ],
-  [
-    "another filter's settings",
-    rules('filters: [{type: RequestHeaderModifier, requestHeaderModifier: {}, cors: {}}]'),
-    'rules[0].filters[0].cors',
-    /not a known field/,
-  ],
-  [
-    'a header edited twice',
-    request('set: [{name: X-A, value: b}], add: [{name: x-a, value: b}]'),
-    `${EDIT}.add[0].name`,
-    /twice/,
-  ],
-  ['a header removed twice', request('remove: [a, A]'), `${EDIT}.remove[1]`, /twice/],
-  ['a header that is no name', request('remove: [a b]'), `${EDIT}.remove[0]`, /header name/],
-  ['a number for a header', request('remove: [1]'), `${EDIT}.remove[0]`, /string/],
-  [
-    'a header smuggled in',
-    request('set: [{name: a, value: "b\\r\\nc: d"}]'),
-    `${EDIT}.set[0].value`,
-    /ASCII/,
-  ],
-  ['a value that is not ASCII', request('set: [{name: a, value: größer}]'), `${EDIT}.set[0].value`, /ASCII/],
-  ['framing', request('set: [{name: Content-Length, value: "1"}]'), `${EDIT}.set[0].name`, /sidecar writes/],
-  ['a second Host', request('add: [{name: host, value: a}]'), `${EDIT}.add[0].name`, /can only be set/],
-  ['no Host', request('remove: [host]'), `${EDIT}.remove[0]`, /can only be set/],
-  [
-    'a trace of its own',
-    request('set: [{name: traceparent, value: x}]'),
-    `${EDIT}.set[0].name`,
-    /sidecar writes/,
-  ],
-  [
-    'keep-alive',
-    response('remove: [Keep-Alive]'),
-    'rules[0].filters[0].responseHeaderModifier.remove[0]',
-    /sidecar writes/,
-  ],
-  [
-    'a reason of its own',
-    response('set: [{name: x-heddle-reason, value: x}]'),
-    'rules[0].filters[0].responseHeaderModifier.set[0].name',
-    /sidecar writes/,
-  ],
   ['a number for a duration', rules('timeouts: {request: 10}'), 'rules[0].timeouts.request', /250ms/],
   ['a fraction of a second', rules('timeouts: {request: 1.5s}'), 'rules[0].timeouts.request', /250ms/],
   ['a duration of six digits', rules('timeouts: {request: 100000ms}'), 'rules[0].timeouts.request', /250ms/],
@@ -235,22 +171,6 @@ for (const [name, spec, field, word] of UNSOUND) {
   });
 }
 
-for (const type of [
-  'RequestRedirect',
-  'URLRewrite',
-  'RequestMirror',
-  'CORS',
-  'ExternalAuth',
-  'ExtensionRef',
-  'Typo',
-]) {
-  test(`the filter ${type} is refused by name`, () => {
-    const mesh = build(route(rules(`filters: [{type: ${type}, x: {}}]`)));
-    assert.equal(conditions(mesh)[0], REFUSED);
-    assert.match(messages(mesh), new RegExp(`filters\\[0\\]\\.type ${type} is not supported`));
-  });
-}
-
 test('a refusal names the line of the field', () => {
   const mesh = build(
     ...yaml(`apiVersion: gateway.networking.k8s.io/v1
@@ -265,8 +185,8 @@ spec:
       requestHeaderModifier:
         set:
         - {name: X-A, value: b}
-    - type: URLRewrite
-      urlRewrite: {hostname: x}
+    - type: CORS
+      cors: {}
 `),
   );
   assert.deepEqual(

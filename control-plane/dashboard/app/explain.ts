@@ -10,11 +10,14 @@ interface Explanation {
   readonly method: string;
   readonly headers: readonly (readonly [string, string])[];
   readonly destination: string;
-  readonly decision: 'forward' | 'answer';
+  readonly decision: 'forward' | 'redirect' | 'answer';
   readonly answer: { readonly status: number; readonly code: string; readonly message: string } | null;
+  readonly redirect: { readonly status: number; readonly location: string } | null;
   readonly rule: string | null;
   readonly cluster: string | null;
   readonly endpoint: { readonly key: string; readonly pod: string | null } | null;
+  readonly rewrite: { readonly host: string | null; readonly path: string | null } | null;
+  readonly mirrors: readonly { readonly cluster: string; readonly endpoint: string }[];
   readonly breaker: string | null;
   readonly reasons: readonly ReasonView[];
   readonly state: string;
@@ -34,18 +37,27 @@ function bodyOf(form: FormData): string {
   return JSON.stringify({ from, url: String(form.get('url')), method: String(form.get('method')), headers });
 }
 
+function title({ answer, redirect }: Explanation): string {
+  if (answer !== null) return `The mesh answers ${answer.status} (${answer.code})`;
+  return redirect === null ? 'It is forwarded' : `The mesh answers ${redirect.status}, a redirect`;
+}
+
 function Result({ result }: { readonly result: Explanation }) {
-  const { answer, endpoint } = result;
+  const { answer, redirect, rewrite, endpoint } = result;
   const facts: [string, string | null][] = [
     ['Destination', result.destination],
     ['Rule', result.rule ?? 'none attached'],
     ['Backend', result.cluster],
     ['Endpoint', endpoint && `${endpoint.key}${endpoint.pod ? ` (${endpoint.pod})` : ''}`],
+    ['Redirect', redirect?.location ?? null],
+    ['Host sent on', rewrite?.host ?? null],
+    ['Path sent on', rewrite?.path ?? null],
+    ['Copies', result.mirrors.map(({ cluster, endpoint: to }) => `${cluster} at ${to}`).join(', ')],
     ['Breaker', result.breaker],
     ['Decided with', result.state],
   ];
   return html`<section aria-live="polite" class="result">
-    <h2>${answer === null ? 'It is forwarded' : `The mesh answers ${answer.status} (${answer.code})`}</h2>
+    <h2>${title(result)}</h2>
     ${answer !== null && html`<p>${answer.message}</p>`}
     <dl class="facts">${facts.map(([label, value]) => value && html`<div><dt>${label}</dt><dd class="mono">${value}</dd></div>`)}</dl>
     <h3>Reasons today</h3><${Reasons} reasons=${result.reasons} />
