@@ -10,6 +10,9 @@ import {
 } from '../common/gen/envoy/service/discovery/v3/discovery.ts';
 import { silentLogger } from '../common/log.ts';
 import { RESOURCE, shortType, TYPE } from '../common/wire/types.ts';
+import { watchSettings } from '../sources/files/settings.ts';
+import { watchFiles } from '../sources/files/watch.ts';
+import type { ObjectSource, SettingsSource } from '../sources/source.ts';
 import { leakCheck } from '../test/support/leak-check.ts';
 import { CATALOG_KEY, route, SHOP } from '../test/support/small-mesh.ts';
 import { settle, VirtualClock } from '../test/support/virtual-clock.ts';
@@ -31,6 +34,8 @@ const to = (backend: string) =>
 
 let folder: string;
 let clock: VirtualClock;
+let objects: ObjectSource;
+let settings: SettingsSource;
 let pipeline: Pipeline;
 let builds: number;
 
@@ -41,12 +46,12 @@ beforeEach(async () => {
   builds = 0;
   write('shop.json', list(SHOP));
   write('route.json', to('v1'));
-  pipeline = await startPipeline({
-    manifests: [join(folder, 'manifests')],
-    settingsFile: join(folder, 'mesh.yaml'),
+  const followed = { clock, log: silentLogger, onChange: () => pipeline.changed() };
+  settings = watchSettings({ file: join(folder, 'mesh.yaml'), ...followed });
+  objects = await watchFiles({ directories: [join(folder, 'manifests')], ...followed });
+  pipeline = startPipeline({
+    ...{ objects, settings, clock, log: silentLogger },
     trustBundlePem: () => 'PEM',
-    clock,
-    log: silentLogger,
     onBuilt: () => {
       builds++;
     },
@@ -55,6 +60,8 @@ beforeEach(async () => {
 
 afterEach(() => {
   pipeline.close();
+  objects.close();
+  settings.close();
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -10,7 +10,9 @@ test('two flags are enough: the contract has the rest', () => {
     ok: true,
     value: {
       manifests: ['demo'],
+      kubernetes: undefined,
       settingsFile: 'demo/mesh.yaml',
+      namespace: 'heddle-system',
       stateDir: 'state',
       listen: '127.0.0.1',
       dashboardListen: '127.0.0.1',
@@ -59,7 +61,9 @@ test('every flag is heard', () => {
     ok: true,
     value: {
       manifests: ['a', 'b'],
+      kubernetes: undefined,
       settingsFile: 's.yaml',
+      namespace: 'heddle-system',
       stateDir: 'd',
       listen: '::1',
       dashboardListen: '127.0.0.2',
@@ -72,9 +76,29 @@ test('every flag is heard', () => {
   });
 });
 
+const ON_KUBERNETES = ['--kubernetes', '--state-dir', 'd'];
+
+test('an API server is named by a kubeconfig, or found as the pod that this is', () => {
+  const asPod = parseOptions(ON_KUBERNETES);
+  assert.ok(asPod.ok && asPod.value !== 'help');
+  assert.deepEqual(asPod.value.kubernetes, { kubeconfig: undefined, context: undefined });
+  assert.deepEqual(asPod.value.manifests, []);
+  const named = parseOptions([
+    ...[...ON_KUBERNETES, '--kubeconfig', 'k', '--context', 'c'],
+    ...['--namespace', 'mesh'],
+  ]);
+  assert.ok(named.ok && named.value !== 'help');
+  assert.deepEqual(named.value.kubernetes, { kubeconfig: 'k', context: 'c' });
+  assert.equal(named.value.namespace, 'mesh');
+});
+
 const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
-  ['no manifests', ['--state-dir', 'd'], /--manifests is required/],
+  ['no manifests', ['--state-dir', 'd'], /--manifests or --kubernetes is required/],
   ['an empty folder name', ['--manifests', '', '--state-dir', 'd'], /--manifests must not be empty/],
+  ['folders and an API server', [...NEEDED, '--kubernetes'], /exclude each other/],
+  ['a kubeconfig and no API server', [...NEEDED, '--kubeconfig', 'k'], /--kubeconfig and --context are for/],
+  ['a context and no kubeconfig', [...ON_KUBERNETES, '--context', 'c'], /--context needs --kubeconfig/],
+  ['a namespace that is none', [...NEEDED, '--namespace', 'A b'], /--namespace must be the name/],
   ['no state directory', ['--manifests', 'a'], /--state-dir is required/],
   ['an empty state directory', ['--manifests', 'a', '--state-dir', ''], /--state-dir must not be empty/],
   ['a port in words', [...NEEDED, '--xds-port', 'http'], /--xds-port must be a port number/],
@@ -110,7 +134,7 @@ for (const [what, args, message] of WRONG) {
 test('help wins over everything, and names every flag', () => {
   assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });
   const flags = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag);
-  assert.equal(flags.length, 14);
+  assert.equal(flags.length, 18);
   for (const flag of flags) {
     const parsed = parseOptions([flag ?? '']);
     assert.ok(!parsed.ok && !/[Uu]nknown/.test(parsed.error.message), `${flag} is known`);

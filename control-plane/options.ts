@@ -3,11 +3,13 @@ import { PORTS } from '../common/contracts.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
+import { readSource, SOURCE_FLAGS, SOURCE_USAGE, type SourceOptions } from '../sources/flags.ts';
 
-export interface ControlPlaneOptions {
-  /** Folders of manifests; later ones override earlier ones. */
-  readonly manifests: readonly string[];
+export interface ControlPlaneOptions extends SourceOptions {
+  /** Where objects come from folders. */
   readonly settingsFile: string;
+  /** Of Heddle's own objects on Kubernetes: settings, root, trust bundle. */
+  readonly namespace: string;
   /** Root key and certificate, trace store. */
   readonly stateDir: string;
   /** IP address that every port binds to. */
@@ -33,9 +35,14 @@ export interface ControlPlanePorts {
   readonly metrics: number;
 }
 
+/** Where an installation's own objects are unless it is told otherwise. */
+export const SYSTEM_NAMESPACE = 'heddle-system';
+const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
 const FLAGS = {
-  manifests: { type: 'string', multiple: true },
+  ...SOURCE_FLAGS,
   settings: { type: 'string' },
+  namespace: { type: 'string' },
   'state-dir': { type: 'string' },
   listen: { type: 'string' },
   'dashboard-listen': { type: 'string' },
@@ -51,9 +58,10 @@ const FLAGS = {
   help: { type: 'boolean' },
 } as const;
 
-export const USAGE = `Usage: control-plane --manifests DIR [--manifests DIR …] --state-dir DIR [options]
+export const USAGE = `Usage: control-plane (--manifests DIR [--manifests DIR …] | --kubernetes) --state-dir DIR [options]
 
-  --manifests DIR         folder of manifests, followed; later ones override earlier ones
+${SOURCE_USAGE}
+  --namespace NAME        of Heddle's own objects on Kubernetes (default ${SYSTEM_NAMESPACE})
   --state-dir DIR         keeps the root key and the traces
   --settings FILE         mesh settings (default: mesh.yaml in the first folder)
   --listen ADDRESS        IP address of every port (default 127.0.0.1)
@@ -75,10 +83,10 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   if (!read.ok) return read;
   if (read.value === 'help') return { ok: true, value: 'help' };
   const values = read.value;
-  const manifests = values.manifests ?? [];
-  const [first] = manifests;
-  if (first === undefined) return wrongUsage('--manifests is required');
-  if (manifests.includes('')) return wrongUsage('--manifests must not be empty');
+  const source = readSource(values);
+  if (!source.ok) return source;
+  const { namespace = SYSTEM_NAMESPACE } = values;
+  if (!NAMESPACE.test(namespace)) return wrongUsage('--namespace must be the name of a namespace');
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrongUsage('--state-dir is required');
   if (stateDir === '') return wrongUsage('--state-dir must not be empty');
@@ -107,8 +115,9 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   return {
     ok: true,
     value: {
-      manifests,
-      settingsFile: values.settings ?? `${first}/mesh.yaml`,
+      ...source.value,
+      settingsFile: values.settings ?? `${source.value.manifests[0] ?? ''}/mesh.yaml`,
+      namespace,
       stateDir,
       listen,
       dashboardListen,

@@ -5,8 +5,7 @@ import type { Logger } from '../common/log.ts';
 import { buildMesh } from '../model/build.ts';
 import type { Mesh, MeshSettings, ObjectStatus } from '../model/mesh.ts';
 import type { Problem, SourcedObject } from '../model/objects.ts';
-import { watchSettings } from '../sources/files/settings.ts';
-import { watchFiles } from '../sources/files/watch.ts';
+import type { ObjectSource, SettingsSource } from '../sources/source.ts';
 import { StatusBook } from './status/book.ts';
 import { Programming } from './status/programmed.ts';
 import { statusRounds } from './status/rounds.ts';
@@ -15,8 +14,9 @@ import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
 import { type XdsServer, xdsServer } from './xds/server.ts';
 
 export interface PipelineOptions {
-  readonly manifests: readonly string[];
-  readonly settingsFile: string;
+  /** Whole from the beginning. Whoever opened it closes it, and calls `changed` after each change, as of the settings. */
+  readonly objects: ObjectSource;
+  readonly settings: SettingsSource;
   /** PEM: what every proxy is told to trust. */
   readonly trustBundlePem: () => string;
   readonly clock: Clock;
@@ -34,6 +34,8 @@ export interface Pipeline {
   /** `status` of an object as Kubernetes shows it; undefined where nothing is said about it. */
   statusOf(object: SourcedObject['object']): JsonObject | undefined;
   readonly xds: XdsServer;
+  /** The objects or the settings are others than before. */
+  changed(): void;
   onChange(listener: () => void): () => void;
   close(): void;
 }
@@ -42,27 +44,20 @@ export interface Pipeline {
  * A config change's way, from top to bottom: sources → model → translate → xds, and acknowledgements back into status.
  * Whatever fails on the way, the last mesh that went through stays in force.
  */
-export async function startPipeline(options: PipelineOptions): Promise<Pipeline> {
+export function startPipeline(options: PipelineOptions): Pipeline {
   const { clock, log } = options;
   const cache = translationCache();
   const book = new StatusBook(clock);
   const listeners = new Set<() => void>();
 
-  // 1. sources: directories of manifests, and the settings beside them.
-  const settingsSource = watchSettings({
-    ...{ file: options.settingsFile, clock, log },
-    onChange: () => changed(),
-  });
-  const { trustDomain } = settingsSource.current().settings;
-  const files = await watchFiles({
-    ...{ directories: options.manifests, clock, log },
-    onChange: () => changed(),
-  });
+  // 1. sources: the mesh's settings, and the objects of folders or of an API server.
+  const { objects: source, settings } = options;
+  const { trustDomain } = settings.current().settings;
 
   // 2. model: all objects become one mesh; a pure function, so that a rebuild always gives the same.
   // What says the same in the mesh before is the same object in the next one, and isn't encoded again.
   const build = (before?: Mesh): Mesh =>
-    buildMesh(files.current().objects, { ...settingsSource.current().settings, trustDomain }, before);
+    buildMesh(source.current().objects, { ...settings.current().settings, trustDomain }, before);
 
   // 3. translate: the mesh as xDS resources, made for each client on demand.
   const translated = (mesh: Mesh): Translation => translate(mesh, options.trustBundlePem(), cache);
@@ -75,7 +70,9 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
     onProxies: () => rounds.soon(),
   });
 
+  let closed = false;
   const changed = () => {
+    if (closed) return;
     const startedMs = clock.now();
     try {
       translation = translated(build(translation.mesh));
@@ -104,10 +101,10 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
   return {
     mesh: () => translation.mesh,
     settings: () => translation.mesh.settings,
-    objects: () => files.current().objects,
+    objects: () => source.current().objects,
     problems: () => [
-      ...settingsProblems(settingsSource.current(), trustDomain, options.settingsFile),
-      ...files.current().problems,
+      ...settingsProblems(settings, trustDomain),
+      ...source.current().problems,
       ...translation.mesh.problems,
     ],
     statuses: () => book.statuses(),
@@ -116,26 +113,24 @@ export async function startPipeline(options: PipelineOptions): Promise<Pipeline>
       return status === undefined ? undefined : book.shape(status);
     },
     xds,
+    changed,
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     close() {
+      closed = true;
       rounds.close();
-      settingsSource.close();
-      files.close();
       xds.close();
     },
   };
 }
 
 /** Certificates name the trust domain: it can't change under them. */
-function settingsProblems(
-  state: { readonly settings: MeshSettings; readonly problems: readonly Problem[] },
-  trustDomain: string,
-  source: string,
-): readonly Problem[] {
+function settingsProblems(settings: SettingsSource, trustDomain: string): readonly Problem[] {
+  const state = settings.current();
   if (state.settings.trustDomain === trustDomain) return state.problems;
   const message = `trustDomain stays ${trustDomain} until the mesh is started again`;
+  const { place: source } = settings;
   return [...state.problems, { severity: 'warning', source, line: 1, field: 'trustDomain', message }];
 }

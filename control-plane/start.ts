@@ -4,7 +4,6 @@ import type { Clock } from '../common/clock.ts';
 import { HeddleError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
 import type { Problem } from '../model/objects.ts';
-import { loadSettings } from '../sources/files/settings.ts';
 import { type CertificateAuthority, createAuthority, loadOrMakeRoot } from './ca/authority.ts';
 import { Pace } from './ca/pace.ts';
 import { serverIdentity } from './ca/server-credentials.ts';
@@ -17,6 +16,7 @@ import { ControlPlaneMetrics, startMetrics } from './metrics.ts';
 import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
 import { type Pipeline, startPipeline } from './pipeline.ts';
 import { fetchProxyState } from './proxy-state.ts';
+import { openSources } from './sources.ts';
 import { startTraceThread, type TraceThread } from './traces/thread.ts';
 import type { ControlPlaneView } from './view.ts';
 
@@ -54,13 +54,16 @@ export async function startControlPlane(
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    const { settings, problems } = loadSettings(options.settingsFile);
+    let pipeline: Pipeline | undefined;
+    const sources = await openSources(options, { clock, log, onChange: () => pipeline?.changed() });
+    closers.push(() => sources.close());
+    const { settings, problems } = sources.settings.current();
     refuseUnsound(problems);
     const root = loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
     const authority = createAuthority(root, clock);
     const metrics = new ControlPlaneMetrics();
-    const pipeline = await startPipeline({
-      ...{ manifests: options.manifests, settingsFile: options.settingsFile, clock, log },
+    pipeline = startPipeline({
+      ...{ objects: sources.objects, settings: sources.settings, clock, log },
       trustBundlePem: () => authority.trustBundlePem(),
       onBuilt: (tookMs) => metrics.builds.observe(tookMs / 1000),
     });

@@ -22,6 +22,8 @@ export interface SettingsState {
 
 /** Where the mesh's settings come from: a file, or a ConfigMap. */
 export interface SettingsSource {
+  /** How problems name it: a path, or `ConfigMap heddle-system/heddle`. */
+  readonly place: string;
   current(): SettingsState;
   close(): void;
 }

@@ -47,7 +47,7 @@ function statsOf(file: string): Stats | undefined | string {
   }
 }
 
-/** Settings of a text, field by field over `lastGood`. */
+/** Settings of a text, field by field over `lastGood`. Problems name `source`, and lines of the text. */
 export function readSettings(text: string, source: string, lastGood: MeshSettings): SettingsState {
   const chunks = splitDocuments(text);
   const problem = (line: number, message: string): SettingsState => ({
@@ -65,6 +65,7 @@ export function readSettings(text: string, source: string, lastGood: MeshSetting
 }
 
 class WatchedSettings implements SettingsSource {
+  readonly place: string;
   readonly #options: SettingsOptions;
   readonly #ticker: Timer;
   #watcher: FSWatcher | undefined;
@@ -75,6 +76,7 @@ class WatchedSettings implements SettingsSource {
   #state: SettingsState = { settings: DEFAULT_MESH_SETTINGS, problems: [] };
 
   constructor(options: SettingsOptions) {
+    this.place = options.file;
     this.#options = options;
     this.#read();
     this.#follow();
