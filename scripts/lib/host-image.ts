@@ -136,8 +136,9 @@ export function librariesIn(output: string): readonly ImageFile[] {
   return [...new Set(paths)].map((path) => ({ from: path, to: path, mode: 0o755 }));
 }
 
-function addLayer(layer: ImageLayer, root: string, layout: string): Blob {
-  mkdirSync(root);
+/** Puts a layer's files where they stand, below `root`; layers of one image may be laid over each other. */
+export function layOut(layer: ImageLayer, root: string): void {
+  mkdirSync(root, { recursive: true });
   chmodSync(root, 0o755);
   for (const { path, mode = 0o755 } of layer.directories ?? []) {
     makeFolder(root, path);
@@ -148,6 +149,10 @@ function addLayer(layer: ImageLayer, root: string, layout: string): Blob {
     makeFolder(root, posix.dirname(at));
     symlinkSync(target, join(root, at));
   }
+}
+
+function addLayer(layer: ImageLayer, root: string, layout: string): Blob {
+  layOut(layer, root);
   const tar = `${root}.tar`;
   tarOf(root, tar);
   rmSync(root, { recursive: true });
