@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { HeddleError } from '../../../common/errors.ts';
+import { PARTS, type Part, type PartName } from './parts.ts';
+
+const FINGERPRINT_CHARS = 16;
+
+/** A folder of the cache for each part, named by what it is made from: `etcd-0123456789abcdef`. */
+export interface BuiltParts {
+  readonly cache: string;
+  readonly folders: Readonly<Record<PartName, string>>;
+}
+
+/** Where the parts are, or are to be. */
+export function locateParts(cache: string): BuiltParts {
+  const fingerprints = new Map<string, string>();
+  for (const part of PARTS) {
+    const hash = createHash('sha256');
+    for (const input of part.inputs()) hash.update(input).update('\0');
+    for (const name of part.from) hash.update(fingerprints.get(name) ?? '');
+    fingerprints.set(part.name, hash.digest('hex').slice(0, FINGERPRINT_CHARS));
+  }
+  const folders = PARTS.map(({ name }) => [name, join(cache, `${name}-${fingerprints.get(name)}`)] as const);
+  return { cache, folders: Object.fromEntries(folders) as Record<PartName, string> };
+}
+
+/** Throws HeddleError `not-built` where one of the parts is missing. */
+export function needParts({ folders }: BuiltParts, names: readonly PartName[]): void {
+  const missing = names.filter((name) => !existsSync(folders[name]));
+  if (missing.length > 0)
+    throw new HeddleError(
+      'not-built',
+      `${missing.join(', ')} isn't built yet: run node bin/pinned test/kubernetes/cluster/main.ts build`,
+    );
+}
+
+/**
+ * Builds what is missing, one part after the other, and reports each with the seconds that it took. A part that was begun and
+ * not finished is begun anew.
+ */
+export function buildParts(built: BuiltParts, report: (line: string) => void): void {
+  const started = performance.now();
+  for (const part of PARTS) report(buildOne(part, built));
+  report(line('all', seconds(started), built.cache));
+}
+
+function buildOne({ name, make }: Part, { folders }: BuiltParts): string {
+  const folder = folders[name];
+  if (existsSync(folder)) return line(name, 'there', folder);
+  const started = performance.now();
+  const partial = `${folder}.partial-${process.pid}`;
+  mkdirSync(dirname(folder), { recursive: true });
+  try {
+    mkdirSync(partial);
+    make(partial, (other) => folders[other]);
+    // Another process may have built the same meanwhile: either is as good.
+    if (!existsSync(folder)) renameSync(partial, folder);
+  } finally {
+    rmSync(partial, { recursive: true, force: true });
+  }
+  return line(name, seconds(started), folder);
+}
+
+function line(name: string, took: string, folder: string): string {
+  return `${name.padEnd(12)} ${took.padStart(8)}  ${folder}`;
+}
+
+function seconds(started: number): string {
+  return `${((performance.now() - started) / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,24 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { HeddleError } from '../../../common/errors.ts';
+import { hierarchiesIn, removeCgroups } from './cgroups.ts';
+import type { ClusterLayout } from './layout.ts';
+import { removeNetwork } from './network.ts';
+
+/**
+ * Ends every process of a cluster, and removes its namespaces, cgroups and files, whatever state it is in. Mounts and pins of
+ * eBPF objects go with the mount namespaces of the nodes. Says whether there was anything of it.
+ */
+export async function down({ directory, prefix }: ClusterLayout): Promise<boolean> {
+  const there = existsSync(directory);
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+  await removeCgroups(hierarchiesIn(mountinfo), prefix);
+  removeNetwork(prefix);
+  const mounted = mountinfo.split('\n').find((line) => line.split(' ')[4]?.startsWith(`${directory}/`));
+  if (mounted !== undefined)
+    throw new HeddleError(
+      'mounted',
+      `something is mounted below ${directory}, which isn't removed for that: ${mounted}`,
+    );
+  rmSync(directory, { recursive: true, force: true });
+  return there;
+}

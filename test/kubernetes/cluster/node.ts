@@ -1,0 +1,117 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HeddleError } from '../../../common/errors.ts';
+import { eventually } from '../../support/wait.ts';
+import { cgroupTable, type Hierarchy, makeCgroups } from './cgroups.ts';
+import { ADDRESSES, type ClusterLayout, NODE_HOME, type NodeLayout } from './layout.ts';
+import { CONTAINERD_SOCKET, containerdConfig, kubeletConfig, type NodeProgram } from './programs.ts';
+
+const NODE_SCRIPT = fileURLToPath(new URL('./node.sh', import.meta.url));
+const RUNC_SCRIPT = fileURLToPath(new URL('./runc-in-cgroup2.sh', import.meta.url));
+const standsMs = 20_000;
+const IMPORT_TIMEOUT_MS = 120_000;
+
+export interface NodeSetup {
+  readonly hierarchies: readonly Hierarchy[];
+  readonly programs: readonly NodeProgram[];
+  /** Kubeconfigs of its programs, by user. */
+  readonly kubeconfigs: Readonly<Record<string, string>>;
+  /** Folders of the cache with programs that its own start by name. */
+  readonly path: readonly string[];
+  readonly cache: string;
+  readonly pause: string;
+}
+
+/** Starts a node's process 1, which starts its programs. It stands when all its mounts do. */
+export async function startNode(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): Promise<void> {
+  makeHome(cluster, node, setup);
+  makeCgroups(setup.hierarchies, node.cgroup);
+  const log = openSync(join(node.home, 'log/node.log'), 'a');
+  const child = spawn('bash', [NODE_SCRIPT, node.home, node.root, node.netns, node.name, setup.cache], {
+    ...{ detached: true, stdio: ['ignore', log, log] },
+  });
+  child.unref();
+  await eventually(
+    () => {
+      if (child.exitCode === null && child.signalCode === null) return existsSync(join(node.home, 'init'));
+      const printed = readFileSync(join(node.home, 'log/node.log'), 'utf8');
+      throw new HeddleError(
+        'node',
+        `${node.name} ended with ${child.exitCode ?? child.signalCode}:\n${printed}`,
+      );
+    },
+    { deadlineMs: standsMs, what: `${node.name} stands; see ${node.home}/log/node.log` },
+  );
+}
+
+/** The command line that runs a program in all of a node's namespaces. Throws HeddleError `node` where it doesn't stand. */
+export function insideNode(
+  node: NodeLayout,
+  command: readonly string[],
+): readonly [string, readonly string[]] {
+  const init = join(node.home, 'init');
+  if (!existsSync(init))
+    throw new HeddleError('node', `${node.name} doesn't stand: bring the cluster up first`);
+  const target = ['--target', readFileSync(init, 'utf8').trim()];
+  const namespaces = ['--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--root', '--wd=/'];
+  const path = readFileSync(join(node.home, 'path'), 'utf8').trim();
+  return ['nsenter', [...target, ...namespaces, '--', 'env', `PATH=${path}`, ...command]];
+}
+
+/** Puts the images of a tar into a node's containerd. */
+export function importImages(node: NodeLayout, tar: string): void {
+  const [command, args] = insideNode(node, [
+    'ctr',
+    '-a',
+    CONTAINERD_SOCKET,
+    '-n',
+    'k8s.io',
+    'images',
+    'import',
+    '-',
+  ]);
+  const done = spawnSync(command, args, {
+    ...{ stdio: [openSync(tar, 'r'), 'pipe', 'pipe'], encoding: 'utf8', timeout: IMPORT_TIMEOUT_MS },
+  });
+  if (done.status !== 0)
+    throw new HeddleError(
+      'image',
+      `${node.name} doesn't take ${tar}: ${done.error?.message ?? ''}${done.stderr}`,
+    );
+}
+
+function makeHome(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): void {
+  const { home, root } = node;
+  for (const folder of [root, home, join(home, 'log'), join(home, 'programs')])
+    mkdirSync(folder, { recursive: true });
+  cpSync(cluster.pki, join(home, 'pki'), { recursive: true });
+  cpSync(RUNC_SCRIPT, join(home, 'runc-in-cgroup2'));
+  chmodSync(join(home, 'runc-in-cgroup2'), 0o755);
+  const runc = `${NODE_HOME}/runc-in-cgroup2`;
+  const files: Readonly<Record<string, string>> = {
+    cgroups: cgroupTable(setup.hierarchies, node.cgroup),
+    path: [...setup.path, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
+      ':',
+    ),
+    'resolv.conf': `nameserver ${ADDRESSES.worldIp4}\n`,
+    'kubelet.json': kubeletConfig(node),
+    'containerd.toml': containerdConfig({ runc, pause: setup.pause }),
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(home, name), text);
+  for (const [user, text] of Object.entries(setup.kubeconfigs))
+    writeFileSync(join(home, `${user}.kubeconfig`), text);
+  setup.programs.forEach((program, index) => {
+    writeFileSync(join(home, 'programs', `${index}-${program.name}`), scriptOf(program), { mode: 0o755 });
+  });
+}
+
+function scriptOf({ command, after }: NodeProgram): string {
+  const wait = after === undefined ? '' : `until [ -S ${shellWord(after)} ]; do sleep 0.1; done\n`;
+  return `#!/usr/bin/env bash\n${wait}exec ${command.map(shellWord).join(' ')}\n`;
+}
+
+function shellWord(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
