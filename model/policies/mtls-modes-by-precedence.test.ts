@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../common/json.ts';
 import { build, conditions, messages, mtlsPolicy, pod, WORLD } from '../../test/support/model-objects.ts';
+import { UNSOUND_MTLS_POLICIES } from '../../test/support/policy-cases.ts';
 import { buildMesh } from '../build.ts';
 import type { SourcedObject } from '../objects.ts';
 import { DEFAULT_MESH_SETTINGS } from '../settings.ts';
@@ -85,28 +86,7 @@ test('of two policies that select a pod by different labels the older holds', ()
   assert.deepEqual(conditions(build(DB, ...policies)), ['Accepted True Accepted', 'Accepted True Accepted']);
 });
 
-const UNSOUND: readonly (readonly [JsonObject, string])[] = [
-  [{ mode: 'strict' }, 'spec.mode'],
-  [{ selector: { matchExpressions: [] } }, 'spec.selector.matchExpressions'],
-  [{ selector: { matchLabels: { app: 1 } } }, 'spec.selector.matchLabels.app'],
-  [{ portModes: [{ port: 0, mode: 'STRICT' }] }, 'spec.portModes[0].port'],
-  [{ portModes: [{ port: 80 }] }, 'spec.portModes[0].mode'],
-  [{ portModes: [{ mode: 'STRICT' }] }, 'spec.portModes[0].port'],
-  [
-    {
-      portModes: [
-        { port: 80, mode: 'STRICT' },
-        { port: 80, mode: 'DISABLE' },
-      ],
-    },
-    'spec.portModes[1].port',
-  ],
-  [
-    { portModes: Array.from({ length: 65 }, (_, index) => ({ port: index + 1, mode: 'STRICT' })) },
-    'spec.portModes',
-  ],
-];
-for (const [spec, field] of UNSOUND) {
+for (const [spec, field] of UNSOUND_MTLS_POLICIES) {
   test(`${JSON.stringify(spec).slice(0, 80)} is refused as a whole, and ${field} is to blame`, () => {
     const judged = build(DB, shop(spec));
     assert.deepEqual(conditions(judged), ['Accepted False UnsupportedValue']);
