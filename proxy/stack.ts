@@ -36,6 +36,8 @@ export interface StackStats {
   /** Requests and opaque connections that are being served. */
   readonly active: number;
   readonly upstream: { readonly open: number; readonly idle: number; readonly pending: number };
+  /** Copies of requests under way, and what of their bodies is held. */
+  readonly mirrors: { readonly inFlight: number; readonly heldBytes: number };
   readonly draining: boolean;
 }
 
@@ -311,6 +313,7 @@ class DataPath implements Stack, StackContext {
       connections: this.#streams.count,
       active: this.#active,
       upstream: this.pool.stats(),
+      mirrors: this.#mirrors.stats(),
       draining: this.#draining,
     };
   }

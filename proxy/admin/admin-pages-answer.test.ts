@@ -29,7 +29,13 @@ const view: AdminView = {
   }),
   contents: () => ({ destinations: [], clusters: [] }),
   liveState: () => ({ clusters: { 'outbound|80||catalog': { breaker: 'open', requestsInFlight: 3 } } }),
-  stack: () => ({ connections: 1, active: 0, upstream: { open: 2, idle: 1, pending: 0 }, draining: false }),
+  stack: () => ({
+    connections: 1,
+    active: 0,
+    upstream: { open: 2, idle: 1, pending: 0 },
+    mirrors: { inFlight: 0, heldBytes: 0 },
+    draining: false,
+  }),
   process: () => ({ uptimeMs: 10, residentBytes: 20, heapUsedBytes: 30 }),
   about: { pod: 'shop/web', node: 'node-1' },
 };

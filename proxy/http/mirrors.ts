@@ -36,8 +36,8 @@ export class Mirrors implements CopyOwner {
     this.stages = stages;
   }
 
-  get inFlight(): number {
-    return this.#copies.size;
+  stats(): { readonly inFlight: number; readonly heldBytes: number } {
+    return { inFlight: this.#copies.size, heldBytes: this.#heldBytes };
   }
 
   /**

@@ -244,3 +244,21 @@ test('headers that a rule looks at are recorded, secrets never, and no more than
   const keys = Object.keys(spansOf(all)[0]?.attributes ?? {});
   assert.equal(keys.filter((key) => key.startsWith('http.request.header.')).length, headersRecordedMax);
 });
+
+test('a redirect is told by its rule and where it sends the client, and is no error', () => {
+  const { destination, rule } = forward();
+  assert.ok(rule !== undefined);
+  const one = record();
+  one.decided({
+    ...{ kind: 'redirect', destination, rule, status: 301, location: 'https://new.example/items?page=2' },
+    ...{ cluster: undefined, delayMs: 0 },
+  });
+  const [own, ...others] = spansOf(one, { status: 301 });
+  assert.deepEqual(others, []);
+  assert.equal(own?.name, 'GET catalog');
+  assert.equal(own?.error, undefined);
+  assert.equal(own?.attributes['heddle.route'], 'HTTPRoute/shop/catalog#0');
+  assert.deepEqual(own?.attributes['http.response.header.location'], ['https://new.example/items?page=2']);
+  assert.equal(own?.attributes['http.response.status_code'], 301);
+  assert.equal(own?.attributes['heddle.reason'], undefined);
+});

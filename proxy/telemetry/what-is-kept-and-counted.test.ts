@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { jsonLogger } from '../../common/log.ts';
 import { seededRandom } from '../../common/random.ts';
+import { DEFAULT_CLUSTER_POLICY } from '../../model/policy-types.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
-import type { RequestInfo, RequestResult } from '../stage.ts';
+import type { RequestInfo, RequestResult, RequestScope } from '../stage.ts';
 import { SidecarMetrics } from './metrics.ts';
 import type { TracingSettings } from './sampling.ts';
 import type { SpanRecord } from './span-record.ts';
@@ -34,7 +35,7 @@ beforeEach(() => {
   });
 });
 
-function serve(part: Partial<RequestResult> = {}, headers: Readonly<Record<string, string>> = {}): void {
+function open(headers: Readonly<Record<string, string>> = {}): RequestScope {
   const info: RequestInfo = {
     direction: 'outbound',
     view: { method: 'GET', path: '/', query: '', header: (name) => headers[name], sourceAddress: undefined },
@@ -42,14 +43,16 @@ function serve(part: Partial<RequestResult> = {}, headers: Readonly<Record<strin
     peer: undefined,
     startedAtMs: clock.now(),
   };
-  const ended = {
-    status: 200,
-    failure: undefined,
-    requestBytes: 0,
-    responseBytes: 0,
-    endedAtMs: clock.now() + 5,
-  };
-  telemetry.open(info).end({ ...ended, ...part });
+  return telemetry.open(info);
+}
+
+const result = (part: Partial<RequestResult> = {}): RequestResult => ({
+  ...{ status: 200, failure: undefined, requestBytes: 0, responseBytes: 0, endedAtMs: clock.now() + 5 },
+  ...part,
+});
+
+function serve(part: Partial<RequestResult> = {}, headers: Readonly<Record<string, string>> = {}): void {
+  open(headers).end(result(part));
 }
 
 const failure = { code: 'no-endpoints', source: 'mesh', retrySafety: 'always', message: 'none' } as const;
@@ -139,4 +142,73 @@ test('a family keeps a bounded number of series; the rest is counted in one', ()
 test('a label value with quotes, backslashes and line feeds stays one value', () => {
   metrics.ejections.add(1, 'a"b\\c\nd');
   assert.match(metrics.render(), /^heddle_ejections_total\{cluster="a\\"b\\\\c\\nd"\} 1$/m);
+});
+
+const MIRROR = {
+  cluster: {
+    ...{ name: 'outbound|80||catalog-v2', namespace: 'shop', service: 'catalog-v2', port: 80 },
+    ...{ protocol: 'http', policy: DEFAULT_CLUSTER_POLICY, endpoints: [] },
+  },
+  endpoint: {
+    ...{ key: '10.0.0.2:80', address: '10.0.0.2', port: 80, pod: 'shop/catalog-v2-1', node: undefined },
+    ...{ zone: undefined, weight: 1, health: 'ready', mtls: true, identities: ['spiffe://v2'] },
+  },
+} as const;
+const ANSWERED = { kind: 'response', status: 200, appRefused: false } as const;
+
+test('a copy that ends before its request is one of its spans, marked as a mirror', () => {
+  const scope = open();
+  const copy = scope.mirror(MIRROR, clock.now());
+  copy.end(ANSWERED, clock.now() + 3, 'closed');
+  assert.equal(spans.length, 0);
+  scope.end(result());
+  const [own, mirror] = spans;
+  assert.equal(spans.length, 2);
+  assert.deepEqual(
+    [mirror?.name, mirror?.kind, mirror?.parentId],
+    ['mirror catalog-v2', 'client', own?.spanId],
+  );
+  assert.equal(copy.traceparent, `00-${own?.traceId}-${mirror?.spanId}-01`);
+  assert.deepEqual(mirror?.attributes, {
+    'heddle.mirror': true,
+    'heddle.cluster': 'outbound|80||catalog-v2',
+    'network.peer.address': '10.0.0.2',
+    'network.peer.port': 80,
+    'heddle.pod': 'shop/catalog-v2-1',
+    'heddle.peer': 'spiffe://v2',
+    'heddle.breaker.state': 'closed',
+    'http.response.status_code': 200,
+  });
+  assert.equal(own?.attributes['heddle.attempts'], undefined, 'a copy is no attempt');
+});
+
+test('a copy that outlives its request is sent by itself, and only where its request was kept', () => {
+  const scope = open();
+  const copy = scope.mirror(MIRROR, clock.now());
+  scope.end(result());
+  assert.equal(spans.length, 1);
+  copy.end({ kind: 'failure', failure, condition: 'other' }, clock.now() + 40, 'open');
+  assert.equal(spans[1]?.parentId, spans[0]?.spanId);
+  assert.equal(spans[1]?.error, 'none');
+  settings = { ...EVERYTHING, samplingPercent: 0 };
+  const unseen = open();
+  const unseenCopy = unseen.mirror(MIRROR, clock.now());
+  unseen.end(result());
+  unseenCopy.end(ANSWERED, clock.now(), 'closed');
+  assert.equal(spans.length, 2);
+});
+
+test('copies are counted by their outcome, apart from requests and attempts', () => {
+  const scope = open();
+  scope.mirror(MIRROR, clock.now()).end(ANSWERED, clock.now(), 'closed');
+  scope
+    .mirror(MIRROR, clock.now())
+    .end({ kind: 'failure', failure, condition: 'other' }, clock.now(), 'open');
+  scope.end(result());
+  const text = metrics.render();
+  const counted = (outcome: string) =>
+    `heddle_mirrors_total{destination_service="catalog-v2.shop",route="",outcome="${outcome}"} 1`;
+  assert.ok(text.includes(counted('200')), text);
+  assert.ok(text.includes(counted('no-endpoints')), text);
+  assert.equal(/heddle_attempts_total\{/.test(text), false);
 });
