@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { ANNOTATIONS, LABELS, SIDECAR } from '../../common/contracts.ts';
 import type { Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
@@ -6,6 +7,7 @@ import { readSettings, type SidecarSettings } from './annotations.ts';
 import { conflicts, reasonToLeave, reasonToSkip } from './eligible.ts';
 import { type PatchOperation, pointer } from './json-patch.ts';
 import { type ContainerView, type PodView, readPod } from './pod.ts';
+import { enlargePod } from './pod-resources.ts';
 import { type CarriedProbes, rewriteProbes } from './probes.ts';
 import { mergeScraping } from './scraping.ts';
 import {
@@ -66,6 +68,7 @@ export function injectPod(pod: unknown, options: InjectionOptions): Injection {
     warnings: [
       ...warnings,
       ...captureWarnings(view, options),
+      ...dnsWarnings(view, options),
       ...hookWarnings(view),
       ...patch.value.warnings,
     ],
@@ -91,6 +94,8 @@ function patchFor(
   const app = new Map<string, string>();
   if (probes.carried !== undefined) app.set(APP_PROBES_VARIABLE, JSON.stringify(probes.carried));
   if (scraping.app !== undefined) app.set(APP_PROMETHEUS_VARIABLE, scraping.app);
+  const enlarged =
+    standing === undefined ? enlargePod(view, settings.resources) : { operations: [], warnings: [] };
   const volume = view.volumes.has(IDENTITY_VOLUME)
     ? []
     : [appended(pointer('spec', 'volumes'), view.absent.volumes, '-', identityVolume())];
@@ -103,6 +108,7 @@ function patchFor(
         ...probes.operations,
         ...volume,
         ...pullSecrets(view, options),
+        ...enlarged.operations,
         ...(standing === undefined
           ? [
               appended(
@@ -114,7 +120,7 @@ function patchFor(
             ]
           : kept(standing, app)),
       ],
-      warnings: [...probes.warnings, ...scraping.warnings],
+      warnings: [...probes.warnings, ...scraping.warnings, ...enlarged.warnings],
     },
   };
 }
@@ -188,6 +194,16 @@ function captureWarnings(view: PodView, options: InjectionOptions): string[] {
   return [ANNOTATIONS.skipOutboundPorts, ANNOTATIONS.skipOutboundCidrs]
     .filter((annotation) => view.annotations.has(annotation))
     .map((annotation) => `${annotation} has no effect where apps choose their proxy: use no_proxy`);
+}
+
+/** By a node's own name servers no Service is found. */
+function dnsWarnings(view: PodView, options: InjectionOptions): string[] {
+  const policy = textOf(view.spec.dnsPolicy);
+  const host = options.controlPlane.slice(0, options.controlPlane.lastIndexOf(':'));
+  if ((policy !== 'Default' && policy !== 'None') || host.startsWith('[') || isIP(host) !== 0) return [];
+  return [
+    `its dnsPolicy is ${policy}: the sidecar starts only where its name servers know ${host} (ClusterFirst does)`,
+  ];
 }
 
 /** Hooks that the node calls over the network reach the app's port without a certificate. */

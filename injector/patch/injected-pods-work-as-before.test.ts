@@ -36,6 +36,10 @@ function each(what: string, check: (one: Injected) => void): void {
   });
 }
 
+/** Fields of a pod's spec that an injection may change, each looked at below. */
+const CHANGED = ['initContainers', 'containers', 'volumes', 'imagePullSecrets', 'resources'];
+const unchanged = (pod: JsonObject) =>
+  Object.entries(objectAt(pod, 'spec')).filter(([field]) => !CHANGED.includes(field));
 const containers = (pod: JsonObject, list: string): readonly JsonValue[] => listAt(pod, 'spec', list);
 
 each(
@@ -53,14 +57,7 @@ each(
       .map((secret) => ({ name: secret }))
       .filter((secret) => !secrets.some((own) => textAt(own, 'name') === secret.name));
     assert.deepEqual(listAt(after, 'spec', 'imagePullSecrets'), [...secrets, ...added], name);
-    const rest = ({
-      initContainers: _i,
-      containers: _c,
-      volumes: _v,
-      imagePullSecrets: _s,
-      ...spec
-    }: JsonObject) => spec;
-    assert.deepEqual(rest(objectAt(after, 'spec')), rest(objectAt(pod, 'spec')), name);
+    assert.deepEqual(unchanged(after), unchanged(pod), name);
   },
 );
 
@@ -133,6 +130,25 @@ each('no request for resources is above its limit', ({ name, after }) => {
     assert.ok(request !== undefined, name);
     if (limit !== undefined) assert.ok(request.size <= (parse(limit)?.size ?? 0), `${name}: ${kind}`);
   }
+});
+
+each('what the pod has for all its containers grows by what the sidecar may take', ({ name, pod, after }) => {
+  const sidecar = objectAt(containers(after, 'initContainers')[0], 'resources');
+  const before = objectAt(pod, 'spec', 'resources');
+  assert.deepEqual(Object.keys(objectAt(after, 'spec', 'resources')), Object.keys(before), name);
+  for (const bound of ['requests', 'limits'])
+    for (const [kind, had] of Object.entries(objectAt(before, bound))) {
+      const parse = kind === 'cpu' ? cpuQuantity : memoryQuantity;
+      const has = textAt(after, 'spec', 'resources', bound, kind) ?? '';
+      const more = textAt(sidecar, bound, kind) ?? textAt(sidecar, 'requests', kind) ?? '';
+      if (parse(String(had)) === undefined) assert.equal(has, had, name);
+      else
+        assert.equal(
+          parse(has)?.size,
+          (parse(String(had))?.size ?? 0) + (parse(more)?.size ?? 0),
+          `${name}: ${bound} ${kind}`,
+        );
+    }
 });
 
 each(

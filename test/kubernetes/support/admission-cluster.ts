@@ -1,0 +1,62 @@
+import { systemClock } from '../../../common/clock.ts';
+import type { JsonObject } from '../../../common/json.ts';
+import { webhookConfiguration } from '../../../injector/patch/webhooks.ts';
+import type { KubeObject } from '../../../model/objects.ts';
+import {
+  type CallOptions,
+  connectKubernetes,
+  type KubernetesClient,
+} from '../../../sources/kubernetes/client.ts';
+import { hasReason } from '../../../sources/kubernetes/errors.ts';
+import { KINDS, type KubeKind } from '../../../sources/kubernetes/kinds.ts';
+
+/** An API server with its controllers and no nodes, and what a test of admission does with it. */
+export interface AdmissionCluster {
+  readonly kubeconfig: string;
+  readonly client: KubernetesClient;
+  /** Creates it, or leaves it as it is where it is there already. */
+  ensure(kind: KubeKind, object: JsonObject): Promise<void>;
+  namespace(name: string, labels: Readonly<Record<string, string>>): Promise<void>;
+  /** The object as admission would leave it, or the API server's refusal. */
+  tried(kind: KubeKind, object: JsonObject, options?: CallOptions): Promise<KubeObject | string>;
+  configure(revision: string, clientConfig: JsonObject): Promise<void>;
+  close(): void;
+}
+
+export async function admissionCluster(kubeconfig: string): Promise<AdmissionCluster> {
+  const client = await connectKubernetes({ kubeconfig, context: undefined }, systemClock);
+  const ensure = async (kind: KubeKind, object: JsonObject) => {
+    try {
+      await client.create(kind, object);
+    } catch (thrown) {
+      if (!hasReason(thrown, 'AlreadyExists')) throw thrown;
+    }
+  };
+  return {
+    kubeconfig,
+    client,
+    ensure,
+    async namespace(name, labels) {
+      await ensure(KINDS.namespace, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+      await client.patch(KINDS.namespace, { name }, { type: 'merge', body: { metadata: { labels } } });
+      // Without it a pod is refused; the controller that makes it takes a moment.
+      await ensure(KINDS.serviceAccount, {
+        ...{ apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: name } },
+      });
+    },
+    tried: (kind, object, options = { dryRun: true }) =>
+      client.create(kind, object, options).catch((thrown: unknown) => {
+        if (!(thrown instanceof Error)) throw thrown;
+        return thrown.message;
+      }),
+    async configure(revision, clientConfig) {
+      const configuration = webhookConfiguration(revision, clientConfig);
+      const { name } = configuration.metadata as { readonly name: string };
+      await client.delete(KINDS.mutatingWebhook, { name }).catch((thrown: unknown) => {
+        if (!hasReason(thrown, 'NotFound')) throw thrown;
+      });
+      await client.create(KINDS.mutatingWebhook, configuration);
+    },
+    close: () => client.close(),
+  };
+}
