@@ -75,10 +75,14 @@ export function cgroup2Folder(hierarchies: readonly Hierarchy[], path: string): 
   return join(unified.mount, path);
 }
 
-/** For node.sh, a line each: its name under /sys/fs/cgroup, kind, options, and the folder that the node joins. */
+/**
+ * For node.sh, a line each: its name under /sys/fs/cgroup, kind, options, and the folder that the node joins. Version 2 must be called
+ * `unified`: there runc looks for it, and then gives each container a folder of that version too.
+ */
 export function cgroupTable(hierarchies: readonly Hierarchy[], path: string): string {
   const lines = hierarchies.map(
-    ({ mount, kind, options }) => `${basename(mount)} ${kind} ${options} ${join(mount, path)}\n`,
+    ({ mount, kind, options }) =>
+      `${kind === 'cgroup2' ? 'unified' : basename(mount)} ${kind} ${options} ${join(mount, path)}\n`,
   );
   return lines.join('');
 }

@@ -1,15 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HeddleError } from '../../../common/errors.ts';
 import { eventually } from '../../support/wait.ts';
 import { cgroupTable, type Hierarchy, makeCgroups } from './cgroups.ts';
-import { ADDRESSES, type ClusterLayout, NODE_HOME, type NodeLayout } from './layout.ts';
+import { ADDRESSES, type ClusterLayout, type NodeLayout } from './layout.ts';
 import { CONTAINERD_SOCKET, containerdConfig, kubeletConfig, type NodeProgram } from './programs.ts';
 
 const NODE_SCRIPT = fileURLToPath(new URL('./node.sh', import.meta.url));
-const RUNC_SCRIPT = fileURLToPath(new URL('./runc-in-cgroup2.sh', import.meta.url));
 const standsMs = 20_000;
 const IMPORT_TIMEOUT_MS = 120_000;
 
@@ -87,9 +86,6 @@ function makeHome(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): v
   for (const folder of [root, home, join(home, 'log'), join(home, 'programs')])
     mkdirSync(folder, { recursive: true });
   cpSync(cluster.pki, join(home, 'pki'), { recursive: true });
-  cpSync(RUNC_SCRIPT, join(home, 'runc-in-cgroup2'));
-  chmodSync(join(home, 'runc-in-cgroup2'), 0o755);
-  const runc = `${NODE_HOME}/runc-in-cgroup2`;
   const files: Readonly<Record<string, string>> = {
     cgroups: cgroupTable(setup.hierarchies, node.cgroup),
     path: [...setup.path, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
@@ -97,7 +93,7 @@ function makeHome(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): v
     ),
     'resolv.conf': `nameserver ${ADDRESSES.worldIp4}\n`,
     'kubelet.json': kubeletConfig(node),
-    'containerd.toml': containerdConfig({ runc, pause: setup.pause }),
+    'containerd.toml': containerdConfig(setup.pause),
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(home, name), text);
   for (const [user, text] of Object.entries(setup.kubeconfigs))

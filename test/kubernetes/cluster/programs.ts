@@ -142,8 +142,8 @@ export function kubeletConfig({ name }: NodeLayout): string {
   });
 }
 
-/** For containerd 1.6 and newer. `runc` is what it starts as the runtime. */
-export function containerdConfig({ runc, pause }: { readonly runc: string; readonly pause: string }): string {
+/** For containerd 1.6 and newer. */
+export function containerdConfig(pauseImage: string): string {
   return `version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -151,13 +151,12 @@ oom_score = 0
 [grpc]
   address = "${CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "${pause}"
+  sandbox_image = "${pauseImage}"
   # Lowering the score needs CAP_SYS_RESOURCE, which a machine inside a container may lack.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      BinaryName = "${runc}"
       SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/opt/cni/bin"
