@@ -9,8 +9,9 @@ import {
 } from '../sources/kubernetes/client.ts';
 import { KINDS } from '../sources/kubernetes/kinds.ts';
 import { watchClusterSettings } from '../sources/kubernetes/settings.ts';
-import { trimNode } from '../sources/kubernetes/trim.ts';
-import { type WatchedKind, watchCluster } from '../sources/kubernetes/watch.ts';
+import { trimNode, trimPod } from '../sources/kubernetes/trim.ts';
+import type { WatchedKind } from '../sources/kubernetes/watch.ts';
+import { followCluster } from '../sources/open.ts';
 import type { ObjectSource, SettingsSource } from '../sources/source.ts';
 import type { ControlPlaneOptions } from './options.ts';
 
@@ -30,9 +31,6 @@ export interface SourcesDeps {
   readonly onChange: () => void;
 }
 
-/** Between lines that say what a start waits for. */
-const WAITING_LOG_MS = 10_000;
-
 /** What the mesh is built of on Kubernetes. */
 export const MESH_KINDS: readonly WatchedKind[] = [
   { kind: KINDS.node, trim: trimNode },
@@ -40,7 +38,7 @@ export const MESH_KINDS: readonly WatchedKind[] = [
   { kind: KINDS.serviceAccount },
   { kind: KINDS.service },
   { kind: KINDS.endpointSlice },
-  { kind: KINDS.pod },
+  { kind: KINDS.pod, trim: trimPod },
   { kind: KINDS.httpRoute },
   { kind: KINDS.grpcRoute },
   { kind: KINDS.tlsRoute },
@@ -77,29 +75,19 @@ async function openFolders(options: ControlPlaneOptions, deps: SourcesDeps): Pro
 }
 
 async function openCluster(access: KubernetesAccess, namespace: string, deps: SourcesDeps): Promise<Sources> {
-  const { clock, log } = deps;
-  const client = await connectKubernetes(access, clock);
-  const objects = watchCluster({ client, kinds: MESH_KINDS, ...deps });
-  const waiting = clock.every(WAITING_LOG_MS, () => {
-    const states = objects
-      .kinds()
-      .filter(({ condition }) => condition !== 'listed' && condition !== 'absent');
-    log.warn('waiting for the API server', { kinds: states.map(({ kind }) => kind).join(' ') });
-  });
+  const client = await connectKubernetes(access, deps.clock);
+  const opened: { close(): void }[] = [client];
+  const close = () => {
+    for (const one of opened.toReversed()) one.close();
+  };
   try {
     const settings = await watchClusterSettings({ client, namespace, ...deps });
-    await objects.synced;
-    const close = () => {
-      objects.close();
-      settings.close();
-      client.close();
-    };
+    opened.push(settings);
+    const objects = await followCluster(client, MESH_KINDS, deps);
+    opened.push(objects);
     return { objects, settings, client, close };
   } catch (thrown) {
-    objects.close();
-    client.close();
+    close();
     throw thrown;
-  } finally {
-    waiting.cancel();
   }
 }

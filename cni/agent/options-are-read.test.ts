@@ -18,10 +18,18 @@ test('what must be given is enough; the rest has the defaults of the contracts',
   );
 });
 
+test('an API server stands in the place of folders', () => {
+  const parsed = parseOptions(['--node', 'n1', '--kubernetes', '--kubeconfig', 'k', '--cgroup', '/cg']);
+  assert.ok(parsed.ok && parsed.value !== 'help');
+  assert.deepEqual(parsed.value.kubernetes, { kubeconfig: 'k', context: undefined });
+  assert.deepEqual(parsed.value.manifests, []);
+});
+
 const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['no node', LEAST.slice(2), /--node must be/],
   ['a node with a slash', ['--node', 'a/b', ...LEAST.slice(2)], /--node must be/],
-  ['no manifests', ['--node', 'n1', '--cgroup', '/cg'], /--manifests is required/],
+  ['no manifests', ['--node', 'n1', '--cgroup', '/cg'], /--manifests or --kubernetes is required/],
+  ['folders and an API server', [...LEAST, '--kubernetes'], /exclude each other/],
   ['no cgroup', LEAST.slice(0, 4), /--cgroup is required/],
   ['an unknown mode', [...LEAST, '--mode', 'ipip'], /--mode must be/],
   ['a device with a space', [...LEAST, '--uplink', 'e th'], /--uplink must be/],

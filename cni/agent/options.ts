@@ -3,6 +3,7 @@ import { parsePrefix } from '../../common/address.ts';
 import type { Result } from '../../common/errors.ts';
 import { readFlags, wrongUsage } from '../../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
+import { readSource, SOURCE_FLAGS, SOURCE_USAGE, type SourceOptions } from '../../sources/flags.ts';
 
 /**
  * How pods reach other nodes: VXLAN; by the underlay's own routes; or not at all, where another CNI does it and Heddle
@@ -10,13 +11,11 @@ import { isLogLevel, type LogLevel } from '../../common/log.ts';
  */
 export type NetworkMode = 'tunnel' | 'direct' | 'capture';
 
-export interface AgentOptions {
+export interface AgentOptions extends SourceOptions {
   /** Name of the node's Node object. */
   readonly node: string;
   /** Path of the node's network namespace; undefined: the agent's own. */
   readonly nodeNetns: string | undefined;
-  /** Folders of manifests, later ones over earlier ones. */
-  readonly manifests: readonly string[];
   readonly stateDirectory: string;
   /** Unix socket that the CNI plugin calls. */
   readonly socket: string;
@@ -49,7 +48,7 @@ export interface AgentOptions {
 const FLAGS = {
   node: { type: 'string' },
   'node-netns': { type: 'string' },
-  manifests: { type: 'string', multiple: true },
+  ...SOURCE_FLAGS,
   'state-dir': { type: 'string' },
   socket: { type: 'string' },
   'admin-socket': { type: 'string' },
@@ -73,10 +72,10 @@ const FLAGS = {
 const DEFAULT_POD_RANGES = ['10.244.0.0/16', 'fd10:244::/56'];
 const DEFAULT_DNS = ['10.96.0.10', 'fd10:96::a'];
 
-export const USAGE = `Usage: heddle-cni-agent --node NAME --manifests DIR --cgroup DIR [options]
+export const USAGE = `Usage: heddle-cni-agent --node NAME (--manifests DIR | --kubernetes) --cgroup DIR [options]
 
   --node NAME             the Node object of this node
-  --manifests DIR         folder of objects to follow; may be given again, later ones win
+${SOURCE_USAGE}
   --cgroup DIR            cgroup v2 folder above all containers of the node
   --node-netns PATH       network namespace of the node (default: the agent's own)
   --state-dir DIR         addresses and pods that were given (default /var/lib/heddle/cni)
@@ -106,18 +105,11 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
   if (!read.ok) return read;
   if (read.value === 'help') return { ok: true, value: 'help' };
   const values = read.value;
-  const {
-    node,
-    manifests,
-    cgroup,
-    uplink = 'eth0',
-    mode = 'tunnel',
-    metrics,
-    'log-level': logLevel = 'info',
-  } = values;
+  const { node, cgroup, uplink = 'eth0', mode = 'tunnel', metrics, 'log-level': logLevel = 'info' } = values;
   if (node === undefined || !NODE_NAME.test(node))
     return wrongUsage('--node must be the name of a Node object');
-  if (manifests === undefined) return wrongUsage('--manifests is required');
+  const source = readSource(values);
+  if (!source.ok) return source;
   if (cgroup === undefined) return wrongUsage('--cgroup is required');
   if (!DEVICE.test(uplink)) return wrongUsage('--uplink must be the name of a device');
   if (mode !== 'tunnel' && mode !== 'direct' && mode !== 'capture')
@@ -137,7 +129,7 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
   return {
     ok: true,
     value: {
-      ...{ node, nodeNetns: values['node-netns'], manifests, cgroup, uplink, mode, logLevel },
+      ...{ node, nodeNetns: values['node-netns'], ...source.value, cgroup, uplink, mode, logLevel },
       ...{ podRanges, dnsAddresses, controlPlane, readyFile: values['ready-file'] },
       ...{ metrics, uninstall: values.uninstall ?? false, cni },
       chained: mode === 'capture' ? (values.chain ?? 'auto') : undefined,

@@ -5,7 +5,7 @@ import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import { watchFiles } from '../../sources/files/watch.ts';
+import { followObjects } from '../../sources/open.ts';
 import { Attachments } from './attachments.ts';
 import { pluginFile } from './beside.ts';
 import { Changes } from './changes.ts';
@@ -14,6 +14,7 @@ import { installPlugin } from './cni/install.ts';
 import { startCniServer } from './cni/server.ts';
 import { HealthChecks } from './health-checks.ts';
 import { openIpam } from './ipam/ipam.ts';
+import { NETWORK_KINDS } from './kinds.ts';
 import { LocalPods } from './local-pods.ts';
 import { NodeGround } from './node-ground.ts';
 import { NodeMaps } from './node-maps.ts';
@@ -99,7 +100,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
         sidecarSocket: programs.map('sidecar_socket_map'),
         candidate: programs.map('candidate_ring'),
       },
-      cgroupRoot: ground.cgroupRoot,
+      cgroupMount: ground.cgroupMount,
       isSidecar: sidecarJudge({ localPods, cluster: cluster.current, changes }),
       ...{ clock, log },
     });
@@ -221,8 +222,8 @@ async function followCluster(
   let told = (): void => undefined;
   let current: ClusterObjects | undefined;
   let gone = false;
-  const source = await watchFiles({
-    ...{ directories: options.manifests, clock, log },
+  const source = await followObjects(options, NETWORK_KINDS, {
+    ...{ clock, log },
     onChange: ({ objects }) => {
       const found = clusterObjects(objects, current);
       current = withOwnNode(found, current, options.node);
@@ -261,8 +262,21 @@ async function ownNode(
       { timeoutMs: waitingLogMs },
     );
     if (found !== undefined) return found;
-    log.warn('waiting for the Node object of this node with podCIDRs and an InternalIP', { node });
+    log.warn('waiting for the Node object of this node', {
+      node,
+      lacks: whatNodeLacks(cluster(), node, mode),
+    });
   }
+}
+
+/** What a start waits for, and who should see to it. */
+function whatNodeLacks({ nodes }: ClusterObjects, name: string, mode: AgentOptions['mode']): string {
+  const own = clusterNodes(nodes).get(name);
+  if (own === undefined) return 'there is none of this name: the kubelet makes it; see --node';
+  if (own.addresses.length === 0) return 'its status has no InternalIP: the kubelet sets it';
+  return mode === 'capture'
+    ? 'nothing'
+    : 'its spec has no podCIDRs: the controller manager gives them with --allocate-node-cidrs and --cluster-cidr';
 }
 
 function logFailure(log: Logger, what: string): (thrown: unknown) => void {

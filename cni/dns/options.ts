@@ -3,12 +3,11 @@ import { parseArgs } from 'node:util';
 import { CLUSTER_DOMAIN } from '../../common/contracts.ts';
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
+import { readSource, SOURCE_FLAGS, SOURCE_USAGE, type SourceOptions } from '../../sources/flags.ts';
 import type { Upstream } from './forward/upstreams.ts';
 import { isLabel } from './zone/service.ts';
 
-export interface DnsOptions {
-  /** Folders of manifests, later ones over earlier ones. */
-  readonly manifests: readonly string[];
+export interface DnsOptions extends SourceOptions {
   readonly listen: readonly string[];
   /** 0: any free one, the same for all addresses and both transports. */
   readonly port: number;
@@ -25,7 +24,7 @@ export interface DnsOptions {
 }
 
 const FLAGS = {
-  manifests: { type: 'string', multiple: true },
+  ...SOURCE_FLAGS,
   listen: { type: 'string', multiple: true },
   port: { type: 'string' },
   'metrics-port': { type: 'string' },
@@ -42,9 +41,9 @@ const DEFAULT_LISTEN: readonly string[] = ['10.96.0.10', 'fd10:96::a'];
 const DNS_PORT = 53;
 const portMax = 65_535;
 
-export const USAGE = `Usage: heddle-dns --manifests DIR [options]
+export const USAGE = `Usage: heddle-dns (--manifests DIR | --kubernetes) [options]
 
-  --manifests DIR         folder of objects to follow; may be given again, later ones win
+${SOURCE_USAGE}
   --listen ADDRESS        may be given again (default ${DEFAULT_LISTEN.join(', ')})
   --port N                UDP and TCP (default ${DNS_PORT}); 0 takes a free one
   --upstream ADDR[:PORT]  who is asked for other names; may be given again; [ADDR]:PORT for IPv6 (default: of --resolv-conf)
@@ -66,12 +65,13 @@ export function parseOptions(args: readonly string[]): Result<DnsOptions | 'help
       throw usage(`--cluster-domain ${clusterDomain} is no domain`);
     const logLevel = values['log-level'] ?? 'info';
     if (!isLogLevel(logLevel)) throw usage(`--log-level ${logLevel}: write debug, info, warn or error`);
-    if (values.manifests === undefined) throw usage('--manifests is missing');
+    const source = readSource(values);
+    if (!source.ok) return source;
     const metricsPort = values['metrics-port'];
     return {
       ok: true,
       value: {
-        ...{ manifests: values.manifests, clusterDomain, logLevel, portsFile: values['ports-file'] },
+        ...{ ...source.value, clusterDomain, logLevel, portsFile: values['ports-file'] },
         listen: (values.listen ?? DEFAULT_LISTEN).map((one) => ipOf('--listen', one)),
         port: portOf('--port', values.port ?? String(DNS_PORT)),
         metricsPort: metricsPort === undefined ? undefined : portOf('--metrics-port', metricsPort),

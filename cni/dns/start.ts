@@ -9,13 +9,14 @@ import { tcpDialer } from '../../common/net.ts';
 import type { Random } from '../../common/random.ts';
 import { parseResolvConf } from '../../common/resolv-conf.ts';
 import type { SourcedObject } from '../../model/objects.ts';
-import { watchFiles } from '../../sources/files/watch.ts';
+import { followObjects } from '../../sources/open.ts';
 import { probeForCircles } from './forward/circle-probe.ts';
 import type { FlightDeps } from './forward/flight.ts';
 import { Forwarder } from './forward/forwarder.ts';
 import { DEFAULT_FORWARD_LIMITS } from './forward/limits.ts';
 import { socketTransport } from './forward/transport.ts';
 import { type Upstream, Upstreams, upstreamText } from './forward/upstreams.ts';
+import { DNS_KINDS } from './kinds.ts';
 import { DnsMetrics } from './metrics.ts';
 import type { DnsOptions } from './options.ts';
 import { type Zone, ZoneBuilder } from './records.ts';
@@ -104,8 +105,8 @@ async function followZone(options: DnsOptions, { clock, log }: DnsDeps, metrics:
     return built;
   };
   let current: Zone | undefined;
-  const source = await watchFiles({
-    ...{ directories: options.manifests, clock, log },
+  const source = await followObjects(options, DNS_KINDS, {
+    ...{ clock, log },
     onChange: (state) => {
       current = build(state.objects);
     },

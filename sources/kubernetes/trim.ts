@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from '../../common/json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 
 /** kubectl's copy of what it last applied: as long as the object itself. */
@@ -32,4 +32,47 @@ export function trimNode(node: KubeObject): KubeObject {
 
 function withoutHeartbeat({ lastHeartbeatTime: _time, ...condition }: JsonObject): JsonObject {
   return condition;
+}
+
+const SPEC_KEPT = ['nodeName', 'hostNetwork', 'serviceAccountName', 'hostname', 'subdomain'];
+const CONTAINER_KEPT = ['name', 'image', 'restartPolicy', 'ports'];
+const STATUS_KEPT = ['phase', 'reason', 'hostIP', 'podIP', 'podIPs', 'startTime'];
+const CONTAINER_STATUS_KEPT = ['name', 'containerID', 'ready', 'restartCount'];
+const CONDITION_KEPT = ['type', 'status', 'reason'];
+
+/** A Pod with what the mesh and the pod network ask of one: without environment, volumes, probes and the like. */
+export function trimPod(pod: KubeObject): KubeObject {
+  const spec = isJsonObject(pod.spec) ? pod.spec : {};
+  const status = isJsonObject(pod.status) ? pod.status : {};
+  const { apiVersion, kind, metadata } = pod;
+  return {
+    ...{ apiVersion, kind, metadata },
+    spec: {
+      ...pick(spec, SPEC_KEPT),
+      ...pickEach(spec, 'initContainers', CONTAINER_KEPT),
+      ...pickEach(spec, 'containers', CONTAINER_KEPT),
+    },
+    status: {
+      ...pick(status, STATUS_KEPT),
+      ...pickEach(status, 'conditions', CONDITION_KEPT),
+      ...pickEach(status, 'initContainerStatuses', CONTAINER_STATUS_KEPT),
+      ...pickEach(status, 'containerStatuses', CONTAINER_STATUS_KEPT),
+    },
+  };
+}
+
+/** The fields of these names, as far as they are there. */
+export function pick(from: JsonObject, names: readonly string[]): JsonObject {
+  const kept: Record<string, JsonValue> = {};
+  for (const name of names) {
+    const value = from[name];
+    if (value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
+
+function pickEach(from: JsonObject, name: string, names: readonly string[]): JsonObject {
+  const list = from[name];
+  if (!Array.isArray(list)) return {};
+  return { [name]: list.map((one: unknown) => (isJsonObject(one) ? pick(one, names) : null)) };
 }
