@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { jsonLogger } from '../../common/log.ts';
 import { seededRandom } from '../../common/random.ts';
+import type { MirrorTarget } from '../../model/decision-types.ts';
 import { DEFAULT_CLUSTER_POLICY } from '../../model/policy-types.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
 import type { RequestInfo, RequestResult, RequestScope } from '../stage.ts';
@@ -144,7 +145,7 @@ test('a label value with quotes, backslashes and line feeds stays one value', ()
   assert.match(metrics.render(), /^heddle_ejections_total\{cluster="a\\"b\\\\c\\nd"\} 1$/m);
 });
 
-const MIRROR = {
+const MIRROR: MirrorTarget = {
   cluster: {
     ...{ name: 'outbound|80||catalog-v2', namespace: 'shop', service: 'catalog-v2', port: 80 },
     ...{ protocol: 'http', policy: DEFAULT_CLUSTER_POLICY, endpoints: [] },
@@ -153,7 +154,7 @@ const MIRROR = {
     ...{ key: '10.0.0.2:80', address: '10.0.0.2', port: 80, pod: 'shop/catalog-v2-1', node: undefined },
     ...{ zone: undefined, weight: 1, health: 'ready', mtls: true, identities: ['spiffe://v2'] },
   },
-} as const;
+};
 const ANSWERED = { kind: 'response', status: 200, appRefused: false } as const;
 
 test('a copy that ends before its request is one of its spans, marked as a mirror', () => {

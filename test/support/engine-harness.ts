@@ -3,7 +3,7 @@ import type { EngineLimits } from '../../proxy/codec/limits.ts';
 import type { InboundTarget } from '../../proxy/listener/inbound.ts';
 import type { OutboundMode } from '../../proxy/listener/outbound.ts';
 import type { Listen } from '../../proxy/listener/tcp-listen.ts';
-import { createStack, type Stack } from '../../proxy/stack.ts';
+import { createStack, type Stack, type StackDeps } from '../../proxy/stack.ts';
 import { makeFakes } from './engine-fakes.ts';
 import { MemoryNetwork } from './memory-net.ts';
 import { settle, VirtualClock } from './virtual-clock.ts';
@@ -68,7 +68,12 @@ export class EngineHarness {
   readonly stack: Stack;
   #onStream: ((stream: ByteStream) => void) | undefined;
 
-  constructor(limits: Partial<EngineLimits> = {}, podAddresses: readonly string[] = []) {
+  /** `real` takes the place of fakes. */
+  constructor(
+    limits: Partial<EngineLimits> = {},
+    podAddresses: readonly string[] = [],
+    real: Partial<StackDeps> = {},
+  ) {
     const listen: Listen = (address, onStream) => {
       this.#onStream = onStream;
       const handle = this.net.listen(address.host, address.port, onStream);
@@ -81,7 +86,8 @@ export class EngineHarness {
       });
     };
     const { clock, fakes } = this;
-    this.stack = createStack({ ...fakes, clock, dialer: this.net.dialer, listen, limits, podAddresses });
+    const { dialer } = this.net;
+    this.stack = createStack({ ...fakes, clock, dialer, listen, limits, podAddresses, ...real });
   }
 
   async outbound(mode: OutboundMode = 'http-proxy'): Promise<void> {
