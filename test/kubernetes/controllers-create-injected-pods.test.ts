@@ -1,27 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { listAt, textAt } from '../../cli/kube/fields.ts';
-import { keepIdentity } from '../../common/ca/workload-identity.ts';
-import { systemClock } from '../../common/clock.ts';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
-import { silentLogger } from '../../common/log.ts';
-import { systemRandom } from '../../common/random.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { KINDS, type KubeKind } from '../../sources/kubernetes/kinds.ts';
 import { leakCheck } from '../support/leak-check.ts';
-import { meshCa } from '../support/mesh-ca.ts';
 import { eventually } from '../support/wait.ts';
 import { type AdmissionCluster, admissionCluster } from './support/admission-cluster.ts';
+import { otherWebhook } from './support/other-webhook.ts';
 import { type RunningInjector, startCa, startInjectorProcess, type WebhookCa } from './support/webhook.ts';
 
 leakCheck();
 
-const ADDRESS = '127.0.0.1';
 const NAMESPACE = 'made-by-controllers';
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
 const run = promisify(execFile);
@@ -31,9 +24,9 @@ let ca: WebhookCa;
 let injector: RunningInjector;
 
 before(async () => {
-  cluster = await admissionCluster(process.env.HEDDLE_TEST_KUBECONFIG ?? '');
-  ca = await startCa(ADDRESS);
-  injector = await startInjectorProcess(ca, ADDRESS);
+  cluster = await admissionCluster();
+  ca = await startCa(cluster.address);
+  injector = await startInjectorProcess(ca, cluster.address);
   await cluster.configure('default', injector.clientConfig);
   await cluster.namespace(NAMESPACE, { ...RESTRICTED, 'heddle.dev/inject': 'enabled' });
   await eventually(async () => isInjected(await tried(pod('first'))), {
@@ -45,7 +38,7 @@ after(async () => {
   await cluster?.client.delete(KINDS.namespace, { name: NAMESPACE });
   await injector?.stop();
   ca?.close();
-  cluster?.close();
+  await cluster?.close();
 });
 
 const POD_SPEC = `
@@ -131,54 +124,18 @@ test('pods that controllers make are injected, under the restricted level', asyn
   }
 });
 
-/** Somebody else's webhook: it puts an init container in front, and a probe on the app. */
-async function otherWebhook(): Promise<{ server: Server; clientConfig: JsonObject; calls: () => number }> {
-  const other = meshCa(systemClock);
-  const uri = 'spiffe://cluster.local/ns/other/sa/webhook';
-  const identity = keepIdentity({
-    ...{ uri, clock: systemClock, random: systemRandom, log: silentLogger },
-    requestCertificate: other.requester(uri, 3_600_000, ['localhost']),
-  });
-  const { privateKeyPem, certificateChainPem } = await new Promise<{
-    readonly privateKeyPem: string;
-    readonly certificateChainPem: string;
-  }>((resolve) => identity.onChange(resolve));
-  identity.close();
-  let calls = 0;
-  const server = createServer({ key: privateKeyPem, cert: certificateChainPem }, (request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      calls++;
-      const review = JSON.parse(Buffer.concat(chunks).toString()) as JsonObject;
-      const there = listAt(review, 'request', 'object', 'spec', 'initContainers');
-      const first = { ...(listAt(spec(), 'containers')[0] as JsonObject), name: 'first' };
-      const { readinessProbe: _probe, ports: _ports, ...quiet } = first as JsonObject;
-      const operations = there.some((one) => textAt(one, 'name') === 'first')
-        ? []
-        : [
-            { op: 'add', path: '/spec/initContainers/0', value: quiet },
-            { op: 'add', path: '/spec/containers/0/livenessProbe', value: { tcpSocket: { port: 8080 } } },
-          ];
-      const patch = Buffer.from(JSON.stringify(operations)).toString('base64');
-      const uid = textAt(review, 'request', 'uid');
-      response.setHeader('content-type', 'application/json');
-      response.end(
-        JSON.stringify({
-          ...{ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' },
-          response: { uid, allowed: true, patchType: 'JSONPatch', patch },
-        }),
-      );
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, ADDRESS, resolve));
-  const { port } = server.address() as AddressInfo;
-  const caBundle = Buffer.from(other.rootPem).toString('base64');
-  return { server, clientConfig: { url: `https://localhost:${port}/`, caBundle }, calls: () => calls };
+/** An init container in front, and a probe on the app. */
+function othersPatch(given: JsonValue | undefined): readonly JsonObject[] {
+  if (listAt(given, 'spec', 'initContainers').some((one) => textAt(one, 'name') === 'first')) return [];
+  const { readinessProbe: _probe, ...app } = listAt(spec(), 'containers')[0] as JsonObject;
+  return [
+    { op: 'add', path: '/spec/initContainers/0', value: { ...app, name: 'first', ports: [] } },
+    { op: 'add', path: '/spec/containers/0/livenessProbe', value: { tcpSocket: { port: 8080 } } },
+  ];
 }
 
 test('after another webhook the sidecar is first again, and takes on the new probe', async () => {
-  const other = await otherWebhook();
+  const other = await otherWebhook(cluster.address, othersPatch);
   const name = 'z-other';
   try {
     await cluster.client.create(KINDS.mutatingWebhook, {
@@ -221,8 +178,7 @@ test('after another webhook the sidecar is first again, and takes on the new pro
     });
   } finally {
     await cluster.client.delete(KINDS.mutatingWebhook, { name });
-    other.server.closeAllConnections();
-    await new Promise((resolve) => other.server.close(resolve));
+    await other.close();
   }
 });
 

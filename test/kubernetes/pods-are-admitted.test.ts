@@ -16,7 +16,6 @@ leakCheck();
 const LEVELS = ['restricted', 'baseline', 'privileged'] as const;
 type Level = (typeof LEVELS)[number];
 const ENFORCE = 'pod-security.kubernetes.io/enforce';
-const ADDRESS = '127.0.0.1';
 /** What the restricted level asks of each container, and apps rarely say. */
 const HARDENED = {
   allowPrivilegeEscalation: false,
@@ -32,9 +31,9 @@ let ca: WebhookCa;
 let injector: RunningInjector;
 
 before(async () => {
-  cluster = await admissionCluster(process.env.HEDDLE_TEST_KUBECONFIG ?? '');
-  ca = await startCa(ADDRESS);
-  injector = await startInjectorProcess(ca, ADDRESS);
+  cluster = await admissionCluster();
+  ca = await startCa(cluster.address);
+  injector = await startInjectorProcess(ca, cluster.address);
   await cluster.configure('default', injector.clientConfig);
   await cluster.namespace('heddle-system', { 'heddle.dev/inject': 'enabled' });
   await cluster.namespace('kube-system', { 'heddle.dev/inject': 'enabled' });
@@ -61,7 +60,7 @@ before(async () => {
 after(async () => {
   await injector?.stop();
   ca?.close();
-  cluster?.close();
+  await cluster?.close();
 });
 
 const SIMPLE: JsonObject = {

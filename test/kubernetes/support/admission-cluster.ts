@@ -9,10 +9,17 @@ import {
 } from '../../../sources/kubernetes/client.ts';
 import { hasReason } from '../../../sources/kubernetes/errors.ts';
 import { KINDS, type KubeKind } from '../../../sources/kubernetes/kinds.ts';
+import { locateParts } from '../cluster/build.ts';
+import { down } from '../cluster/down.ts';
+import { ADDRESSES, cacheFolder, layoutOf } from '../cluster/layout.ts';
+import { up } from '../cluster/up.ts';
+import { enterNetns } from './enter-netns.ts';
 
 /** An API server with its controllers and no nodes, and what a test of admission does with it. */
 export interface AdmissionCluster {
   readonly kubeconfig: string;
+  /** Of this process, as the API server reaches it. */
+  readonly address: string;
   readonly client: KubernetesClient;
   /** Creates it, or leaves it as it is where it is there already. */
   ensure(kind: KubeKind, object: JsonObject): Promise<void>;
@@ -20,10 +27,39 @@ export interface AdmissionCluster {
   /** The object as admission would leave it, or the API server's refusal. */
   tried(kind: KubeKind, object: JsonObject, options?: CallOptions): Promise<KubeObject | string>;
   configure(revision: string, clientConfig: JsonObject): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
-export async function admissionCluster(kubeconfig: string): Promise<AdmissionCluster> {
+/** Of a test that is given a cluster: it stands on this machine's own loopback. */
+const LOOPBACK = '127.0.0.1';
+
+/**
+ * Brings up an API server for one test file, and moves this process into the network namespace of the world, from where
+ * either reaches the other. HEDDLE_TEST_KUBECONFIG names one that stands already, on this machine's loopback.
+ */
+export async function admissionCluster(): Promise<AdmissionCluster> {
+  const given = process.env.HEDDLE_TEST_KUBECONFIG;
+  if (given !== undefined) return clusterAt(given, LOOPBACK, async () => undefined);
+  const layout = layoutOf(`admission-${process.pid}`, 0);
+  const built = locateParts(cacheFolder(process.env));
+  try {
+    await up(layout, { built, images: [], report: () => undefined });
+    const leave = enterNetns(layout.world);
+    return await clusterAt(layout.kubeconfigInside, ADDRESSES.worldIp4, async () => {
+      leave();
+      await down(layout);
+    });
+  } catch (thrown) {
+    await down(layout);
+    throw thrown;
+  }
+}
+
+async function clusterAt(
+  kubeconfig: string,
+  address: string,
+  end: () => Promise<void>,
+): Promise<AdmissionCluster> {
   const client = await connectKubernetes({ kubeconfig, context: undefined }, systemClock);
   const ensure = async (kind: KubeKind, object: JsonObject) => {
     try {
@@ -34,6 +70,7 @@ export async function admissionCluster(kubeconfig: string): Promise<AdmissionClu
   };
   return {
     kubeconfig,
+    address,
     client,
     ensure,
     async namespace(name, labels) {
@@ -57,6 +94,9 @@ export async function admissionCluster(kubeconfig: string): Promise<AdmissionClu
       });
       await client.create(KINDS.mutatingWebhook, configuration);
     },
-    close: () => client.close(),
+    async close() {
+      client.close();
+      await end();
+    },
   };
 }
