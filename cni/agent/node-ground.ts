@@ -6,7 +6,7 @@ import type { Logger } from '../../common/log.ts';
 import { netnsCookie } from '../kernel/netns.ts';
 import { masqueradeProblems, removeMasquerade, setMasquerade } from '../setup/masquerade.ts';
 import { type NodeFound, type NodeSetup, nodeProblems, removeNode, setUpNode } from '../setup/node.ts';
-import { cgroupRootOf } from './cgroup-root.ts';
+import { type CgroupMount, cgroupMountOf } from './cgroup-root.ts';
 import type { ClusterNode } from './nodes.ts';
 import type { AgentOptions, NetworkMode } from './options.ts';
 import type { NodeDevices } from './programs/places.ts';
@@ -18,7 +18,7 @@ export class NodeGround {
   readonly mode: NetworkMode;
   readonly cgroup: string;
   /** Where cgroup v2 is mounted. */
-  readonly cgroupRoot: string;
+  readonly cgroupMount: CgroupMount;
   readonly #options: AgentOptions;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -33,7 +33,7 @@ export class NodeGround {
     this.netns = options.nodeNetns;
     this.mode = options.mode;
     this.cgroup = options.cgroup;
-    this.cgroupRoot = cgroupRootOf(options.cgroup);
+    this.cgroupMount = cgroupMountOf(options.cgroup);
     this.#options = options;
     this.#clock = clock;
     this.#log = log;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { PORTS, SIDECAR } from '../../common/contracts.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { pidfdGetFd, pidfdOpen } from '../kernel/process-fd.ts';
+import { type CgroupMount, cgroupFolderIn } from './cgroup-root.ts';
 
 const SIDECAR_PORTS: readonly number[] = [PORTS.proxyOutbound, PORTS.proxyInbound];
 
@@ -25,6 +26,8 @@ export interface OpenListener {
 }
 
 export interface ProcessCgroup {
+  /** Where it is seen. */
+  readonly folder: string;
   /** From the root of cgroup v2: `/kubepods.slice/…`. */
   readonly path: string;
   /** As bpf_get_current_cgroup_id gives it; never given twice. */
@@ -54,12 +57,12 @@ export function listenersIn(table: string): OpenListener[] {
 }
 
 /** Undefined where the process is gone, or stands in the root. */
-export function cgroupOfProcess(pid: number, cgroupRoot: string): ProcessCgroup | undefined {
+export function cgroupOfProcess(pid: number, mount: CgroupMount): ProcessCgroup | undefined {
   return unlessGone(() => {
     const path = cgroupV2Path(readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
-    return path === undefined
-      ? undefined
-      : { path, id: statSync(join(cgroupRoot, path), { bigint: true }).ino };
+    const folder = path === undefined ? undefined : cgroupFolderIn(mount, path);
+    if (path === undefined || folder === undefined) return undefined;
+    return { path, folder, id: statSync(folder, { bigint: true }).ino };
   });
 }
 

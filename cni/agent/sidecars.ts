@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import type { Clock } from '../../common/clock.ts';
+import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { isKernelError } from '../kernel/errors.ts';
@@ -9,6 +8,7 @@ import { POD, TAG } from '../maps/constants.ts';
 import type { Pod } from '../maps/layouts.ts';
 import { decode, encode } from '../maps/struct.ts';
 import { RINGS, TABLES } from '../maps/tables.ts';
+import type { CgroupMount } from './cgroup-root.ts';
 import {
   cgroupOfProcess,
   type OpenListener,
@@ -20,6 +20,8 @@ import {
 
 /** Candidates that are being judged; more are left to the next `scan`. */
 const candidatesJudgedMax = 1_024;
+/** From a process that can't be found by its number to a look at all of them, which then serves all that came meanwhile. */
+const scanSoonMs = 100;
 
 const SIDECAR_TAG = encode(TABLES.sidecarSocket.value, TAG.SIDECAR);
 
@@ -30,7 +32,7 @@ export interface SidecarCandidate {
   readonly podId: number;
   /** From the root of cgroup v2; the container's runtime puts its id there. */
   readonly cgroupPath: string;
-  /** In the initial pid namespace; it may be gone when this is read. */
+  /** It may be gone when this is read. */
   readonly pid: number;
 }
 
@@ -43,7 +45,7 @@ export interface SidecarsDeps {
     readonly candidate: BpfMap;
   };
   /** Where cgroup v2 is mounted. */
-  readonly cgroupRoot: string;
+  readonly cgroupMount: CgroupMount;
   /**
    * Whether this is the container `heddle-proxy` of that pod. It is asked once for each cgroup that begins to listen; where the
    * answer depends on a status that hasn't arrived, it waits for it, or `scan` asks again.
@@ -63,6 +65,7 @@ export class Sidecars implements Disposable {
   readonly #ring: RingReader;
   /** What is being judged; true where it was told of again meanwhile. */
   readonly #judging = new Map<string, boolean>();
+  #soon: Timer | undefined;
   #closed = false;
 
   constructor(deps: SidecarsDeps) {
@@ -89,7 +92,7 @@ export class Sidecars implements Disposable {
     for (const pid of sidecarUserProcesses()) {
       const netns = cookieOf(pid);
       const pod = netns === undefined ? undefined : this.#pod(netns);
-      const cgroup = cgroupOfProcess(pid, this.#deps.cgroupRoot);
+      const cgroup = cgroupOfProcess(pid, this.#deps.cgroupMount);
       if (netns === undefined || pod === undefined || cgroup === undefined) continue;
       const sockets = openListeners(pid);
       for (const { socket } of sockets) socket[Symbol.dispose]();
@@ -100,12 +103,31 @@ export class Sidecars implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#soon?.cancel();
     this.#ring[Symbol.dispose]();
   }
 
   #take(record: Buffer): void {
     const { netnsCookie: netns, cgroup, pid } = decode(RINGS.candidate.event, record);
-    void this.#judge(netns, cgroup, pid);
+    if (this.#isThere(netns, cgroup, pid)) void this.#judge(netns, cgroup, pid);
+    else this.#scanSoon();
+  }
+
+  /**
+   * The kernel counts processes of the whole machine. They have other numbers here where the node itself is a container, and
+   * another process may hold the socket by now.
+   */
+  #isThere(netns: bigint, cgroup: bigint, pid: number): boolean {
+    return cgroupOfProcess(pid, this.#deps.cgroupMount)?.id === cgroup && cookieOf(pid) === netns;
+  }
+
+  #scanSoon(): void {
+    this.#soon ??= this.#deps.clock.after(scanSoonMs, () => {
+      this.#soon = undefined;
+      this.scan().catch((thrown: unknown) =>
+        this.#deps.log.warn('sidecars could not be looked at', { error: messageOf(thrown) }),
+      );
+    });
   }
 
   async #judge(netns: bigint, cgroup: bigint, pid: number): Promise<void> {
@@ -136,12 +158,12 @@ export class Sidecars implements Disposable {
   }
 
   async #judgeOnce(netns: bigint, cgroup: bigint, pid: number): Promise<void> {
-    const { cgroupRoot, isSidecar, log } = this.#deps;
+    const { cgroupMount, isSidecar, log } = this.#deps;
     const pod = this.#pod(netns);
-    const place = cgroupOfProcess(pid, cgroupRoot);
-    if (pod === undefined || place === undefined) return;
+    const place = cgroupOfProcess(pid, cgroupMount);
+    if (pod === undefined) return;
     // The pid may be another process's by now, or have moved: what was told of is a namespace and a cgroup.
-    if (place.id !== cgroup || cookieOf(pid) !== netns) return;
+    if (place?.id !== cgroup || cookieOf(pid) !== netns) return;
     if (pod.sidecarCgroup !== cgroup) {
       const candidate = { netnsCookie: netns, podId: pod.podId, cgroupPath: place.path, pid };
       if (!(await isSidecar(candidate))) {
@@ -156,7 +178,7 @@ export class Sidecars implements Disposable {
       log.info('confirmed a sidecar', { pid, podId: pod.podId, cgroup: place.path });
     }
     // Only now: what begins to listen from here on registers itself.
-    this.#register(netns, pod.podId, join(cgroupRoot, place.path));
+    this.#register(netns, pod.podId, place.folder);
   }
 
   #pod(netns: bigint): Pod | undefined {

@@ -55,7 +55,7 @@ describe('the sidecar of a pod', () => {
         ...{ pod: map('pod_map'), listener: map('listener_map') },
         ...{ sidecarSocket: map('sidecar_socket_map'), candidate: map('candidate_ring') },
       },
-      cgroupRoot: world.cgroupRoot,
+      cgroupMount: { place: world.cgroupRoot, root: '/' },
       isSidecar: (one) => {
         asked.push(one);
         return isSidecar(one);
@@ -131,6 +131,37 @@ describe('the sidecar of a pod', () => {
     assert.equal(asked.length, 1);
     await sidecars.scan();
     assert.equal(asked.length, 1, 'who is confirmed is not asked for again');
+  });
+
+  it('is found where the process that made its sockets has ended, or has another number here', async () => {
+    const sidecars = agent();
+    const maker = await world.program(meshed, 'heddle-proxy', SIDECAR_UID);
+    const pid = await maker.run(`
+import os, socket, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    made = []
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        for port in (15001, 15006):
+            one = socket.socket(family)
+            one.bind((host, port))
+            made.append(one)
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        for known in (0, 1, 2): os.close(known)
+        while os.getppid() == parent: time.sleep(0.01)
+        for one in made: one.listen(8)
+        time.sleep(60)
+    os.write(writing, str(child).encode())
+    os._exit(0)
+os.wait()
+result = int(os.read(reading, 16))`);
+    try {
+      await eventually(() => sidecars.confirmed().size === 1, { ...WITHIN, what: 'it is confirmed' });
+    } finally {
+      process.kill(Number(pid), 'SIGKILL');
+    }
   });
 
   it('is not what another container of the pod runs as its user', async () => {
