@@ -49,16 +49,49 @@ export interface RootMaterial {
   readonly privateKeyPem: string;
 }
 
+/** An authority whose root another one can take the place of. */
+export interface ChangeableAuthority extends CertificateAuthority {
+  /** Signs by `root` from now on, and trusts it and `besides` (PEM). Throws `bad-root` as `createAuthority`, and stays as it is then. */
+  change(root: RootMaterial, besides: readonly string[]): void;
+  /** After each change. Returns the function that stops it. */
+  onChange(listener: () => void): () => void;
+}
+
+export function changeableAuthority(
+  root: RootMaterial,
+  besides: readonly string[],
+  clock: Clock,
+): ChangeableAuthority {
+  let current = createAuthority(root, clock, besides);
+  const listeners = new Set<() => void>();
+  return {
+    trustBundlePem: () => current.trustBundlePem(),
+    issue: (request) => current.issue(request),
+    change(next, also) {
+      current = createAuthority(next, clock, also);
+      for (const listener of [...listeners]) listener();
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
 /**
  * Throws `HeddleError` (`bad-root`) where certificate and key don't make a P-256 root that may sign now. `issue` throws it,
- * too, once the root has expired: nothing signed by it would be trusted any more.
+ * too, once the root has expired: nothing signed by it would be trusted any more. `besides` are trusted as well (PEM).
  */
-export function createAuthority(root: RootMaterial, clock: Clock): CertificateAuthority {
+export function createAuthority(
+  root: RootMaterial,
+  clock: Clock,
+  besides: readonly string[] = [],
+): CertificateAuthority {
   const { certificate, key } = readRoot(root, clock.wallMs());
   const rootEndsMs = certificate.validToDate.getTime();
   const issuerName = subjectOf(certificate);
   const issuerKeyId = subjectKeyIdentifierOf(certificate);
-  const bundle = certificate.toString();
+  const bundle = [...new Set([certificate.toString(), ...besides.map(normalPem)])].join('');
   return {
     trustBundlePem: () => bundle,
     issue(request) {
@@ -81,6 +114,11 @@ export function createAuthority(root: RootMaterial, clock: Clock): CertificateAu
   };
 }
 
+/** One certificate, in the one form that Node gives it: bundles are compared as texts. */
+export function normalPem(pem: string): string {
+  return readPart('the root certificate', () => new X509Certificate(pem)).toString();
+}
+
 function badRoot(message: string): HeddleError {
   return new HeddleError('bad-root', message);
 }
@@ -90,7 +128,7 @@ function readRoot(root: RootMaterial, nowMs: number) {
   const certificate = readPart('the root certificate', () => new X509Certificate(root.certificatePem));
   const key = readPart('the root key', () => createPrivateKey(root.privateKeyPem));
   if (root.certificatePem.split('-----BEGIN CERTIFICATE-----').length !== 2) {
-    throw badRoot('the root file must hold exactly one certificate');
+    throw badRoot('the root must be exactly one certificate');
   }
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
     throw badRoot('the root key must be an ECDSA key on P-256');

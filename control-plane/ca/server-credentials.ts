@@ -14,6 +14,8 @@ const DNS_NAMES = [`heddle-control-plane.${SYSTEM_NAMESPACE}.svc`, 'localhost'];
 export interface ServerIdentity {
   readonly credentials: ServerCredentials;
   current(): { readonly certificatePem: string; readonly privateKeyPem: string };
+  /** To be called once the authority has changed: a new certificate, and clients by the new roots. */
+  renew(): void;
   close(): void;
 }
 
@@ -36,6 +38,8 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
   type IdentityListener = (update: { certificate: Buffer; privateKey: Buffer } | null) => void;
   type RootListener = (update: { caCertificate: Buffer } | null) => void;
   const listeners = new Set<IdentityListener>();
+  const rootListeners = new Set<RootListener>();
+  const roots = () => ({ caCertificate: Buffer.from(authority.trustBundlePem()) });
   const update = () => ({
     certificate: Buffer.from(current.certificatePem),
     privateKey: Buffer.from(current.privateKeyPem),
@@ -44,11 +48,11 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
   const later = queueMicrotask;
   const provider = {
     addCaCertificateListener(listener: RootListener) {
-      later(() => listener({ caCertificate: Buffer.from(authority.trustBundlePem()) }));
+      rootListeners.add(listener);
+      later(() => listener(roots()));
     },
-    removeCaCertificateListener() {
-      // The bundle is told once, at registration: there is no list to leave.
-      return undefined;
+    removeCaCertificateListener(listener: RootListener) {
+      rootListeners.delete(listener);
     },
     addIdentityCertificateListener(listener: IdentityListener) {
       listeners.add(listener);
@@ -76,6 +80,11 @@ export function serverIdentity(options: ServerIdentityOptions): ServerIdentity {
   return {
     credentials: experimental.createCertificateProviderServerCredentials(provider, provider, false),
     current: () => current,
+    renew() {
+      timer.cancel();
+      for (const listener of rootListeners) listener(roots());
+      renew();
+    },
     close: () => timer.cancel(),
   };
 }

@@ -1,32 +1,37 @@
-import type { JsonObject } from '../../common/json.ts';
+import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import type { KubernetesClient, ObjectRef } from '../../sources/kubernetes/client.ts';
 import { KubernetesError } from '../../sources/kubernetes/errors.ts';
 import type { KubeKind } from '../../sources/kubernetes/kinds.ts';
 
-/** One object. `namespace` is undefined for cluster-scoped kinds. */
-export interface ObjectKey {
+/** What the control plane asks of an API server, to be faked in tests. */
+export type ClusterApi = Pick<
+  KubernetesClient,
+  'get' | 'list' | 'create' | 'patch' | 'patchStatus' | 'delete'
+>;
+
+/** Which object of which kind. */
+export interface ObjectKey extends ObjectRef {
   readonly kind: KubeKind;
-  readonly namespace: string | undefined;
-  readonly name: string;
 }
 
-export interface ListScope {
-  readonly namespace?: string;
-  readonly labelSelector?: string;
-  readonly fieldSelector?: string;
-}
-
-/** What the control plane asks of an API server, to be faked in tests. Rejects as `sources/kubernetes/client.ts` does. */
-export interface ClusterApi {
-  /** Undefined where there is none. */
-  get(key: ObjectKey): Promise<KubeObject | undefined>;
-  list(kind: KubeKind, scope: ListScope): Promise<readonly KubeObject[]>;
-  /** For kinds that are questions as well (TokenReview): resolves with the answer. */
-  create(kind: KubeKind, object: JsonObject, namespace?: string): Promise<KubeObject>;
-  /** A JSON merge patch (RFC 7396). A `metadata.resourceVersion` in it makes it conditional. */
-  patch(key: ObjectKey, patch: JsonObject, subresource?: 'status'): Promise<KubeObject>;
-  /** With `uid` only that very object. Resolves where there is none. */
-  remove(key: ObjectKey, uid?: string): Promise<void>;
+/**
+ * Changes an object on the condition that nobody writes it in between: sources keep no resource versions. Nothing is
+ * written where `change` gives undefined.
+ */
+export async function changeObject(
+  api: ClusterApi,
+  key: ObjectKey,
+  change: (fresh: KubeObject) => JsonObject | undefined,
+  subresource?: 'status',
+): Promise<void> {
+  const fresh = await api.get(key.kind, key);
+  const patch = change(fresh);
+  if (patch === undefined) return;
+  const { resourceVersion } = fresh.metadata;
+  const metadata = { ...(isJsonObject(patch.metadata) ? patch.metadata : {}), resourceVersion };
+  const merge = { type: 'merge', body: { ...patch, metadata } } as const;
+  await (subresource === 'status' ? api.patchStatus(key.kind, key, merge) : api.patch(key.kind, key, merge));
 }
 
 /** What a failed call means for whoever made it. `refused`: the same call would fail again. */

@@ -4,8 +4,9 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import type { Logger } from '../../common/log.ts';
 import type { Random } from '../../common/random.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import { type ObjectRef, orMissing } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
-import { type ClusterApi, failureOf, type ObjectKey, OWN_LABELS } from './api.ts';
+import { type ClusterApi, failureOf, OWN_LABELS } from './api.ts';
 
 /** client-go's defaults. Others may take the lease so long after its last change that they saw. */
 export const leaseDurationMs = 15_000;
@@ -58,7 +59,7 @@ export function startLeaderElection(options: LeaderElectionOptions): LeaderElect
 
 class Candidate implements LeaderElection {
   readonly #options: LeaderElectionOptions;
-  readonly #key: ObjectKey;
+  readonly #ref: ObjectRef;
   #observed: Observed | undefined;
   /** When the call that last renewed it was begun; undefined where it isn't held. */
   #renewedMs: number | undefined;
@@ -70,7 +71,7 @@ class Candidate implements LeaderElection {
 
   constructor(options: LeaderElectionOptions) {
     this.#options = options;
-    this.#key = { kind: KINDS.lease, namespace: options.namespace, name: options.name };
+    this.#ref = { namespace: options.namespace, name: options.name };
   }
 
   start(): void {
@@ -103,9 +104,13 @@ class Candidate implements LeaderElection {
     const metadata = { resourceVersion: this.#observed.lease.metadata.resourceVersion };
     // Short and without a holder, as client-go leaves it: whoever comes next doesn't wait.
     const spec = { holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.wallMs()) };
-    await within(clock, leaseCallMs, api.patch(this.#key, { metadata, spec })).catch((thrown: unknown) =>
+    await within(
+      clock,
+      leaseCallMs,
+      api.patch(KINDS.lease, this.#ref, { type: 'merge', body: { metadata, spec } }),
+    ).catch((thrown: unknown) =>
       log.warn('the lease could not be given up: another replica takes it once it is over', {
-        lease: this.#key.name,
+        lease: this.#ref.name,
         error: messageOf(thrown),
       }),
     );
@@ -145,7 +150,7 @@ class Candidate implements LeaderElection {
     if (leads === this.#told) return;
     this.#told = leads;
     log.info(leads ? 'this replica writes statuses' : 'this replica no longer writes statuses', {
-      lease: this.#key.name,
+      lease: this.#ref.name,
     });
     onChange(leads);
   }
@@ -153,11 +158,11 @@ class Candidate implements LeaderElection {
   /** One attempt to take or renew it. False where another one holds it. */
   async #tryHold(): Promise<boolean> {
     const { api, clock, identity, namespace, name } = this.#options;
-    const found = await api.get(this.#key);
+    const found = await orMissing(api.get(KINDS.lease, this.#ref));
     if (found === undefined) {
       const metadata = { name, namespace, labels: OWN_LABELS };
       const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata };
-      this.#observe(await api.create(KINDS.lease, { ...lease, spec: this.#record(undefined) }, namespace));
+      this.#observe(await api.create(KINDS.lease, { ...lease, spec: this.#record(undefined) }));
       return true;
     }
     const { sinceMs } = this.#observe(found);
@@ -165,7 +170,12 @@ class Candidate implements LeaderElection {
     const free = holder === '' || holder === identity || sinceMs + durationMs(found) <= clock.now();
     if (!free) return false;
     const metadata = { resourceVersion: found.metadata.resourceVersion };
-    this.#observe(await api.patch(this.#key, { metadata, spec: this.#record(found) }));
+    this.#observe(
+      await api.patch(KINDS.lease, this.#ref, {
+        type: 'merge',
+        body: { metadata, spec: this.#record(found) },
+      }),
+    );
     return true;
   }
 

@@ -5,6 +5,7 @@ import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import { parseSpiffeId, spiffeId } from '../../common/spiffe.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import { orMissing } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
 import { refusedToken, type TokenAuthenticator, type TokenIdentity, tokenBytesMax } from '../ca/token.ts';
 import { type ClusterApi, failureOf } from './api.ts';
@@ -155,7 +156,7 @@ async function checkPod(reviewed: Reviewed, options: TokenReviewOptions): Promis
   let found = options.pod(namespace, pod);
   if (found?.metadata.uid !== podUid) {
     try {
-      found = await options.api.get({ kind: KINDS.pod, namespace, name: pod });
+      found = await orMissing(options.api.get(KINDS.pod, { namespace, name: pod }));
     } catch (thrown) {
       return unchecked(`pod ${name} could not be looked up: ${messageOf(thrown)}`);
     }

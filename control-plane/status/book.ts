@@ -3,6 +3,7 @@ import { CONTROLLER_NAME } from '../../common/contracts.ts';
 import type { JsonObject } from '../../common/json.ts';
 import type { ObjectStatus, StatusCondition } from '../../model/mesh.ts';
 import type { ProgrammedTeller } from './programmed.ts';
+import { referenceOf } from './reference.ts';
 
 /** A condition, and since when its status has been what it is. */
 interface Dated {
@@ -78,22 +79,4 @@ function objectKey(kind: string, namespace: string, name: string): string {
 
 function dateKey(status: ObjectStatus, ref: string, type: string): string {
   return `${objectKey(status.kind, status.namespace, status.name)} ${ref} ${type}`;
-}
-
-const GATEWAY_GROUP = 'gateway.networking.k8s.io';
-
-/** `Service shop/catalog:80`, `HTTPRoute shop/catalog#canary`, `Namespace shop`, … as a reference. */
-function referenceOf(ref: string): JsonObject {
-  const [kind = '', target = '', rest] = ref.split(' ');
-  const match = /^(?:([^/]*)\/)?([^:#]*)(?::(\d+))?(?:#(.*))?$/.exec(target);
-  const [, namespace, name = target, port, sectionName] = match ?? [];
-  return {
-    group: kind.endsWith('Route') ? GATEWAY_GROUP : '',
-    kind,
-    ...(namespace === undefined ? {} : { namespace }),
-    // Policies that select pods have no single target: their labels stand for one. The mesh is the only one of its kind.
-    name: rest === undefined ? name || kind.toLowerCase() : `${name} ${rest}`,
-    ...(port === undefined ? {} : { port: Number(port) }),
-    ...(sectionName === undefined ? {} : { sectionName }),
-  };
 }
