@@ -1,0 +1,274 @@
+import type { KubeObject } from '../../../model/objects.ts';
+import { type KubeKind, pathOf } from '../../../sources/kubernetes/kinds.ts';
+import type { ApiRequest, ApiResponse, ApiTransport } from '../../../sources/kubernetes/transport.ts';
+import { ByteStream } from './byte-stream.ts';
+import { type Faults, NO_FAULTS, type RequestFault } from './faults.ts';
+import { WatchStream } from './watch-stream.ts';
+
+export interface ApiEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  readonly version: number;
+  readonly kind: KubeKind;
+  readonly object: KubeObject;
+}
+
+interface Installed {
+  readonly kind: KubeKind;
+  readonly objects: Map<string, KubeObject>;
+  access: 'allowed' | 'forbidden';
+}
+
+const EPOCH_STEP = 1_000_000;
+
+/**
+ * An API server in memory: lists in pages, watches with bookmarks, versions that count over all kinds, and every fault that
+ * its `faults` draw. It answers GET alone, and refuses paths of kinds that it wasn't given.
+ */
+export class FakeApi {
+  faults: Faults = NO_FAULTS;
+  /** Requests that came in, faults included. */
+  requests = 0;
+  readonly #kinds = new Map<string, Installed>();
+  readonly #streams = new Set<WatchStream>();
+  #history: ApiEvent[] = [];
+  #version = 10 * EPOCH_STEP;
+  /** Watches from before this version are told that it is gone. */
+  #oldest = this.#version;
+  #uids = 0;
+
+  constructor(kinds: readonly KubeKind[]) {
+    for (const kind of kinds) this.install(kind);
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  install(kind: KubeKind): void {
+    const key = pathOf(kind, undefined);
+    if (!this.#kinds.has(key)) this.#kinds.set(key, { kind, objects: new Map(), access: 'allowed' });
+  }
+
+  /** As when its CustomResourceDefinition is deleted. */
+  uninstall(kind: KubeKind): void {
+    const installed = this.#kinds.get(pathOf(kind, undefined));
+    if (installed === undefined) return;
+    for (const object of [...installed.objects.values()]) this.delete(kind, object.metadata);
+    this.#kinds.delete(pathOf(kind, undefined));
+    for (const stream of this.#streams) if (stream.kind === kind) stream.end();
+  }
+
+  allow(kind: KubeKind, access: Installed['access']): void {
+    this.#of(kind).access = access;
+    for (const stream of this.#streams) if (stream.kind === kind) stream.end();
+  }
+
+  /** Creates or replaces; `resourceVersion` and `uid` are the server's. */
+  put(kind: KubeKind, object: Pick<KubeObject, 'metadata' | 'spec' | 'status' | 'data'>): KubeObject {
+    const { objects } = this.#of(kind);
+    const key = keyOf(object.metadata);
+    const before = objects.get(key);
+    const version = ++this.#version;
+    const uid = before?.metadata.uid ?? `uid-${++this.#uids}`;
+    const metadata = { ...object.metadata, uid, resourceVersion: String(version) };
+    const next: KubeObject = { ...object, apiVersion: kind.apiVersion, kind: kind.kind, metadata };
+    objects.set(key, next);
+    this.#tell({ type: before === undefined ? 'ADDED' : 'MODIFIED', version, kind, object: next });
+    return next;
+  }
+
+  delete(kind: KubeKind, metadata: { readonly namespace?: string; readonly name: string }): void {
+    const { objects } = this.#of(kind);
+    const before = objects.get(keyOf(metadata));
+    if (before === undefined) return;
+    objects.delete(keyOf(metadata));
+    const version = ++this.#version;
+    const object = { ...before, metadata: { ...before.metadata, resourceVersion: String(version) } };
+    this.#tell({ type: 'DELETED', version, kind, object });
+  }
+
+  objects(): readonly KubeObject[] {
+    return [...this.#kinds.values()].flatMap(({ objects }) => [...objects.values()]);
+  }
+
+  /** Forgets what happened before: whoever was away has to list anew. */
+  compact(): void {
+    this.#history = [];
+    this.#oldest = this.#version;
+  }
+
+  /** Tells every watch how far it is. */
+  bookmark(): void {
+    for (const stream of this.#streams) stream.bookmark(this.#version);
+  }
+
+  /** Breaks all connections. With another `epoch`, as after etcd was restored, versions begin elsewhere. */
+  restart(epoch?: 'lower' | 'higher'): void {
+    for (const stream of [...this.#streams]) stream.fail(new Error('socket hang up'));
+    if (epoch === undefined) return;
+    this.#version += epoch === 'lower' ? -EPOCH_STEP : EPOCH_STEP;
+    this.compact();
+    for (const { objects } of this.#kinds.values()) {
+      for (const [key, object] of objects) {
+        const resourceVersion = String(++this.#version);
+        objects.set(key, { ...object, metadata: { ...object.metadata, resourceVersion } });
+      }
+    }
+    this.#oldest = this.#version;
+  }
+
+  /** Every watch that is open ends at once. */
+  endWatches(): void {
+    for (const stream of [...this.#streams]) stream.end();
+  }
+
+  transport(): ApiTransport {
+    return { send: (request) => this.handle(request), renew: () => undefined, close: () => undefined };
+  }
+
+  async handle({
+    method,
+    path,
+    signal,
+  }: Pick<ApiRequest, 'method' | 'path' | 'signal'>): Promise<ApiResponse> {
+    this.requests++;
+    const { pathname, searchParams } = new URL(path, 'http://fake');
+    const isWatch = searchParams.get('watch') === 'true';
+    const fault = this.faults.request(isWatch);
+    if (fault === 'unreachable') throw new Error('connect ECONNREFUSED');
+    if (fault === 'hanging') return hang(signal);
+    const refused = refusalOf(fault, isWatch, searchParams);
+    if (refused !== undefined) return refused;
+    const [, within = '', namespace, plural = ''] =
+      /^(.*?)(?:\/namespaces\/([^/]+))?\/([^/]+)$/.exec(pathname) ?? [];
+    const installed = this.#kinds.get(`${within}/${plural}`);
+    if (method !== 'GET' || installed === undefined)
+      return status(404, 'NotFound', `no ${method} ${pathname}`);
+    if (installed.access === 'forbidden') return status(403, 'Forbidden', `may not list ${plural}`);
+    const select = selection(namespace, searchParams.get('fieldSelector'));
+    return isWatch
+      ? this.#watch(installed.kind, select, searchParams, signal)
+      : this.#list(installed, select, searchParams, signal);
+  }
+
+  #list(
+    { kind, objects }: Installed,
+    select: Select,
+    query: URLSearchParams,
+    signal: AbortSignal,
+  ): ApiResponse {
+    const from = query.get('continue')?.split(':') ?? [];
+    const [startText = '0', versionText] = from;
+    const version = versionText === undefined ? this.#version : Number(versionText);
+    // A page is of the moment of the first one, which this server keeps for as long as nothing happens.
+    if (version !== this.#version) return status(410, 'Expired', 'the continue token is too old');
+    const start = Number(startText);
+    const all = [...objects.values()].filter(select);
+    const end = Math.min(all.length, start + Number(query.get('limit') ?? all.length));
+    // Items of a list don't say what they are.
+    const items = all.slice(start, end).map(({ apiVersion: _version, kind: _kind, ...item }) => item);
+    const next = end < all.length ? `${end}:${version}` : '';
+    const body = new ByteStream(signal);
+    body.push(
+      JSON.stringify({
+        ...{ apiVersion: kind.apiVersion, kind: `${kind.kind}List`, items },
+        metadata: { resourceVersion: String(version), continue: next },
+      }),
+    );
+    body.end();
+    return { status: 200, headers: {}, body };
+  }
+
+  #watch(kind: KubeKind, select: Select, query: URLSearchParams, signal: AbortSignal): ApiResponse {
+    const version = Number(query.get('resourceVersion'));
+    if (version < this.#oldest) return status(410, 'Expired', `too old resource version: ${version}`);
+    if (version > this.#version)
+      return status(504, 'Timeout', `Too large resource version: ${version}`, 'ResourceVersionTooLarge');
+    const stream = new WatchStream({
+      ...{ kind, select, signal, faults: () => this.faults },
+      onClose: () => this.#streams.delete(stream),
+    });
+    this.#streams.add(stream);
+    for (const event of this.#history) if (event.version > version) stream.tell(event);
+    return { status: 200, headers: {}, body: stream.body };
+  }
+
+  #tell(event: ApiEvent): void {
+    this.#history.push(event);
+    for (const stream of [...this.#streams]) stream.tell(event);
+  }
+
+  #of(kind: KubeKind): Installed {
+    const installed = this.#kinds.get(pathOf(kind, undefined));
+    if (installed === undefined) throw new Error(`${kind.kind} is not installed in this fake`);
+    return installed;
+  }
+}
+
+export type Select = (object: KubeObject) => boolean;
+
+function selection(namespace: string | undefined, fieldSelector: string | null): Select {
+  const name = /^metadata\.name=(.+)$/.exec(fieldSelector ?? '')?.[1];
+  if (fieldSelector !== null && name === undefined) throw new Error(`the fake doesn't know ${fieldSelector}`);
+  return ({ metadata }) =>
+    (namespace === undefined || metadata.namespace === namespace) &&
+    (name === undefined || metadata.name === name);
+}
+
+function keyOf({ namespace, name }: { readonly namespace?: string; readonly name: string }): string {
+  return `${namespace ?? ''}/${name}`;
+}
+
+function refusalOf(
+  fault: RequestFault | undefined,
+  isWatch: boolean,
+  query: URLSearchParams,
+): ApiResponse | undefined {
+  switch (fault) {
+    case 'busy':
+      return status(429, 'TooManyRequests', 'too many requests', undefined, { 'retry-after': '1' });
+    case 'broken':
+      return status(500, 'InternalError', 'etcdserver: request timed out');
+    case 'starting':
+      return status(503, 'ServiceUnavailable', 'the server is starting');
+    case 'gone':
+      return isWatch ? status(410, 'Expired', 'too old resource version') : undefined;
+    case 'page-expired':
+      return query.has('continue') ? status(410, 'Expired', 'the continue token is too old') : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** An answer that never comes. */
+function hang(signal: AbortSignal): Promise<ApiResponse> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+/** A Status object (meta/v1) as an answer. */
+export function status(
+  code: number,
+  reason: string,
+  message: string,
+  cause?: string,
+  headers: Readonly<Record<string, string>> = {},
+): ApiResponse {
+  const body = new ByteStream(new AbortController().signal);
+  const details = cause === undefined ? {} : { details: { causes: [{ reason: cause, message }] } };
+  body.push(
+    JSON.stringify({
+      kind: 'Status',
+      apiVersion: 'v1',
+      status: 'Failure',
+      code,
+      reason,
+      message,
+      ...details,
+    }),
+  );
+  body.end();
+  return { status: code, headers, body };
+}

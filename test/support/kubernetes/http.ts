@@ -1,0 +1,38 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Method } from '../../../sources/kubernetes/transport.ts';
+import type { FakeApi } from './fake-api.ts';
+
+export interface HttpApi {
+  readonly server: string;
+  close(): Promise<void>;
+}
+
+/** The fake API server on a real port. */
+export async function serveApi(api: FakeApi): Promise<HttpApi> {
+  const server: Server = createServer((request, response) => {
+    const leaving = new AbortController();
+    response.on('close', () => leaving.abort(new Error('the client is gone')));
+    const { method = '', url = '' } = request;
+    api
+      .handle({ method: method as Method, path: url, signal: leaving.signal })
+      .then(async ({ status, headers, body }) => {
+        for (const [name, value] of Object.entries(headers))
+          if (value !== undefined) response.setHeader(name, value);
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.flushHeaders();
+        for await (const chunk of body) response.write(chunk);
+        response.end();
+      })
+      .catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
