@@ -1,25 +1,20 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { HeddleError } from '../../../common/errors.ts';
 import type { KubeObject } from '../../../model/objects.ts';
+import { locateParts, needParts } from '../cluster/build.ts';
+import { cacheFolder } from '../cluster/layout.ts';
 
 export const CHART = fileURLToPath(new URL('../../../charts/heddle', import.meta.url));
 const HELM_TIMEOUT_MS = 60_000;
 
-/** The helm that these tests' cluster was built with, or one on PATH. Throws `unreachable` where there is none. */
-export function findHelm(): string {
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  const folders = [join(cache, 'heddle/kubernetes/bin'), ...(process.env.PATH ?? '').split(delimiter)];
-  const found = folders.map((folder) => join(folder, 'helm')).find(existsSync);
-  if (found !== undefined) return found;
-  throw new HeddleError(
-    'unreachable',
-    'there is no helm: node bin/pinned test/kubernetes/cluster/main.ts build',
-  );
+/** The helm that the cluster's build made. Throws `not-built` where it wasn't built. */
+function findHelm(): string {
+  const built = locateParts(cacheFolder(process.env));
+  needParts(built, ['helm']);
+  return join(built.folders.helm, 'helm');
 }
 
 /** What helm prints. Throws with its own words where it refuses. */
