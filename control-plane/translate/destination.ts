@@ -17,7 +17,7 @@ export function virtualHost(
   const routes =
     destination.entries.length === 0
       ? [defaultRoute(destination.defaultCluster, destination.policy, hashKeyOf)]
-      : destination.entries.map((entry) => routeOf(entry, hashKeyOf));
+      : destination.entries.map((entry) => routeOf(entry, destination, hashKeyOf));
   return VirtualHost.fromPartial({
     name: destination.key,
     domains: [...domains],

@@ -1,6 +1,4 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/base.ts';
-import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type {
   DeepPartial,
   HeaderMatcher,
@@ -18,10 +16,10 @@ import {
 import type { StringMatcher } from '../../common/gen/envoy/type/matcher/v3/string.ts';
 import type { JsonObject } from '../../common/json.ts';
 import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
-import { escapeHeaderValue, toDuration } from '../../common/wire/values.ts';
+import { toDuration } from '../../common/wire/values.ts';
 import type { HashKey, RequestPolicy } from '../../model/policy-types.ts';
 import type {
-  HeaderEdit,
+  Destination,
   RouteEntry,
   RouteMatch,
   RouteRule,
@@ -29,13 +27,15 @@ import type {
   WeightedBackend,
 } from '../../model/snapshot.ts';
 import { compact, heddleMetadata } from './encoding.ts';
+import { headerEdits, headerMetadata, hostRewrite, wholeEdits } from './header-edits.ts';
+import { mirrorPolicies, pathRewrite, redirectAction, urlMetadata } from './redirect-and-rewrite.ts';
 import { requestPolicyMetadata, retryPolicy } from './request-policy.ts';
 
 /** The hash key of a cluster's balancer, which Envoy wants on the route. */
 export type HashKeyOf = (cluster: string) => HashKey | undefined;
 
 /** One entry as one Envoy route: first match wins in both worlds. */
-export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
+export function routeOf(entry: RouteEntry, destination: Destination, hashKeyOf: HashKeyOf): RouteProto {
   const { rule, match } = entry;
   return RouteCodec.fromPartial({
     name: rule.id,
@@ -50,25 +50,36 @@ export function routeOf(entry: RouteEntry, hashKeyOf: HashKeyOf): RouteProto {
         matches: rule.matches.length,
       }),
       prefix: writtenPrefix(match),
-      requestHeaders: rule.requestHeaders === undefined ? undefined : true,
-      host: hostMetadata(rule.requestHeaders),
-      responseHeaders: rule.responseHeaders === undefined ? undefined : true,
-      responseHost: hostMetadata(rule.responseHeaders),
-      backends: rule.backends.map(backendMetadata),
+      ...headerMetadata(rule),
+      ...urlMetadata(rule),
+      backends: rule.backends.map((backend) => backendMetadata(backend, serves(rule.backends))),
       policy: requestPolicyMetadata(rule.policy),
-      // A direct response has no place for the standard fields of a route action.
+      // Answers of Envoy's own have no place for the standard fields of a route action.
       ...(serves(rule.backends) ? {} : { action: unservedPolicy(rule.policy) }),
     }),
-    action: serves(rule.backends)
-      ? {
-          $case: 'route',
-          value: {
-            ...routeAction(rule.backends, rule.policy, hashKeyOf),
-            ...hostRewrite(rule.requestHeaders),
-          },
-        }
-      : { $case: 'directResponse', value: { status: 500 } },
+    action: actionOf(entry, destination, hashKeyOf),
   });
+}
+
+function actionOf(
+  { rule, match }: RouteEntry,
+  destination: Destination,
+  hashKeyOf: HashKeyOf,
+): DeepPartial<RouteProto>['action'] {
+  const { redirect, rewrite, backends } = rule;
+  if (redirect !== undefined) {
+    return { $case: 'redirect', value: redirectAction(redirect, match, destination) };
+  }
+  if (!serves(backends)) return { $case: 'directResponse', value: { status: 500 } };
+  return {
+    $case: 'route',
+    value: {
+      ...routeAction(backends, rule.policy, hashKeyOf),
+      ...hostRewrite(rule.requestHeaders, rewrite?.hostname),
+      ...pathRewrite(rewrite?.path, match),
+      requestMirrorPolicies: mirrorPolicies(rule.mirrors),
+    },
+  };
 }
 
 /** What serves a destination without routes, and its last route in the wildcard packaging. */
@@ -98,8 +109,10 @@ function serves(backends: readonly WeightedBackend[]): boolean {
   return backends.some((backend) => backend.weight > 0);
 }
 
-function backendMetadata(backend: WeightedBackend): JsonObject {
-  return compact({ cluster: backend.cluster, weight: backend.weight, invalid: backend.invalid });
+/** The edits of backends without a weighted cluster to stand in are told whole. */
+function backendMetadata(backend: WeightedBackend, served: boolean): JsonObject {
+  const { cluster, weight, invalid } = backend;
+  return compact({ cluster, weight, invalid, ...(served ? headerMetadata(backend) : wholeEdits(backend)) });
 }
 
 function unservedPolicy(policy: RequestPolicy): JsonObject {
@@ -125,6 +138,8 @@ function routeAction(backends: readonly WeightedBackend[], policy: RequestPolicy
         clusters: backends.map((backend) => ({
           name: backend.invalid === undefined ? backend.cluster : INVALID_BACKEND_PREFIX + backend.cluster,
           weight: backend.weight,
+          ...headerEdits(backend),
+          ...hostRewrite(backend.requestHeaders),
         })),
       },
     },
@@ -209,47 +224,4 @@ function stringMatcher(match: StringMatch): DeepPartial<StringMatcher> {
   return match.kind === 'exact'
     ? { matchPattern: { $case: 'exact', value: match.value } }
     : { matchPattern: { $case: 'safeRegex', value: { regex: match.value } } };
-}
-
-function headerEdits(rule: RouteRule) {
-  return {
-    requestHeadersToAdd: additions(rule.requestHeaders),
-    requestHeadersToRemove: [...(rule.requestHeaders?.remove ?? [])],
-    responseHeadersToAdd: additions(rule.responseHeaders),
-    responseHeadersToRemove: [...(rule.responseHeaders?.remove ?? [])],
-  };
-}
-
-/** Envoy leaves Host to a field of the route action, and refuses it among the headers. */
-function hostRewrite(edit: HeaderEdit | undefined) {
-  const [, value] = edit?.set.find(isHost) ?? [];
-  return value === undefined ? {} : { hostRewriteSpecifier: { $case: 'hostRewriteLiteral' as const, value } };
-}
-
-/** Neither is there a place for how the name was written, nor for a Host that nobody looks at in a response. */
-function hostMetadata(edit: HeaderEdit | undefined): JsonObject | undefined {
-  const at = edit?.set.findIndex(isHost) ?? -1;
-  const [name, value] = edit?.set[at] ?? [];
-  return name === undefined || value === undefined ? undefined : { name, value, at };
-}
-
-function isHost([name]: readonly [string, string]): boolean {
-  return name.toLowerCase() === 'host';
-}
-
-function additions(edit: HeaderEdit | undefined): HeaderValueOption[] {
-  if (edit === undefined) return [];
-  const option = (appendAction: HeaderValueOption['appendAction']) => {
-    return ([key, value]: readonly [string, string]): HeaderValueOption => ({
-      header: { key, value: escapeHeaderValue(value), rawValue: Buffer.alloc(0) },
-      appendAction,
-      keepEmptyValue: true,
-    });
-  };
-  return [
-    ...edit.set
-      .filter((pair) => !isHost(pair))
-      .map(option(HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD)),
-    ...edit.add.map(option(HeaderValueOption_HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD)),
-  ];
 }

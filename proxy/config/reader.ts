@@ -72,10 +72,10 @@ export class Reader {
     );
   }
 
-  list<T>(read: (item: Reader) => T): T[] {
+  list<T>(read: (item: Reader, index: number) => T): T[] {
     const value = this.#value;
     if (!Array.isArray(value)) return this.fail('must be a list');
-    return value.map((item, index) => read(new Reader(item, `${this.path}[${index}]`)));
+    return value.map((item, index) => read(new Reader(item, `${this.path}[${index}]`), index));
   }
 }
 

@@ -1,27 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { METADATA_KEY } from '../../common/contracts.ts';
-import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/base.ts';
-import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type { RouteConfiguration } from '../../common/gen/envoy/config/route/v3/route.ts';
-import type {
-  Route,
-  RouteAction,
-  VirtualHost,
-} from '../../common/gen/envoy/config/route/v3/route_components.ts';
-import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
-import { unescapeHeaderValue } from '../../common/wire/values.ts';
-import type {
-  Destination,
-  HeaderEdit,
-  RouteEntry,
-  RouteMatch,
-  RouteRule,
-  WeightedBackend,
-} from '../../model/snapshot.ts';
+import type { Route, VirtualHost } from '../../common/gen/envoy/config/route/v3/route_components.ts';
+import type { Destination, RouteEntry, RouteMatch, RouteRule } from '../../model/snapshot.ts';
+import { checkDefaultAction, decodeBackends } from './backends.ts';
+import { checkHostRewrite, decodeHeaderEdits, HEADER_EDIT_FIELDS } from './header-edits.ts';
 import { decodeMatch } from './matches.ts';
 import { requestPolicy, standardPolicy, standardPolicyFromMetadata, wholePolicy } from './policy.ts';
 import { PROTOCOLS } from './protocols.ts';
 import { ConfigError, heddleMetadataOf, onlyFields, type Reader, sameName } from './reader.ts';
+import { decodeMirrors, decodeRedirect, decodeRewrite } from './redirect-and-rewrite.ts';
 
 export const matchesPerRuleMax = 1024;
 
@@ -110,14 +98,7 @@ function isDefault(route: Route, cluster: string, path: string): boolean {
     throw new ConfigError(`${path}.match`, 'a default route must match the prefix "/"');
   }
   if (route.action?.$case !== 'route') throw new ConfigError(`${path}.action`, 'must be a route');
-  const backend = {
-    cluster,
-    weight: 1,
-    invalid: undefined,
-    requestHeaders: undefined,
-    responseHeaders: undefined,
-  };
-  checkClusters(route.action.value, [backend], `${path}.route`);
+  checkDefaultAction(route.action.value, cluster, `${path}.route`);
   return true;
 }
 
@@ -132,16 +113,7 @@ function sameButMatch(left: Route, right: Route): boolean {
   return isDeepStrictEqual(rest(left), rest(right));
 }
 
-const ROUTE_FIELDS = [
-  'name',
-  'match',
-  'action',
-  'metadata',
-  'requestHeadersToAdd',
-  'requestHeadersToRemove',
-  'responseHeadersToAdd',
-  'responseHeadersToRemove',
-];
+const ROUTE_FIELDS = ['name', 'match', 'action', 'metadata', ...HEADER_EDIT_FIELDS];
 
 function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRule {
   const matches = progress.matches.map((match) => {
@@ -150,30 +122,19 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
   });
   const { route, info } = progress;
   const metadata = heddleMetadataOf(route, path);
+  const edits = decodeHeaderEdits(route, metadata, path);
+  const rewrite = decodeRewrite(route, metadata, matches, path);
+  if (route.action?.$case === 'route') {
+    const { hostRewriteSpecifier } = route.action.value;
+    checkHostRewrite(hostRewriteSpecifier, edits.requestHeaders, rewrite?.hostname, `${path}.route`);
+  }
   return {
     id,
     matches,
-    requestHeaders: withHost(
-      headerEdit(
-        metadata.field('requestHeaders'),
-        route.requestHeadersToAdd,
-        route.requestHeadersToRemove,
-        `${path}.request_headers_to_add`,
-      ),
-      metadata.field('host'),
-    ),
-    responseHeaders: withHost(
-      headerEdit(
-        metadata.field('responseHeaders'),
-        route.responseHeadersToAdd,
-        route.responseHeadersToRemove,
-        `${path}.response_headers_to_add`,
-      ),
-      metadata.field('responseHost'),
-    ),
-    redirect: undefined,
-    rewrite: undefined,
-    mirrors: [],
+    ...edits,
+    redirect: decodeRedirect(route, metadata, matches, path),
+    rewrite,
+    mirrors: decodeMirrors(route, metadata, path),
     backends: decodeBackends(route, metadata, path),
     policy: decodePolicy(route, metadata, path),
     createdAtMs: info.field('createdAtMs').number(-8.64e15, 8.64e15),
@@ -188,107 +149,4 @@ function decodePolicy(route: Route, metadata: Reader, path: string) {
       ? standardPolicy(route.action.value, `${path}.route`)
       : standardPolicyFromMetadata(metadata.field('action'));
   return requestPolicy(standard, metadata.field('policy'));
-}
-
-/** Metadata names each backend and why it is invalid; the weighted clusters that Envoy reads must say the same. */
-function decodeBackends(route: Route, metadata: Reader, path: string): WeightedBackend[] {
-  const backends = metadata.field('backends').list((item) => ({
-    cluster: item.field('cluster').string(),
-    weight: item.field('weight').integer(0, 1_000_000),
-    invalid: item.field('invalid').optionalString(),
-    requestHeaders: undefined,
-    responseHeaders: undefined,
-  }));
-  if (route.action?.$case === 'directResponse') {
-    const { status, body } = route.action.value;
-    // The answer to a rule that leads nowhere is made here, so it must be the one that Envoy was told.
-    if (status !== 500 || body !== undefined || backends.some(({ weight }) => weight > 0)) {
-      throw new ConfigError(
-        `${path}.direct_response`,
-        'is only supported as 500 without a body, for no backend',
-      );
-    }
-    return backends;
-  }
-  if (route.action?.$case !== 'route') {
-    throw new ConfigError(
-      `${path}.action`,
-      `"${route.action?.$case ?? 'none'}" is not supported by this proxy`,
-    );
-  }
-  checkClusters(route.action.value, backends, `${path}.route`);
-  return backends;
-}
-
-function checkClusters(action: RouteAction, backends: readonly WeightedBackend[], path: string): void {
-  onlyFields(action, ACTION_FIELDS, path);
-  if (action.clusterSpecifier?.$case !== 'weightedClusters') {
-    throw new ConfigError(`${path}.cluster_specifier`, 'must be weighted_clusters');
-  }
-  const { clusters } = action.clusterSpecifier.value;
-  for (const [index, cluster] of clusters.entries()) {
-    onlyFields(cluster, ['name', 'weight'], `${path}.weighted_clusters.clusters[${index}]`);
-  }
-  const said = clusters.map(({ name, weight }) => [name, weight ?? 0]);
-  const meant = backends.map(({ cluster, weight, invalid }) => [
-    invalid === undefined ? cluster : INVALID_BACKEND_PREFIX + cluster,
-    weight,
-  ]);
-  if (!isDeepStrictEqual(said, meant)) {
-    throw new ConfigError(`${path}.weighted_clusters`, 'differs from the backends in the metadata');
-  }
-}
-
-/** Envoy has no Host among the headers that it edits; metadata says where it stood among the others. */
-function withHost(edit: HeaderEdit | undefined, host: Reader): HeaderEdit | undefined {
-  if (host.absent || edit === undefined) return edit;
-  const [name, value] = [host.field('name').string(), host.field('value').string()];
-  checkHeader(name, value, host.path);
-  return { ...edit, set: edit.set.toSpliced(host.field('at').integer(0, edit.set.length), 0, [name, value]) };
-}
-
-const ACTION_FIELDS = [
-  'hostRewriteSpecifier',
-  'clusterSpecifier',
-  'clusterNotFoundResponseCode',
-  'timeout',
-  'idleTimeout',
-  'retryPolicy',
-  'hashPolicy',
-];
-
-/** RFC 9110, sections 5.1 and 5.5: what isn't a field would end up as another one, or as the body. */
-function checkHeader(name: string, value: string, path: string): void {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))
-    throw new ConfigError(`${path}.key`, 'is not a header name');
-  if (/[\0\r\n]/.test(value)) throw new ConfigError(`${path}.value`, 'holds a line break or a zero byte');
-}
-
-function headerEdit(
-  present: Reader,
-  additions: readonly HeaderValueOption[],
-  remove: readonly string[],
-  path: string,
-): HeaderEdit | undefined {
-  if (present.absent && additions.length === 0 && remove.length === 0) return undefined;
-  const set: [string, string][] = [];
-  const add: [string, string][] = [];
-  for (const [index, option] of additions.entries()) {
-    const at = `${path}[${index}]`;
-    onlyFields(option, ['header', 'appendAction', 'keepEmptyValue'], at);
-    const value = unescapeHeaderValue(option.header?.value ?? '');
-    if (option.header === undefined || value === undefined) {
-      throw new ConfigError(at, 'must be a literal header');
-    }
-    onlyFields(option.header, ['key', 'value'], `${at}.header`);
-    checkHeader(option.header.key, value, `${at}.header`);
-    if (option.appendAction === HeaderValueOption_HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD) {
-      set.push([option.header.key, value]);
-    } else if (option.appendAction === HeaderValueOption_HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD) {
-      add.push([option.header.key, value]);
-    } else {
-      throw new ConfigError(`${at}.append_action`, 'is not supported by this proxy');
-    }
-  }
-  return { set, add, remove: [...remove] };
 }

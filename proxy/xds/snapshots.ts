@@ -1,12 +1,14 @@
 import type { Cluster, Destination, Snapshot } from '../../model/snapshot.ts';
 import type { Resources } from './resources.ts';
 
-/** The clusters that requests of a destination may be sent to: references that are invalid lead nowhere. */
+/** The clusters that requests of a destination, or copies of them, may be sent to: references that are invalid lead nowhere. */
 function clustersOf(destination: Destination): Set<string> {
   const names = new Set<string>();
   if (destination.entries.length === 0) names.add(destination.defaultCluster);
   for (const { rule } of destination.entries) {
-    for (const backend of rule.backends) if (backend.invalid === undefined) names.add(backend.cluster);
+    for (const { cluster, invalid } of [...rule.backends, ...rule.mirrors]) {
+      if (invalid === undefined) names.add(cluster);
+    }
   }
   return names;
 }

@@ -4,6 +4,7 @@ import type { Destination } from '../../model/snapshot.ts';
 import {
   CATALOG,
   CLUSTER,
+  COPY_CLUSTER,
   DESTINATION,
   ENDPOINTS,
   PLAIN_DESTINATION,
@@ -116,7 +117,20 @@ test('a destination is found by the name asked for, by its own key and by its ad
 
 test('backends that are invalid lead nowhere, and the default cluster serves only where no rule does', () => {
   const { resources, builder } = served();
-  resources.routes.put(CATALOG, '2', { ...DESTINATION, defaultCluster: OTHER });
-  assert.equal(builder.build().destination(CATALOG)?.entries.length, DESTINATION.entries.length);
+  const entries = DESTINATION.entries.filter(({ rule }) => rule.mirrors.length === 0);
+  resources.routes.put(CATALOG, '2', { ...DESTINATION, entries, defaultCluster: OTHER });
+  assert.equal(builder.build().destination(CATALOG)?.entries.length, entries.length);
   assert.deepEqual([...builder.clustersWanted()], [CLUSTER.name]);
+});
+
+test('the clusters of mirrors are wanted and waited for like those of backends, but for invalid ones', () => {
+  const { resources, builder } = served();
+  resources.routes.put(CATALOG, '2', DESTINATION);
+  assert.equal(builder.build().destination(CATALOG), PLAIN_DESTINATION);
+  assert.deepEqual([...builder.clustersWanted()], [CLUSTER.name, COPY_CLUSTER]);
+  resources.clusters.put(COPY_CLUSTER, '1', cluster(COPY_CLUSTER));
+  resources.endpoints.put(COPY_CLUSTER, '1', ENDPOINTS);
+  const snapshot = builder.build();
+  assert.equal(snapshot.destination(CATALOG), DESTINATION);
+  assert.equal(snapshot.cluster(COPY_CLUSTER)?.endpoints, ENDPOINTS);
 });

@@ -101,7 +101,59 @@ const UNSERVED: RouteRule = {
   ...RULE,
   ...{ id: 'HTTPRoute/shop/catalog#1', ruleIndex: 1, requestHeaders: undefined, responseHeaders: undefined },
   matches: [{ path: { kind: 'exact', value: '/none' }, method: undefined, headers: [], queryParams: [] }],
-  backends: [],
+  backends: [
+    {
+      ...{ cluster: CATALOG_CLUSTER, weight: 0, invalid: undefined, responseHeaders: undefined },
+      requestHeaders: { set: [['Host', 'a.b']], add: [['x-a', '5%']], remove: ['x-b'] },
+    },
+  ],
+};
+
+export const COPY_CLUSTER = 'outbound|80||copy.shop.svc.cluster.local';
+
+/** Changes what goes on, to a backend with edits of its own, and copies it. */
+const REWRITTEN: RouteRule = {
+  ...UNSERVED,
+  ...{ id: 'HTTPRoute/shop/catalog#2', ruleIndex: 2, responseHeaders: { set: [], add: [], remove: ['x-r'] } },
+  matches: [{ path: { kind: 'prefix', value: '/old' }, method: undefined, headers: [], queryParams: [] }],
+  rewrite: { hostname: 'new.example', path: { kind: 'prefix', value: '/' } },
+  mirrors: [
+    { cluster: COPY_CLUSTER, numerator: 1, denominator: 3, invalid: undefined },
+    { cluster: 'outbound|80||lost.shop.svc.cluster.local', numerator: 5, denominator: 100, invalid: 'lost' },
+  ],
+  backends: [
+    {
+      ...{ cluster: CATALOG_CLUSTER, weight: 1, invalid: undefined },
+      requestHeaders: { set: [['x-own', '1']], add: [], remove: ['x-less'] },
+      responseHeaders: { set: [], add: [['x-more', '%']], remove: [] },
+    },
+    {
+      ...{ cluster: CATALOG_CLUSTER, weight: 2, invalid: undefined, responseHeaders: undefined },
+      requestHeaders: { set: [['x-own', '2']], add: [], remove: [] },
+    },
+  ],
+};
+
+/** Each backend is called by a name of its own. */
+const REHOSTED: RouteRule = {
+  ...REWRITTEN,
+  ...{ id: 'HTTPRoute/shop/catalog#3', ruleIndex: 3, mirrors: [] },
+  matches: [{ path: { kind: 'prefix', value: '/by-name' }, method: undefined, headers: [], queryParams: [] }],
+  rewrite: { hostname: undefined, path: { kind: 'full', value: '/x' } },
+  backends: ['a', 'b'].map((name) => ({
+    ...{ cluster: CATALOG_CLUSTER, weight: 1, invalid: undefined, responseHeaders: undefined },
+    requestHeaders: { set: [['Host', `${name}.example`]], add: [], remove: [] },
+  })),
+};
+
+const REDIRECTED: RouteRule = {
+  ...UNSERVED,
+  ...{ id: 'HTTPRoute/shop/catalog#4', ruleIndex: 4, backends: [] },
+  matches: [{ path: { kind: 'prefix', value: '/moved' }, method: undefined, headers: [], queryParams: [] }],
+  redirect: {
+    ...{ scheme: 'https', hostname: 'new.example', port: 8443, status: 308 },
+    path: { kind: 'prefix', value: '/here' },
+  },
 };
 
 export const PLAIN_DESTINATION: Destination = {
@@ -114,7 +166,9 @@ export const PLAIN_DESTINATION: Destination = {
 
 export const DESTINATION: Destination = {
   ...PLAIN_DESTINATION,
-  entries: [RULE, UNSERVED].flatMap((rule) => rule.matches.map((match) => ({ match, rule }))),
+  entries: [RULE, UNSERVED, REWRITTEN, REHOSTED, REDIRECTED].flatMap((rule) =>
+    rule.matches.map((match) => ({ match, rule })),
+  ),
 };
 
 export const INBOUND: InboundConfig = {

@@ -45,36 +45,102 @@ const match = some({
   headers: named(['x-user', 'host', 'cookie'], ['1', 'a.*', 'x y', '[0-9]+']),
   queryParams: named(['q', 'Q', 'q-2'], ['1', '%20', '[0-9]+']),
 });
-const edit = some({
-  set: fc.uniqueArray(fc.record({ name: fc.constantFrom('x-set', 'Host', 'X-Upper'), value: headerValue }), {
-    selector: ({ name }) => name,
-    maxLength: 3,
-  }),
-  add: fc.uniqueArray(fc.record({ name: fc.constantFrom('x-add', 'via'), value: headerValue }), {
-    selector: ({ name }) => name,
-    maxLength: 2,
-  }),
-  remove: fc.uniqueArray(fc.constantFrom('x-gone', 'User-Agent'), { maxLength: 2 }),
+const editOf = (set: readonly string[], add: readonly string[], remove: readonly string[]) =>
+  some({
+    set: fc.uniqueArray(fc.record({ name: fc.constantFrom(...set), value: headerValue }), {
+      selector: ({ name }) => name,
+      maxLength: 3,
+    }),
+    add: fc.uniqueArray(fc.record({ name: fc.constantFrom(...add), value: headerValue }), {
+      selector: ({ name }) => name,
+      maxLength: 2,
+    }),
+    remove: fc.uniqueArray(fc.constantFrom(...remove), { maxLength: 2 }),
+  });
+const headerFilters = (edit: ReturnType<typeof editOf>) =>
+  fc
+    .tuple(maybe(edit), maybe(edit))
+    .map(([requests, responses]) => [
+      ...(requests === undefined ? [] : [{ type: 'RequestHeaderModifier', requestHeaderModifier: requests }]),
+      ...(responses === undefined
+        ? []
+        : [{ type: 'ResponseHeaderModifier', responseHeaderModifier: responses }]),
+    ]);
+const ruleEdits = headerFilters(
+  editOf(['x-set', 'Host', 'X-Upper'], ['x-add', 'via'], ['x-gone', 'User-Agent']),
+);
+/** No header is edited by a rule and by a backend of it. */
+const backendEdits = headerFilters(editOf(['x-own', 'X-Own-Upper'], ['x-more'], ['x-less', 'Accept']));
+const hostname = fc.constantFrom('a.example', 'x');
+const pathModifier = fc.oneof(
+  fc
+    .constantFrom('/', '/x', '/x/', '/x%20y')
+    .map((value) => ({ type: 'ReplaceFullPath', replaceFullPath: value })),
+  fc
+    .constantFrom('', '/', '/x', '/x/')
+    .map((value) => ({ type: 'ReplacePrefixMatch', replacePrefixMatch: value })),
+);
+const requestRedirect = some({
+  scheme: fc.constantFrom('http', 'https'),
+  hostname,
+  port: fc.constantFrom(80, 443, 8443, 65_535),
+  statusCode: fc.constantFrom(301, 302, 303, 307, 308),
 });
-const filters = fc
-  .tuple(maybe(edit), maybe(edit))
-  .map(([requestHeaderModifier, responseHeaderModifier]) => [
-    ...(requestHeaderModifier === undefined
-      ? []
-      : [{ type: 'RequestHeaderModifier', requestHeaderModifier }]),
-    ...(responseHeaderModifier === undefined
-      ? []
-      : [{ type: 'ResponseHeaderModifier', responseHeaderModifier }]),
-  ]);
+const requestMirror = fc
+  .record({
+    backendRef: fc.record({ name: serviceName, port: fc.constantFrom(80, 81) }),
+    share: fc.constantFrom(
+      ...[{}, { percent: 0 }, { percent: 42 }, { fraction: { numerator: 1, denominator: 2_147_483_647 } }],
+    ),
+  })
+  .map(({ backendRef, share }) => ({ type: 'RequestMirror', requestMirror: { backendRef, ...share } }));
 const backend = fc.record({
+  filters: backendEdits,
   name: serviceName,
   port: fc.constantFrom(80, 81),
   weight: fc.constantFrom(0, 1, 7, 1_000_000),
 });
-const rule = some({
-  matches: fc.array(match, { maxLength: 4 }),
-  filters,
-  backendRefs: fc.array(backend, { maxLength: 3 }),
+const matches = fc.array(match, { maxLength: 4 });
+const served = fc
+  .record({
+    edits: ruleEdits,
+    path: maybe(pathModifier),
+    mirrors: fc.array(requestMirror, { maxLength: 2 }),
+    backendRefs: fc.array(backend, { maxLength: 3 }),
+    matches,
+    prefix: fc.constantFrom('/', '/a', '/a/'),
+  })
+  .map(({ edits, path: to, mirrors, prefix, ...rest }) => ({
+    ...rest,
+    ...(to?.type === 'ReplacePrefixMatch' ? { matches: [{ path: { value: prefix } }] } : {}),
+    filters: [
+      ...edits,
+      ...mirrors,
+      ...(to === undefined ? [] : [{ type: 'URLRewrite', urlRewrite: { path: to } }]),
+    ],
+  }));
+const rehosted = fc.record({ hostname, backendRefs: fc.array(backend, { maxLength: 2 }) }).map((drawn) => ({
+  backendRefs: drawn.backendRefs,
+  filters: [{ type: 'URLRewrite', urlRewrite: { hostname: drawn.hostname } }],
+}));
+const redirected = fc
+  .record({
+    to: requestRedirect,
+    path: maybe(pathModifier),
+    matches,
+    prefix: fc.constantFrom('/', '/a', '/a/'),
+  })
+  .map(({ to, path: modifier, prefix, ...rest }) => ({
+    ...rest,
+    ...(modifier?.type === 'ReplacePrefixMatch' ? { matches: [{ path: { value: prefix } }] } : {}),
+    filters: [
+      {
+        type: 'RequestRedirect',
+        requestRedirect: { ...to, ...(modifier === undefined ? {} : { path: modifier }) },
+      },
+    ],
+  }));
+const patience = some({
   timeouts: fc.record({
     request: duration('0s', '1ms', '8760h'),
     backendRequest: fc.constantFrom('0s', '1ms'),
@@ -85,6 +151,16 @@ const rule = some({
     backoff: duration('1ms'),
   }),
 });
+const rule = fc
+  .tuple(
+    fc.oneof(
+      { weight: 4, arbitrary: served },
+      { weight: 1, arbitrary: rehosted },
+      { weight: 2, arbitrary: redirected },
+    ),
+    patience,
+  )
+  .map(([what, how]) => ({ ...what, ...how }));
 
 const route = fc
   .record({ namespace, parent: fc.constantFrom(...SERVICES), rules: fc.array(rule, { maxLength: 4 }) })
