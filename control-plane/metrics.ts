@@ -1,6 +1,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { MetricFamily } from '../common/metrics.ts';
+import type { Readiness } from './readiness.ts';
 import type { TraceReader } from './traces/reader.ts';
 import type { ControlPlaneView } from './view.ts';
 
@@ -76,24 +77,29 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-/** Serves `/metrics` in Prometheus' text format, and `/healthz/ready` once it can be asked at all. */
-export async function startMetrics(options: {
+export interface MetricsOptions {
   readonly listen: string;
   /** 0: any free one. */
   readonly port: number;
-  render(): string;
-}): Promise<MetricsServer> {
+  /** Undefined until there is something to tell. */
+  readonly render: () => string | undefined;
+  readonly readiness: Readiness;
+}
+
+/**
+ * Serves `/metrics` in Prometheus' text format; `/livez`, which answers as long as the process does; and `/readyz`, 503
+ * with what it waits for until everything serves.
+ */
+export async function startMetrics(options: MetricsOptions): Promise<MetricsServer> {
   const server = http.createServer(
     { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, maxHeaderSize: HEAD_BYTES_MAX },
     (request, response) => {
-      const path = request.url?.split('?')[0];
-      const page = path === '/metrics' ? options.render() : path === '/healthz/ready' ? 'ready\n' : undefined;
       const readable = request.method === 'GET' || request.method === 'HEAD';
-      const status = page === undefined ? 404 : readable ? 200 : 405;
+      const { status, text } = readable
+        ? pageOf(request.url?.split('?')[0], options)
+        : { status: 405, text: 'GET\n' };
       response.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
-      response.end(
-        status === 200 ? page : `${status === 404 ? 'there are /metrics and /healthz/ready' : 'GET'}\n`,
-      );
+      response.end(text);
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
@@ -108,4 +114,21 @@ export async function startMetrics(options: {
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
+}
+
+function pageOf(path: string | undefined, { render, readiness }: MetricsOptions) {
+  const waits = `waiting for ${readiness.missing().join(', ')}\n`;
+  const ready = readiness.missing().length === 0;
+  switch (path) {
+    case '/livez':
+      return { status: 200, text: 'live\n' };
+    case '/readyz':
+      return ready ? { status: 200, text: 'ready\n' } : { status: 503, text: waits };
+    case '/metrics': {
+      const page = render();
+      return page === undefined ? { status: 503, text: waits } : { status: 200, text: page };
+    }
+    default:
+      return { status: 404, text: 'there are /metrics, /livez and /readyz\n' };
+  }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hostname } from 'node:os';
 import { test } from 'node:test';
 import { parseOptions, USAGE } from './options.ts';
 
@@ -13,6 +14,8 @@ test('two flags are enough: the contract has the rest', () => {
       kubernetes: undefined,
       settingsFile: 'demo/mesh.yaml',
       namespace: 'heddle-system',
+      caSecret: 'heddle-ca',
+      replica: hostname().toLowerCase(),
       stateDir: 'state',
       listen: '127.0.0.1',
       dashboardListen: '127.0.0.1',
@@ -53,6 +56,10 @@ test('every flag is heard', () => {
       'a.sock',
       '--node-agent',
       'b.sock',
+      '--ca-secret',
+      'operators-root',
+      '--replica',
+      'heddle-control-plane-1',
       '--log-level',
       'debug',
     ],
@@ -64,6 +71,8 @@ test('every flag is heard', () => {
       kubernetes: undefined,
       settingsFile: 's.yaml',
       namespace: 'heddle-system',
+      caSecret: 'operators-root',
+      replica: 'heddle-control-plane-1',
       stateDir: 'd',
       listen: '::1',
       dashboardListen: '127.0.0.2',
@@ -99,6 +108,8 @@ const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['a kubeconfig and no API server', [...NEEDED, '--kubeconfig', 'k'], /--kubeconfig and --context are for/],
   ['a context and no kubeconfig', [...ON_KUBERNETES, '--context', 'c'], /--context needs --kubeconfig/],
   ['a namespace that is none', [...NEEDED, '--namespace', 'A b'], /--namespace must be the name/],
+  ['a Secret that is none', [...NEEDED, '--ca-secret', 'A b'], /--ca-secret must be the name/],
+  ['a replica without a name', [...NEEDED, '--replica', ''], /--replica must be a pod's name/],
   ['no state directory', ['--manifests', 'a'], /--state-dir is required/],
   ['an empty state directory', ['--manifests', 'a', '--state-dir', ''], /--state-dir must not be empty/],
   ['a port in words', [...NEEDED, '--xds-port', 'http'], /--xds-port must be a port number/],
@@ -134,7 +145,7 @@ for (const [what, args, message] of WRONG) {
 test('help wins over everything, and names every flag', () => {
   assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });
   const flags = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag);
-  assert.equal(flags.length, 18);
+  assert.equal(flags.length, 20);
   for (const flag of flags) {
     const parsed = parseOptions([flag ?? '']);
     assert.ok(!parsed.ok && !/[Uu]nknown/.test(parsed.error.message), `${flag} is known`);

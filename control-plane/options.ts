@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { PORTS } from '../common/contracts.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
@@ -10,6 +11,10 @@ export interface ControlPlaneOptions extends SourceOptions {
   readonly settingsFile: string;
   /** Of Heddle's own objects on Kubernetes: settings, root, trust bundle. */
   readonly namespace: string;
+  /** The Secret that holds the root on Kubernetes. */
+  readonly caSecret: string;
+  /** This replica's name on Kubernetes: its pod's. */
+  readonly replica: string;
   /** Root key and certificate, trace store. */
   readonly stateDir: string;
   /** IP address that every port binds to. */
@@ -37,12 +42,17 @@ export interface ControlPlanePorts {
 
 /** Where an installation's own objects are unless it is told otherwise. */
 export const SYSTEM_NAMESPACE = 'heddle-system';
+const DEFAULT_CA_SECRET = 'heddle-ca';
+/** RFC 1123: names of Secrets and pods. */
+const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 const FLAGS = {
   ...SOURCE_FLAGS,
   settings: { type: 'string' },
   namespace: { type: 'string' },
+  'ca-secret': { type: 'string' },
+  replica: { type: 'string' },
   'state-dir': { type: 'string' },
   listen: { type: 'string' },
   'dashboard-listen': { type: 'string' },
@@ -62,7 +72,9 @@ export const USAGE = `Usage: control-plane (--manifests DIR [--manifests DIR …
 
 ${SOURCE_USAGE}
   --namespace NAME        of Heddle's own objects on Kubernetes (default ${SYSTEM_NAMESPACE})
-  --state-dir DIR         keeps the root key and the traces
+  --ca-secret NAME        holds the root on Kubernetes, made where there is none (default ${DEFAULT_CA_SECRET})
+  --replica NAME          this replica's name on Kubernetes (default: the host's, which is the pod's)
+  --state-dir DIR         keeps the traces, and the root key where there is no Kubernetes
   --settings FILE         mesh settings (default: mesh.yaml in the first folder)
   --listen ADDRESS        IP address of every port (default 127.0.0.1)
   --dashboard-listen ADDRESS  IP address of the dashboard, where it is another
@@ -87,6 +99,9 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   if (!source.ok) return source;
   const { namespace = SYSTEM_NAMESPACE } = values;
   if (!NAMESPACE.test(namespace)) return wrongUsage('--namespace must be the name of a namespace');
+  const { 'ca-secret': caSecret = DEFAULT_CA_SECRET, replica = hostname().toLowerCase() } = values;
+  if (!OBJECT_NAME.test(caSecret)) return wrongUsage('--ca-secret must be the name of a Secret');
+  if (!OBJECT_NAME.test(replica)) return wrongUsage("--replica must be a pod's name");
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrongUsage('--state-dir is required');
   if (stateDir === '') return wrongUsage('--state-dir must not be empty');
@@ -118,6 +133,8 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       ...source.value,
       settingsFile: values.settings ?? `${source.value.manifests[0] ?? ''}/mesh.yaml`,
       namespace,
+      caSecret,
+      replica,
       stateDir,
       listen,
       dashboardListen,

@@ -7,7 +7,7 @@ import type { Mesh, MeshSettings, ObjectStatus } from '../model/mesh.ts';
 import type { Problem, SourcedObject } from '../model/objects.ts';
 import type { ObjectSource, SettingsSource } from '../sources/source.ts';
 import { StatusBook } from './status/book.ts';
-import { Programming } from './status/programmed.ts';
+import { type ProgrammedTeller, Programming } from './status/programmed.ts';
 import { statusRounds } from './status/rounds.ts';
 import { type Translation, translate, translationCache } from './translate/translator.ts';
 import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
@@ -23,6 +23,8 @@ export interface PipelineOptions {
   readonly log: Logger;
   /** After each mesh that was put in force: how long it took from objects to resources. Milliseconds. */
   readonly onBuilt: (tookMs: number) => void;
+  /** Where this is one of several replicas: tells `Programmed` from the proxies of all, given what its own ones say. */
+  readonly programmed?: (own: Programming, statuses: readonly ObjectStatus[]) => ProgrammedTeller;
 }
 
 export interface Pipeline {
@@ -31,11 +33,14 @@ export interface Pipeline {
   objects(): readonly SourcedObject[];
   problems(): readonly Problem[];
   statuses(): readonly ObjectStatus[];
+  findStatus(object: SourcedObject['object']): ObjectStatus | undefined;
   /** `status` of an object as Kubernetes shows it; undefined where nothing is said about it. */
   statusOf(object: SourcedObject['object']): JsonObject | undefined;
   readonly xds: XdsServer;
   /** The objects or the settings are others than before. */
   changed(): void;
+  /** What is known of proxies elsewhere is other than before. */
+  proxiesChanged(): void;
   onChange(listener: () => void): () => void;
   close(): void;
 }
@@ -92,11 +97,15 @@ export function startPipeline(options: PipelineOptions): Pipeline {
   const rounds = statusRounds({
     ...{ clock, log },
     round: () => {
-      book.update(translation.mesh.statuses, new Programming(translation, xds.trackers()));
+      const { statuses } = translation.mesh;
+      const own = new Programming(translation, xds.trackers());
+      book.update(statuses, options.programmed?.(own, statuses) ?? own);
       for (const listener of [...listeners]) listener();
     },
   });
   rounds.now();
+  const findStatus = ({ kind, metadata }: SourcedObject['object']) =>
+    book.find(kind, metadata.namespace ?? '', metadata.name);
 
   return {
     mesh: () => translation.mesh,
@@ -108,12 +117,14 @@ export function startPipeline(options: PipelineOptions): Pipeline {
       ...translation.mesh.problems,
     ],
     statuses: () => book.statuses(),
+    findStatus,
     statusOf(object) {
-      const status = book.find(object.kind, object.metadata.namespace ?? '', object.metadata.name);
+      const status = findStatus(object);
       return status === undefined ? undefined : book.shape(status);
     },
     xds,
     changed,
+    proxiesChanged: () => rounds.soon(),
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

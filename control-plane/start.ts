@@ -3,20 +3,27 @@ import { join } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { HeddleError } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
+import { systemRandom } from '../common/random.ts';
 import type { Problem } from '../model/objects.ts';
-import { type CertificateAuthority, createAuthority, loadOrMakeRoot } from './ca/authority.ts';
+import type { KubernetesClient } from '../sources/kubernetes/client.ts';
+import { type ChangeableAuthority, changeableAuthority, loadOrMakeRoot } from './ca/authority.ts';
 import { Pace } from './ca/pace.ts';
 import { serverIdentity } from './ca/server-credentials.ts';
 import { caService } from './ca/service.ts';
-import { localTokenAuthenticator, noTokens } from './ca/token.ts';
+import { localTokenAuthenticator, noTokens, type TokenAuthenticator } from './ca/token.ts';
 import { startDashboard } from './dashboard/server.ts';
 import { startDropFeed } from './drops/feed.ts';
 import { startGrpc } from './grpc.ts';
+import { ClusterDuties } from './kubernetes/duties.ts';
+import { followRootSecret, type RootFollower } from './kubernetes/root-follower.ts';
+import { besidesOf, loadOrMakeRootSecret } from './kubernetes/root-secret.ts';
+import { podIndex, tokenReviewAuthenticator } from './kubernetes/token-review.ts';
 import { ControlPlaneMetrics, startMetrics } from './metrics.ts';
 import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
 import { type Pipeline, startPipeline } from './pipeline.ts';
 import { fetchProxyState } from './proxy-state.ts';
-import { openSources } from './sources.ts';
+import { Readiness } from './readiness.ts';
+import { openSources, type Sources } from './sources.ts';
 import { startTraceThread, type TraceThread } from './traces/thread.ts';
 import type { ControlPlaneView } from './view.ts';
 
@@ -34,12 +41,20 @@ interface Parts {
   readonly options: ControlPlaneOptions;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly authority: CertificateAuthority;
+  readonly root: Root;
   readonly metrics: ControlPlaneMetrics;
   readonly pipeline: Pipeline;
+  /** Undefined where there is no API server. */
+  readonly cluster: Cluster | undefined;
   readonly traces: TraceThread;
   /** Run in reverse at the end. */
   readonly closers: (() => unknown)[];
+}
+
+/** What lives on an API server alone. */
+interface Cluster {
+  readonly client: KubernetesClient;
+  readonly duties: ClusterDuties;
 }
 
 /** Starts the control plane; `program` is its main module, which the trace thread runs as well. Rejects where a port, the root or the state directory can't be used; nothing stays open then. */
@@ -54,20 +69,47 @@ export async function startControlPlane(
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
+    // 1. health: answers from the first moment on, while an API server is waited for.
+    const readiness = new Readiness();
+    const sourcesThere = readiness.need('the objects and settings');
+    const rootThere = readiness.need('the root of the CA');
+    const portsThere = readiness.need('its ports');
+    const metrics = new ControlPlaneMetrics();
+    let page: (() => string) | undefined;
+    const health = await startMetrics({
+      ...{ listen: options.listen, port: options.ports.metrics, readiness, render: () => page?.() },
+    });
+    closers.push(() => health.close());
+
+    // 2. sources: folders, or an API server.
     let pipeline: Pipeline | undefined;
     const sources = await openSources(options, { clock, log, onChange: () => pipeline?.changed() });
     closers.push(() => sources.close());
     const { settings, problems } = sources.settings.current();
     refuseUnsound(problems);
-    const root = loadOrMakeRoot(options.stateDir, settings.trustDomain, settings.rootTtlMs, clock);
-    const authority = createAuthority(root, clock);
-    const metrics = new ControlPlaneMetrics();
+    sourcesThere();
+
+    // 3. root: of the state directory, or of a Secret that all replicas share.
+    const root = await openRoot(options, sources, clock, log);
+    closers.push(() => root.follower?.close());
+    rootThere();
+
+    // 4. pipeline: from objects to what proxies are told.
+    let cluster: Cluster | undefined;
     pipeline = startPipeline({
       ...{ objects: sources.objects, settings: sources.settings, clock, log },
-      trustBundlePem: () => authority.trustBundlePem(),
+      trustBundlePem: () => root.authority.trustBundlePem(),
       onBuilt: (tookMs) => metrics.builds.observe(tookMs / 1000),
+      programmed: (own, statuses) => cluster?.duties.programmed(own, statuses) ?? own,
     });
     closers.push(() => pipeline.close());
+    closers.push(root.authority.onChange(() => pipeline.changed()));
+
+    // 5. duties: what is written back to the API server.
+    cluster = startDuties({ options, sources, root, pipeline, clock, log });
+    closers.push(() => cluster?.duties.close());
+
+    // 6. traces: in a thread of their own.
     const traces = await startTraceThread({
       ...{ program, path: join(options.stateDir, 'traces.db'), listen: options.listen },
       ...{ grpcPort: options.ports.otlpGrpc, httpPort: options.ports.otlpHttp, logLevel: options.logLevel },
@@ -76,8 +118,13 @@ export async function startControlPlane(
       },
     });
     closers.push(() => traces.close());
-    const ports = await listen({ options, clock, log, authority, metrics, pipeline, traces, closers });
-    return { ports, trustDomain: pipeline.settings().trustDomain, close };
+
+    // 7. ports: the proxies' first.
+    const parts = { options, clock, log, root, metrics, pipeline, cluster, traces, closers };
+    const { view, ...ports } = await listen(parts);
+    page = () => metrics.render(view, traces.reader);
+    portsThere();
+    return { ports: { ...ports, metrics: health.port }, trustDomain: settings.trustDomain, close };
   } catch (thrown) {
     await close();
     throw thrown;
@@ -92,74 +139,112 @@ function refuseUnsound(problems: readonly Problem[]): void {
   throw new HeddleError('settings', `the settings can't be used: ${lines.join('; ')}`);
 }
 
-/** Opens every port, the proxies' first. */
-async function listen(parts: Parts): Promise<ControlPlanePorts> {
-  const { options, clock, log, authority, metrics, pipeline, traces, closers } = parts;
-  const { listen: address, ports } = options;
+interface Root {
+  readonly authority: ChangeableAuthority;
+  /** Where the root is in a Secret, which others may change. */
+  readonly follower: RootFollower | undefined;
+}
+
+async function openRoot(
+  options: ControlPlaneOptions,
+  { client: api, settings }: Sources,
+  clock: Clock,
+  log: Logger,
+): Promise<Root> {
+  const { trustDomain, rootTtlMs } = settings.current().settings;
+  if (api === undefined) {
+    const root = loadOrMakeRoot(options.stateDir, trustDomain, rootTtlMs, clock);
+    return { authority: changeableAuthority(root, [], clock), follower: undefined };
+  }
+  const ref = { namespace: options.namespace, name: options.caSecret };
+  const first = await loadOrMakeRootSecret({ api, ref, clock, log, trustDomain, rootTtlMs });
+  const authority = changeableAuthority(first.issuer, besidesOf(first), clock);
+  return { authority, follower: followRootSecret({ api, ref, clock, log, authority, first }) };
+}
+
+function startDuties(
+  parts: Pick<Parts, 'options' | 'root' | 'pipeline' | 'clock' | 'log'> & { readonly sources: Sources },
+): Cluster | undefined {
+  const { options, root, pipeline, clock, log } = parts;
+  const { client } = parts.sources;
+  if (client === undefined || root.follower === undefined) return undefined;
+  const { namespace, replica: identity } = options;
+  const duties = new ClusterDuties({
+    ...{ client, namespace, identity, clock, log, random: systemRandom },
+    ...{ pipeline, authority: root.authority, root: root.follower },
+  });
+  return { client, duties };
+}
+
+/** Opens the ports of proxies and people. */
+async function listen(parts: Parts) {
+  const { options, clock, log, root, pipeline, traces, closers } = parts;
+  const { listen: address, ports, nodeAgents } = options;
   const identity = serverIdentity({
-    ...{ authority, trustDomain: pipeline.settings().trustDomain, clock, log },
+    ...{ authority: root.authority, trustDomain: pipeline.settings().trustDomain, clock, log },
     ttlMs: () => pipeline.settings().leafTtlMs,
   });
   closers.push(() => identity.close());
+  closers.push(root.authority.onChange(() => identity.renew()));
   const view = viewOf(parts, () => identity.current());
   const grpc = await startGrpc({
     ...{ listen: address, port: ports.xds, credentials: identity.credentials },
     ...{ ca: certificates(parts), xds: pipeline.xds.service },
   });
   closers.push(() => grpc.close());
-  const { nodeAgents } = options;
   const drops = nodeAgents.length === 0 ? undefined : startDropFeed({ sockets: nodeAgents, clock, log });
   closers.push(() => drops?.close());
   const dashboard = await startDashboard({
-    ...{
-      view,
-      drops,
-      traces: traces.reader,
-      listen: options.dashboardListen,
-      port: ports.dashboard,
-      log,
-      clock,
-    },
+    ...{ view, drops, traces: traces.reader, log, clock },
+    ...{ listen: options.dashboardListen, port: ports.dashboard },
   });
   closers.push(() => dashboard.close());
-  const scraped = await startMetrics({
-    ...{ listen: address, port: ports.metrics, render: () => metrics.render(view, traces.reader) },
-  });
-  closers.push(() => scraped.close());
-  return {
-    ...{ xds: grpc.port, otlpGrpc: traces.grpcPort, otlpHttp: traces.httpPort },
-    ...{ dashboard: dashboard.port, metrics: scraped.port },
-  };
+  const { grpcPort: otlpGrpc, httpPort: otlpHttp } = traces;
+  return { view, xds: grpc.port, otlpGrpc, otlpHttp, dashboard: dashboard.port };
 }
 
-function certificates({ options, clock, log, authority, metrics, pipeline }: Parts) {
-  const { tokenIssuerKeyFile } = options;
-  const tokens =
-    tokenIssuerKeyFile === undefined
-      ? noTokens
-      : localTokenAuthenticator(readFileSync(tokenIssuerKeyFile, 'utf8'), LOCAL_ISSUER, clock);
+function certificates({ options, clock, log, root, metrics, pipeline, cluster }: Parts) {
   return caService({
-    ...{ authority, tokens, log, pace: new Pace(clock) },
+    ...{ authority: root.authority, log, pace: new Pace(clock) },
+    tokens: tokensOf(options, pipeline, cluster, clock),
     trustDomain: () => pipeline.settings().trustDomain,
     leafTtlMs: () => pipeline.settings().leafTtlMs,
     count: (outcome) => metrics.certificates.add(1, outcome),
   });
 }
 
+function tokensOf(
+  { tokenIssuerKeyFile }: ControlPlaneOptions,
+  pipeline: Pipeline,
+  cluster: Cluster | undefined,
+  clock: Clock,
+): TokenAuthenticator {
+  if (cluster !== undefined) {
+    const pod = podIndex(() => pipeline.objects());
+    return tokenReviewAuthenticator({ api: cluster.client, clock, pod });
+  }
+  if (tokenIssuerKeyFile === undefined) return noTokens;
+  return localTokenAuthenticator(readFileSync(tokenIssuerKeyFile, 'utf8'), LOCAL_ISSUER, clock);
+}
+
 function viewOf(
-  { pipeline, authority, log }: Parts,
+  { pipeline, root, cluster, log }: Parts,
   own: () => { readonly certificatePem: string; readonly privateKeyPem: string },
 ): ControlPlaneView {
   const mesh = () => pipeline.mesh();
+  const trustBundlePem = () => root.authority.trustBundlePem();
   return {
     mesh,
     objects: () => pipeline.objects(),
     statuses: () => pipeline.statuses(),
     statusOf: (object) => pipeline.statusOf(object),
-    problems: () => pipeline.problems(),
+    problems: () => [
+      ...pipeline.problems(),
+      ...(root.follower?.problems() ?? []),
+      ...(cluster?.duties.problems() ?? []),
+    ],
     proxies: () => pipeline.xds.trackers().map((tracker) => tracker.info()),
     onChange: (listener) => pipeline.onChange(listener),
-    proxyState: (pod) =>
-      fetchProxyState(pod, { mesh, trustBundlePem: () => authority.trustBundlePem(), own, log }),
+    proxyState: (pod) => fetchProxyState(pod, { mesh, trustBundlePem, own, log }),
   };
 }

@@ -21,6 +21,7 @@ export interface RootFollowerOptions {
 }
 
 export interface RootFollower {
+  readonly ref: Required<ObjectRef>;
   current(): RootSecret;
   problems(): readonly Problem[];
   /** Looks at once. */
@@ -88,6 +89,7 @@ export function followRootSecret(options: RootFollowerOptions): RootFollower {
   };
   again();
   return {
+    ref,
     current: () => current,
     problems: () => (problem === undefined ? [] : [problem]),
     look,

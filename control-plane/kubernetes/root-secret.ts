@@ -1,5 +1,5 @@
-import type { Clock } from '../../common/clock.ts';
-import { sleep } from '../../common/clock.ts';
+import { type Clock, sleep } from '../../common/clock.ts';
+import { TRUST_BUNDLE_CONFIG_MAP } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject } from '../../common/json.ts';
 import type { Logger } from '../../common/log.ts';
@@ -7,7 +7,8 @@ import type { KubeObject } from '../../model/objects.ts';
 import { type ObjectRef, orMissing } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
 import { createAuthority, makeRoot, normalPem, type RootMaterial } from '../ca/authority.ts';
-import { type ClusterApi, failureOf, OWN_LABELS } from './api.ts';
+import { type ClusterApi, failureOf, isOwn, OWN_LABELS } from './api.ts';
+import { BUNDLE_KEY } from './trust-bundles.ts';
 
 /** How often an API server that is away is asked at the start: nothing can be served without a root. */
 export const rootRetryMs = 2_000;
@@ -35,8 +36,6 @@ export interface RootSecretOptions {
   readonly log: Logger;
   readonly trustDomain: string;
   readonly rootTtlMs: number;
-  /** Ends the waiting for an API server. */
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -44,13 +43,14 @@ export interface RootSecretOptions {
  * the API server. Rejects with `bad-root` where what the Secret holds can't be used; nothing is written over then.
  */
 export async function loadOrMakeRootSecret(options: RootSecretOptions): Promise<RootSecret> {
-  const { api, ref, clock, log, signal } = options;
+  const { api, ref, clock, log } = options;
   for (;;) {
     try {
       const found = await orMissing(api.get(KINDS.secret, ref));
       const root = readRootSecret(found ?? (await make(options)), clock);
       // Refuses what is unsound before anybody is certified by it.
       createAuthority(root.issuer, clock, besidesOf(root));
+      await refuseUntrusted(root, options);
       return root;
     } catch (thrown) {
       if (thrown instanceof HeddleError && thrown.code === 'bad-root') throw inSecret(ref, thrown);
@@ -58,10 +58,26 @@ export async function loadOrMakeRootSecret(options: RootSecretOptions): Promise<
       if (failure === 'refused') throw thrown;
       if (failure !== 'exists') {
         log.warn('the root can not be read yet', { secret: nameOf(ref), error: messageOf(thrown) });
-        await sleep(clock, rootRetryMs, signal);
+        await sleep(clock, rootRetryMs);
       }
     }
   }
+}
+
+/**
+ * Pods that run trust the bundle that was last given out: certificates of a root that isn't in it would cut them off from
+ * each other and from the control plane.
+ */
+async function refuseUntrusted(root: RootSecret, { api, ref }: RootSecretOptions): Promise<void> {
+  const { namespace } = ref;
+  const found = await orMissing(api.get(KINDS.configMap, { namespace, name: TRUST_BUNDLE_CONFIG_MAP }));
+  const bundle =
+    found !== undefined && isOwn(found) && isJsonObject(found.data) ? found.data[BUNDLE_KEY] : undefined;
+  if (typeof bundle !== 'string' || bundle.includes(normalPem(root.issuer.certificatePem))) return;
+  throw badRoot(
+    `running pods don't trust it, as ConfigMap ${namespace}/${TRUST_BUNDLE_CONFIG_MAP} holds another root. Restore the Secret; ` +
+      'or, where no pod of the mesh runs any more, delete that ConfigMap',
+  );
 }
 
 async function make({

@@ -4,7 +4,7 @@ import { DEFAULT_TRUST_DOMAIN, TOKEN_AUDIENCE } from '../../common/contracts.ts'
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import { parseSpiffeId, spiffeId } from '../../common/spiffe.ts';
-import type { KubeObject } from '../../model/objects.ts';
+import { type KubeObject, namespacedName, type SourcedObject } from '../../model/objects.ts';
 import { orMissing } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
 import { refusedToken, type TokenAuthenticator, type TokenIdentity, tokenBytesMax } from '../ca/token.ts';
@@ -183,4 +183,19 @@ function textsOf(value: JsonValue | undefined): readonly string[] {
 
 function withoutToken(text: string, token: string): string {
   return text.replaceAll(token, '…').slice(0, 200);
+}
+
+/** Finds pods among a source's objects; what a state holds is sorted once. */
+export function podIndex(objects: () => readonly SourcedObject[]): TokenReviewOptions['pod'] {
+  let sorted: readonly SourcedObject[] | undefined;
+  let pods: ReadonlyMap<string, KubeObject> = new Map();
+  return (namespace, name) => {
+    const current = objects();
+    if (current !== sorted) {
+      sorted = current;
+      const found = current.filter(({ object }) => object.apiVersion === 'v1' && object.kind === 'Pod');
+      pods = new Map(found.map(({ object }) => [namespacedName(object), object]));
+    }
+    return pods.get(`${namespace}/${name}`);
+  };
 }

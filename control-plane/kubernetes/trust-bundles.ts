@@ -21,6 +21,8 @@ export interface BundleFacts {
 
 export interface BundlePlan {
   readonly works: readonly Work[];
+  /** Of `works`, those by which somebody gets to know the bundle. */
+  readonly behind: readonly string[];
   readonly problems: readonly Problem[];
 }
 
@@ -43,12 +45,8 @@ export function planTrustBundles(facts: BundleFacts, api: ClusterApi): BundlePla
   for (const [namespace, found] of there) {
     if (!wanted.has(namespace) && isOwn(found)) works.push(remove(found, namespace, api));
   }
-  return { works, problems };
-}
-
-/** Namespaces whose own ConfigMap holds something else than the bundle, for whoever waits for all of them. */
-export function bundlesBehind({ works }: BundlePlan): readonly string[] {
-  return works.filter(({ print }) => print !== REMOVED).map(({ key }) => key);
+  const behind = works.filter(({ print }) => print !== REMOVED).map(({ key }) => key);
+  return { works, behind, problems };
 }
 
 const REMOVED = '';

@@ -80,6 +80,17 @@ export class Programming implements ProgrammedTeller {
     return { concerned, waiting, refused: refusals.length, refusals: shown };
   }
 
+  /** Pods of proxies that were told of the trust bundle in force and have not acknowledged it. */
+  bundleWaiting(): readonly string[] {
+    return this.#trackers.flatMap((tracker) => {
+      const { client } = tracker.node;
+      const delivery = tracker.delivery(TYPE.secret, RESOURCE.trustBundle);
+      const current = this.#translation.view(client).get(TYPE.secret, RESOURCE.trustBundle)?.version;
+      const holds = delivery === undefined || (delivery.kind === 'acked' && delivery.version === current);
+      return holds ? [] : [`${client.namespace}/${client.pod}`];
+    });
+  }
+
   #reach(status: ObjectStatus, ref: string): Reach {
     const none: ReadonlySet<string> = new Set();
     const [kind = '', target = ''] = ref.split(' ');
