@@ -14,6 +14,7 @@ export interface CgroupMount {
 
 /** `--cgroup`: the folder above all containers is looked for. */
 export const CGROUP_AUTO = 'auto';
+const USUAL_PLACE = '/sys/fs/cgroup';
 
 /** Reads mounts of cgroup v2 from the text of /proc/self/mountinfo (proc_pid_mountinfo(5)), also where v1 is beside it. */
 export function cgroupMounts(mountinfo: string): readonly CgroupMount[] {
@@ -38,16 +39,10 @@ function depthOf(root: string): number {
     .reduce((depth, part) => depth + (part === '..' ? -1 : 1), 0);
 }
 
-/** What `--cgroup` says, or the widest folder there is. Throws `cgroup` where cgroup v2 is mounted nowhere. */
+/** What `--cgroup` says, or the widest folder there is; where there is none, the usual place, which preflight then complains of. */
 export function cgroupFolder(wanted: string): string {
   if (wanted !== CGROUP_AUTO) return wanted;
-  const found = widestMount(ownMounts());
-  if (found !== undefined) return found.place;
-  throw new HeddleError(
-    'cgroup',
-    "cgroup v2 is mounted nowhere here: give this container the host's /sys/fs/cgroup, or --cgroup a folder " +
-      "(systemd.unified_cgroup_hierarchy=1 on the kernel's command line mounts it at /sys/fs/cgroup)",
-  );
+  return widestMount(ownMounts())?.place ?? USUAL_PLACE;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type Program, startProgram } from '../../common/program.ts';
+import { cgroupFolder } from './cgroup-root.ts';
 import { LocalPods } from './local-pods.ts';
 import { NodeGround } from './node-ground.ts';
 import { type AgentOptions, parseOptions, USAGE } from './options.ts';
@@ -11,7 +12,8 @@ const agent: Program<AgentOptions, Agent> = {
   ...{ name: 'heddle-cni-agent', usage: USAGE, failed: 'the node agent failed' },
   stops: 'the node agent ends; the pod network goes on',
   parse: parseOptions,
-  async start(options, deps) {
+  async start(given, deps) {
+    const options = { ...given, cgroup: cgroupFolder(given.cgroup) };
     if (!options.uninstall) return startAgent(options, deps);
     refuseBesideAgent(options.stateDirectory);
     const localPods = new LocalPods(join(options.stateDirectory, 'pods'), deps.log).all();

@@ -99,6 +99,14 @@ test('nodes, DNS and the control plane are told apart', () => {
   assert.equal(endpointAt('172.31.0.1')?.identity, IDENTITY.WORLD);
 });
 
+test('pods of the control plane stay pods, and sidecars may reach them', () => {
+  const from = input({ node: { ...input().node, controlPlane: ['10.244.1.5', '10.244.2.7'] } });
+  assert.equal(endpointAt('10.244.1.5', from)?.flags, EP.LOCAL | EP.MESHED | EP.CONTROL_PLANE);
+  assert.equal(endpointAt('10.244.1.5', from)?.ifindex, 17);
+  const far = endpointAt('10.244.2.7', from);
+  assert.deepEqual([far?.flags, far?.identity], [EP.CONTROL_PLANE, endpointAt('10.244.2.7')?.identity]);
+});
+
 test('pod blocks lead to their nodes, the own ones here, those of a node without address nowhere', () => {
   const { block } = wantedMaps(input()).wanted;
   const at = (address: string, bits: number) =>

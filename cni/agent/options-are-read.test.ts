@@ -12,7 +12,7 @@ test('what must be given is enough; the rest has the defaults of the contracts',
     { manifests, socket, pins, mode, uplink, podRanges, dnsAddresses },
     {
       ...{ manifests: ['/m'], socket: '/run/heddle/cni.sock', pins: '/sys/fs/bpf/heddle/n1', mode: 'tunnel' },
-      ...{ uplink: 'eth0', podRanges: ['10.244.0.0/16', 'fd10:244::/56'] },
+      ...{ uplink: 'auto', podRanges: ['10.244.0.0/16', 'fd10:244::/56'] },
       dnsAddresses: ['10.96.0.10', 'fd10:96::a'],
     },
   );
@@ -30,7 +30,11 @@ const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['a node with a slash', ['--node', 'a/b', ...LEAST.slice(2)], /--node must be/],
   ['no manifests', ['--node', 'n1', '--cgroup', '/cg'], /--manifests or --kubernetes is required/],
   ['folders and an API server', [...LEAST, '--kubernetes'], /exclude each other/],
-  ['no cgroup', LEAST.slice(0, 4), /--cgroup is required/],
+  [
+    'half a Service',
+    [...LEAST, '--control-plane-service', 'heddle-control-plane'],
+    /must be NAMESPACE\/NAME/,
+  ],
   ['an unknown mode', [...LEAST, '--mode', 'ipip'], /--mode must be/],
   ['a device with a space', [...LEAST, '--uplink', 'e th'], /--uplink must be/],
   ['a range that is none', [...LEAST, '--pod-range', '10.0.0.0/33'], /10\.0\.0\.0\/33 is no CIDR/],
@@ -50,6 +54,12 @@ for (const [what, args, message] of WRONG) {
     assert.match(parsed.error.message, message);
   });
 }
+
+test('the cgroup is looked for where none is given', () => {
+  const parsed = parseOptions(LEAST.slice(0, 4));
+  assert.ok(parsed.ok && parsed.value !== 'help');
+  assert.equal(parsed.value.cgroup, 'auto');
+});
 
 test('help wins over everything, and names every flag', () => {
   assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });

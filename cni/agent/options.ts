@@ -4,6 +4,8 @@ import type { Result } from '../../common/errors.ts';
 import { readFlags, wrongUsage } from '../../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
 import { readSource, SOURCE_FLAGS, SOURCE_USAGE, type SourceOptions } from '../../sources/flags.ts';
+import { CGROUP_AUTO } from './cgroup-root.ts';
+import { UPLINK_AUTO } from './uplink.ts';
 
 /**
  * How pods reach other nodes: VXLAN; by the underlay's own routes; or not at all, where another CNI does it and Heddle
@@ -21,10 +23,11 @@ export interface AgentOptions extends SourceOptions {
   readonly socket: string;
   /** Unix socket of `heddle cni` and `heddle drops`. */
   readonly adminSocket: string;
-  /** A cgroup v2 folder above all containers of the node. */
+  /** A cgroup v2 folder above all containers of the node; `auto`: the widest that is mounted. */
   readonly cgroup: string;
   /** Folder of the node on a bpffs; mounted there where none is. */
   readonly pins: string;
+  /** `auto`: the device that has the Node object's address. */
   readonly uplink: string;
   readonly mode: NetworkMode;
   /** Ranges of all pods of the cluster, by which masquerade and the host's routes go. */
@@ -32,8 +35,12 @@ export interface AgentOptions extends SourceOptions {
   readonly dnsAddresses: readonly string[];
   /** Sidecars may reach it whatever policy says. */
   readonly controlPlane: readonly string[];
+  /** `namespace/name` of the Service whose endpoints are the control plane's too. */
+  readonly controlPlaneService: string | undefined;
   /** Written once pods can be added. */
   readonly readyFile: string | undefined;
+  /** Written once it is there to take over from another agent, or no other runs; removed at the end. */
+  readonly standbyFile: string | undefined;
   /** Where Prometheus reads metrics: `127.0.0.1:9964`, `[::]:9964`; undefined: nowhere. */
   readonly metrics: string | undefined;
   /** Where the runtime looks for plugins and their configuration; undefined: somebody else installs them. */
@@ -59,7 +66,9 @@ const FLAGS = {
   'pod-range': { type: 'string', multiple: true },
   dns: { type: 'string', multiple: true },
   'control-plane': { type: 'string', multiple: true },
+  'control-plane-service': { type: 'string' },
   'ready-file': { type: 'string' },
+  'standby-file': { type: 'string' },
   metrics: { type: 'string' },
   'cni-conf-dir': { type: 'string' },
   'cni-bin-dir': { type: 'string' },
@@ -72,22 +81,25 @@ const FLAGS = {
 const DEFAULT_POD_RANGES = ['10.244.0.0/16', 'fd10:244::/56'];
 const DEFAULT_DNS = ['10.96.0.10', 'fd10:96::a'];
 
-export const USAGE = `Usage: heddle-cni-agent --node NAME (--manifests DIR | --kubernetes) --cgroup DIR [options]
+export const USAGE = `Usage: heddle-cni-agent --node NAME (--manifests DIR | --kubernetes) [options]
 
   --node NAME             the Node object of this node
 ${SOURCE_USAGE}
-  --cgroup DIR            cgroup v2 folder above all containers of the node
+  --cgroup DIR            cgroup v2 folder above all containers of the node (default auto, the widest that is mounted)
   --node-netns PATH       network namespace of the node (default: the agent's own)
   --state-dir DIR         addresses and pods that were given (default /var/lib/heddle/cni)
   --socket PATH           where the CNI plugin calls (default /run/heddle/cni.sock)
   --admin-socket PATH     where heddle cni and heddle drops call (default /run/heddle/cni-admin.sock)
   --pins DIR              folder on a bpffs (default /sys/fs/bpf/heddle/NODE)
-  --uplink NAME           device towards the other nodes (default eth0)
+  --uplink NAME           device towards the other nodes (default auto, the one that has the node's InternalIP)
   --mode MODE             tunnel, direct (the underlay routes pods) or capture (over another CNI) (default tunnel)
   --pod-range CIDR        of all pods of the cluster; may be given again (default ${DEFAULT_POD_RANGES.join(', ')})
   --dns ADDRESS           the cluster's DNS, answered on this node; may be given again (default ${DEFAULT_DNS.join(', ')})
   --control-plane ADDRESS sidecars may always reach it; may be given again
+  --control-plane-service NAMESPACE/NAME
+                          likewise its endpoints
   --ready-file FILE       written once pods can be added
+  --standby-file FILE     written once this agent could take over from the node's other one, or does without
   --metrics ADDRESS:PORT  serve metrics for Prometheus
   --cni-conf-dir DIR      install the CNI configuration here, as a runtime reads it (/etc/cni/net.d)
   --cni-bin-dir DIR       install the CNI plugin here (/opt/cni/bin); both or none
@@ -98,6 +110,7 @@ ${SOURCE_USAGE}
 
 const NODE_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const DEVICE = /^[^\s/:]{1,15}$/;
+const SERVICE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Reads the command line. `help` where it asks for help. */
 export function parseOptions(args: readonly string[]): Result<AgentOptions | 'help'> {
@@ -105,12 +118,14 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
   if (!read.ok) return read;
   if (read.value === 'help') return { ok: true, value: 'help' };
   const values = read.value;
-  const { node, cgroup, uplink = 'eth0', mode = 'tunnel', metrics, 'log-level': logLevel = 'info' } = values;
+  const { node, cgroup = CGROUP_AUTO, uplink = UPLINK_AUTO, mode = 'tunnel', metrics } = values;
+  const { 'log-level': logLevel = 'info', 'control-plane-service': controlPlaneService } = values;
   if (node === undefined || !NODE_NAME.test(node))
     return wrongUsage('--node must be the name of a Node object');
   const source = readSource(values);
   if (!source.ok) return source;
-  if (cgroup === undefined) return wrongUsage('--cgroup is required');
+  if (controlPlaneService !== undefined && !SERVICE.test(controlPlaneService))
+    return wrongUsage('--control-plane-service must be NAMESPACE/NAME');
   if (!DEVICE.test(uplink)) return wrongUsage('--uplink must be the name of a device');
   if (mode !== 'tunnel' && mode !== 'direct' && mode !== 'capture')
     return wrongUsage('--mode must be tunnel, direct or capture');
@@ -130,7 +145,8 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
     ok: true,
     value: {
       ...{ node, nodeNetns: values['node-netns'], ...source.value, cgroup, uplink, mode, logLevel },
-      ...{ podRanges, dnsAddresses, controlPlane, readyFile: values['ready-file'] },
+      ...{ podRanges, dnsAddresses, controlPlane, controlPlaneService },
+      ...{ readyFile: values['ready-file'], standbyFile: values['standby-file'] },
       ...{ metrics, uninstall: values.uninstall ?? false, cni },
       chained: mode === 'capture' ? (values.chain ?? 'auto') : undefined,
       stateDirectory: values['state-dir'] ?? '/var/lib/heddle/cni',

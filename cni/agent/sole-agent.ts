@@ -11,16 +11,18 @@ const waitingLogMs = 10_000;
 
 /**
  * Waits until no other agent uses the node's state, and keeps later ones from it until it is disposed of or the process
- * ends. Two agents would each give addresses that the other knows nothing of.
+ * ends. `onWait` is told that there is another one. Two agents would each give addresses that the other knows nothing of.
  */
 export async function soleAgent(
   stateDirectory: string,
-  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  deps: { readonly clock: Clock; readonly log: Logger; onWait?(): void },
 ): Promise<Disposable> {
+  const { clock, log } = deps;
   let toldMs = Number.NEGATIVE_INFINITY;
   for (;;) {
     const lock = lockState(stateDirectory);
     if (lock !== undefined) return lock;
+    deps.onWait?.();
     if (clock.now() - toldMs >= waitingLogMs) {
       toldMs = clock.now();
       log.warn('waiting for the other agent of this node to end', { state: stateDirectory });

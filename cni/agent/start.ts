@@ -5,20 +5,20 @@ import { writeAtomically } from '../../common/atomic-file.ts';
 import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import { followObjects } from '../../sources/open.ts';
 import { Attachments } from './attachments.ts';
 import { pluginFile } from './beside.ts';
 import { Changes } from './changes.ts';
-import { type ClusterObjects, clusterObjects, findPod, withOwnNode } from './cluster.ts';
+import { findPod } from './cluster.ts';
 import { installPlugin } from './cni/install.ts';
 import { startCniServer } from './cni/server.ts';
+import { controlPlaneAddresses } from './control-plane.ts';
+import { followCluster, ownNode } from './follow.ts';
 import { HealthChecks } from './health-checks.ts';
 import { openIpam } from './ipam/ipam.ts';
-import { NETWORK_KINDS } from './kinds.ts';
 import { LocalPods } from './local-pods.ts';
 import { NodeGround } from './node-ground.ts';
 import { NodeMaps } from './node-maps.ts';
-import { type ClusterNode, clusterNodes } from './nodes.ts';
+import { clusterNodes } from './nodes.ts';
 import { NumbersFile } from './numbers-file.ts';
 import type { AgentOptions } from './options.ts';
 import { Pipeline, type Round } from './pipeline.ts';
@@ -30,14 +30,13 @@ import { Settling } from './settling.ts';
 import { sidecarJudge } from './sidecar-judge.ts';
 import { Sidecars } from './sidecars.ts';
 import { soleAgent } from './sole-agent.ts';
+import { chooseUplink } from './uplink.ts';
 import { startWatching } from './watching.ts';
 
 /** A runtime that adds a pod before the node has heard of it waits this long, then asks again. */
 const podKnownMs = 10_000;
 /** Between looks at the processes of sidecars whose beginning nobody was told of. */
 const sidecarScanMs = 10_000;
-/** Between lines that say what a start waits for. */
-const waitingLogMs = 10_000;
 
 export interface AgentDeps {
   readonly clock: Clock;
@@ -53,7 +52,7 @@ export interface Agent {
  * Starts the agent of a node, in the order in which a node that is running already goes on running: nothing of an earlier
  * agent is taken away before its successor stands.
  */
-export async function startAgent(options: AgentOptions, deps: AgentDeps): Promise<Agent> {
+export async function startAgent(given: AgentOptions, deps: AgentDeps): Promise<Agent> {
   const { clock, log } = deps;
   const closing: (() => void | Promise<void>)[] = [];
   const close = async () => {
@@ -61,17 +60,20 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   };
   try {
     // 1. What the machine must offer.
-    requireNetwork(options);
+    requireNetwork(given);
 
     // 2. The cluster's objects, and among them this node's own.
     const changes = new Changes(clock);
-    const cluster = await followCluster(options, deps, changes);
+    const cluster = await followCluster(given, deps, changes);
     closing.push(cluster.close);
-    const own = await ownNode(options, deps, cluster.current, changes);
+    const own = await ownNode(given, deps, cluster.current, changes);
+    const controlPlane = () => controlPlaneAddresses(given, cluster.current());
 
     // 3. One agent at a time: the one before it may still give addresses and write maps.
-    const alone = await soleAgent(options.stateDirectory, deps);
+    const standBy = onceInFile(given.standbyFile, closing);
+    const alone = await soleAgent(given.stateDirectory, { ...deps, onWait: standBy });
     closing.push(() => alone[Symbol.dispose]());
+    const options = { ...given, uplink: chooseUplink(given, own) };
 
     // 4. Devices, addresses, routes and masquerade of the node.
     const ground = new NodeGround(options, deps);
@@ -114,7 +116,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
     const pipeline = new Pipeline({
       maps,
       numbers: { policy: numbers.read(), services: { numbers: maps.serviceNumbers() } },
-      facts: (nodes) => ground.facts(nodes),
+      facts: (nodes) => ({ ...ground.facts(nodes), controlPlane: controlPlane() }),
       cluster: cluster.current,
       localPods: () => localPods.standing(),
       sidecars: () => sidecars.confirmed(),
@@ -176,6 +178,7 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
         ground,
       },
       cluster: cluster.current,
+      controlPlane,
       shutdown: () => process.kill(process.pid, 'SIGTERM'),
     });
     observeRound = watching.observeRound;
@@ -194,11 +197,9 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
       );
       for (const file of changed) log.info('the CNI plugin is installed', { file });
     }
-    if (options.readyFile !== undefined) {
-      const { readyFile } = options;
-      writeAtomically(readyFile, `${process.pid}\n`);
-      closing.push(() => rmSync(readyFile, { force: true }));
-    }
+    onceInFile(options.readyFile, closing)();
+    standBy();
+    watching.serving();
     log.info('the pod network of this node is ready', { node: options.node, mode: options.mode });
     return { close };
   } catch (thrown) {
@@ -207,76 +208,18 @@ export async function startAgent(options: AgentOptions, deps: AgentDeps): Promis
   }
 }
 
-interface Cluster {
-  current(): ClusterObjects;
-  /** Calls `changed` from now on, after each change. */
-  follow(changed: (nodes: ReadonlyMap<string, ClusterNode>) => void): void;
-  close(): void;
-}
-
-async function followCluster(
-  options: AgentOptions,
-  { clock, log }: AgentDeps,
-  changes: Changes,
-): Promise<Cluster> {
-  let told = (): void => undefined;
-  let current: ClusterObjects | undefined;
-  let gone = false;
-  const source = await followObjects(options, NETWORK_KINDS, {
-    ...{ clock, log },
-    onChange: ({ objects }) => {
-      const found = clusterObjects(objects, current);
-      current = withOwnNode(found, current, options.node);
-      if (current !== found && !gone)
-        log.warn('the Node object of this node is gone: the node stays as it was', { node: options.node });
-      gone = current !== found;
-      changes.notify();
-      told();
-    },
-  });
-  const now = () => (current ??= clusterObjects(source.current().objects));
-  return {
-    current: now,
-    follow: (changed) => {
-      told = () => changed(clusterNodes(now().nodes));
-      told();
-    },
-    close: () => source.close(),
+/** Writes a file when it is called first, which goes again when the agent ends. One that an agent left which was killed goes now. */
+function onceInFile(path: string | undefined, closing: (() => void)[]): () => void {
+  if (path === undefined) return () => undefined;
+  const remove = () => rmSync(path, { force: true });
+  remove();
+  let written = false;
+  return () => {
+    if (written) return;
+    written = true;
+    writeAtomically(path, `${process.pid}\n`);
+    closing.push(remove);
   };
-}
-
-/** The Node object of this node, once it says what pods are to be given. */
-async function ownNode(
-  { node, mode }: AgentOptions,
-  { log }: AgentDeps,
-  cluster: () => ClusterObjects,
-  changes: Changes,
-): Promise<ClusterNode> {
-  for (;;) {
-    const found = await changes.until(
-      () => {
-        const own = clusterNodes(cluster().nodes).get(node);
-        const whole = own !== undefined && own.addresses.length > 0;
-        return whole && (mode === 'capture' || own.podBlocks.length > 0) ? own : undefined;
-      },
-      { timeoutMs: waitingLogMs },
-    );
-    if (found !== undefined) return found;
-    log.warn('waiting for the Node object of this node', {
-      node,
-      lacks: whatNodeLacks(cluster(), node, mode),
-    });
-  }
-}
-
-/** What a start waits for, and who should see to it. */
-function whatNodeLacks({ nodes }: ClusterObjects, name: string, mode: AgentOptions['mode']): string {
-  const own = clusterNodes(nodes).get(name);
-  if (own === undefined) return 'there is none of this name: the kubelet makes it; see --node';
-  if (own.addresses.length === 0) return 'its status has no InternalIP: the kubelet sets it';
-  return mode === 'capture'
-    ? 'nothing'
-    : 'its spec has no podCIDRs: the controller manager gives them with --allocate-node-cidrs and --cluster-cidr';
 }
 
 function logFailure(log: Logger, what: string): (thrown: unknown) => void {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { messageOf } from '../../common/errors.ts';
 import type { UninstallReport } from '../../common/pod-network.ts';
 import { findLink } from '../kernel/netlink/links.ts';
@@ -13,6 +13,7 @@ import type { AgentOptions } from './options.ts';
 import { leaveDevice } from './programs/links.ts';
 import { removePins } from './programs/pins.ts';
 import { devicePlaces, type NodeDevices, podPlaces } from './programs/places.ts';
+import { formerUplink } from './uplink.ts';
 
 export interface UninstallInput {
   readonly options: AgentOptions;
@@ -62,14 +63,24 @@ export function uninstallNode({ options, ground, localPods }: UninstallInput): U
     return undefined;
   });
   attempt(`folder ${stateDirectory}`, () => {
-    rmSync(stateDirectory, { recursive: true, force: true });
+    removeFolder(stateDirectory);
     return undefined;
   });
   return { removed, failed };
 }
 
+/** A folder that is mounted, as in a container, stays and is empty. */
+function removeFolder(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EBUSY' || readdirSync(path).length > 0) throw thrown;
+  }
+}
+
 /** The tunnel's device goes with its programs; the uplink stays. */
-function uplinkOf({ uplink, nodeNetns }: AgentOptions): NodeDevices {
-  using netlink = new Netlink(nodeNetns);
-  return { netns: nodeNetns, tunnelIfindex: 0, uplinkIfindex: findLink(netlink, uplink)?.ifindex ?? 0 };
+function uplinkOf(options: AgentOptions): NodeDevices {
+  const { nodeNetns: netns } = options;
+  using netlink = new Netlink(netns);
+  return { netns, tunnelIfindex: 0, uplinkIfindex: findLink(netlink, formerUplink(options))?.ifindex ?? 0 };
 }

@@ -121,7 +121,8 @@ function* endpoints(input: WantedInput): Generator<readonly [Buffer, Endpoint]> 
   for (const address of node.dnsAddresses)
     yield [addressBytes(address), endpoint({ identity: policy.dnsIdentity, flags: EP.DNS })];
   yield* remoteEndpoints(input);
-  for (const pod of input.localPods) yield* localEndpoints(pod, policy);
+  const control = new Set(node.controlPlane);
+  for (const pod of input.localPods) yield* localEndpoints(pod, policy, control);
 }
 
 function* nodeEndpoints(node: ClusterNode, own: boolean): Generator<readonly [Buffer, Endpoint]> {
@@ -144,6 +145,7 @@ function* remoteEndpoints({
   pods,
   policy,
 }: WantedInput): Generator<readonly [Buffer, Endpoint]> {
+  const control = new Set(node.controlPlane);
   for (const { object } of pods) {
     const home = isJsonObject(object.spec) ? object.spec.nodeName : undefined;
     if (typeof home !== 'string' || home === node.name) continue;
@@ -152,19 +154,26 @@ function* remoteEndpoints({
       const at = tunnelAddress(nodes.get(home));
       // A pod of the node's own network, one that has ended, or one on a node that isn't known: not an endpoint.
       if (identity === undefined || at === undefined) continue;
-      yield [addressBytes(ip), endpoint({ identity, node: addressBytes(at) })];
+      const flags = control.has(ip) ? EP.CONTROL_PLANE : 0;
+      yield [addressBytes(ip), endpoint({ identity, flags, node: addressBytes(at) })];
     }
   }
 }
 
-function* localEndpoints(pod: LocalPod, policy: PolicyPlan): Generator<readonly [Buffer, Endpoint]> {
+function* localEndpoints(
+  pod: LocalPod,
+  policy: PolicyPlan,
+  control: ReadonlySet<string>,
+): Generator<readonly [Buffer, Endpoint]> {
   const plan = policy.localPods.get(`${pod.namespace}/${pod.name}`);
+  const flags = EP.LOCAL | (pod.captured ? EP.MESHED : 0);
   for (const ip of pod.ips)
     yield [
       addressBytes(ip),
       endpoint({
         ...{ ifindex: pod.hostIfindex, mac: pod.podMac, hostMac: pod.hostMac, podId: pod.podId },
-        ...{ identity: plan?.identity ?? IDENTITY.UNKNOWN, flags: EP.LOCAL | (pod.captured ? EP.MESHED : 0) },
+        identity: plan?.identity ?? IDENTITY.UNKNOWN,
+        flags: control.has(ip) ? flags | EP.CONTROL_PLANE : flags,
         ...{ ingressSet: plan?.ingressSet ?? 0, egressSet: plan?.egressSet ?? 0 },
       }),
     ];

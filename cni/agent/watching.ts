@@ -37,6 +37,7 @@ export interface WatchingInput {
   readonly settling: Settling;
   readonly ground: NodeGround;
   readonly cluster: () => ClusterObjects;
+  readonly controlPlane: () => readonly string[];
   /** Ends the agent: after an uninstall nothing may set the node up again. */
   readonly shutdown: () => void;
 }
@@ -46,6 +47,8 @@ export interface Watching {
   observeCall(command: string, code: number, seconds: number): void;
   /** To be told of every round. */
   observeRound(round: Round): void;
+  /** To be told once pods can be added: `/readyz` says so. */
+  serving(): void;
   close(): Promise<void>;
 }
 
@@ -56,14 +59,13 @@ export async function startWatching(input: WatchingInput): Promise<Watching> {
   const metrics = new AgentMetrics();
   const observeRound = ({ nodes, policy, services, seconds, changes }: Round) => {
     metrics.observeRound(seconds, changes);
-    const { controlPlane } = options;
     drops.know({
       localPods: localPods.standing(),
       pods: cluster().pods,
       nodes,
       services,
       policy,
-      controlPlane,
+      controlPlane: input.controlPlane(),
     });
   };
   const first = input.pipeline.last();
@@ -72,6 +74,8 @@ export async function startWatching(input: WatchingInput): Promise<Watching> {
   const reader = readDrops({ ring: programs.map('drop_ring'), counters, drops, clock, log });
   const startedAt = new Date(clock.wallMs()).toISOString();
   const view = viewOf(input, drops, startedAt);
+  let serving = false;
+  const unready = () => (serving ? view.condition().reason : "pods can't be added yet");
   const ends: (() => void | Promise<void>)[] = [() => reader.close(), () => drops.close()];
   const close = async () => {
     for (const end of ends.splice(0).reverse()) await end();
@@ -86,7 +90,7 @@ export async function startWatching(input: WatchingInput): Promise<Watching> {
     });
     ends.push(() => admin.close());
     if (options.metrics !== undefined)
-      ends.push(await serveMetrics(options.metrics, () => metrics.render(view, counters)));
+      ends.push(await serveMetrics(options.metrics, () => metrics.render(view, counters), unready));
   } catch (thrown) {
     await close();
     throw thrown;
@@ -94,6 +98,9 @@ export async function startWatching(input: WatchingInput): Promise<Watching> {
   return {
     observeCall: (command, code, seconds) => metrics.observeCall(command, code, seconds),
     observeRound,
+    serving: () => {
+      serving = true;
+    },
     close,
   };
 }
@@ -111,7 +118,7 @@ function viewOf(input: WatchingInput, drops: DropLog, startedAt: string): AgentV
     localPods: () => localPods.all(),
     nodes: () => last().nodes,
     pods: () => cluster().pods,
-    controlPlane: () => options.controlPlane,
+    controlPlane: input.controlPlane,
     policy: () => last().policy,
     services: () => last().services,
     plan: () => pipeline.last()?.plan,
@@ -128,15 +135,21 @@ function viewOf(input: WatchingInput, drops: DropLog, startedAt: string): AgentV
   };
 }
 
-/** For Prometheus: `/metrics`, and `/healthz` for kubelet. Resolves with how it ends. */
-async function serveMetrics(at: string, text: () => string): Promise<() => void> {
+/**
+ * For Prometheus `/metrics`; `/healthz` while the process lives; `/readyz` once pods can be added and the last round went well, else
+ * 503 and `unready`. Resolves with how it ends.
+ */
+async function serveMetrics(at: string, text: () => string, unready: () => string): Promise<() => void> {
   const [, host = '', port = ''] = /^\[?([^\]]+?)\]?:(\d+)$/.exec(at) ?? [];
   const server = createServer((request, response) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') response.writeHead(405).end();
     else if (request.url === '/metrics')
       response.setHeader('content-type', 'text/plain; version=0.0.4').end(text());
     else if (request.url === '/healthz') response.end('ok\n');
-    else response.writeHead(404).end();
+    else if (request.url === '/readyz') {
+      const reason = unready();
+      response.writeHead(reason === '' ? 200 : 503).end(`${reason === '' ? 'ok' : reason}\n`);
+    } else response.writeHead(404).end();
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (thrown) =>

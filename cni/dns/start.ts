@@ -21,6 +21,7 @@ import { DnsMetrics } from './metrics.ts';
 import type { DnsOptions } from './options.ts';
 import { type Zone, ZoneBuilder } from './records.ts';
 import { Resolver } from './resolver.ts';
+import { onceAddressIsThere } from './serve/await-address.ts';
 import { DEFAULT_SERVE_LIMITS } from './serve/limits.ts';
 import { serveTcp, type TcpServer } from './serve/tcp.ts';
 import { serveUdp, type UdpServer } from './serve/udp.ts';
@@ -37,7 +38,9 @@ export interface DnsProcess {
   close(): Promise<void>;
 }
 
-/** Reads the objects, then answers. Rejects where an address can't be listened at. */
+/**
+ * Reads the objects, then answers. Waits for addresses that the node doesn't have yet; rejects where one can't be listened at.
+ */
 export async function startDns(options: DnsOptions, deps: DnsDeps): Promise<DnsProcess> {
   const { clock, random, log } = deps;
   const metrics = new DnsMetrics();
@@ -73,7 +76,8 @@ export async function startDns(options: DnsOptions, deps: DnsDeps): Promise<DnsP
     let { port } = options;
     for (const address of options.listen) {
       const common = { address, resolver, clock, metrics, limits: DEFAULT_SERVE_LIMITS };
-      const tcp = await serveTcp({ ...common, port });
+      const at = { ...common, port };
+      const tcp = await onceAddressIsThere(address, () => serveTcp(at), deps);
       servers.push(tcp);
       port = tcp.port;
       servers.push(await serveUdp({ ...common, port }));
