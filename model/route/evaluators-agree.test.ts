@@ -11,11 +11,15 @@ import type { Cluster, Destination, Endpoint, RouteRule } from '../snapshot.ts';
 import { idleState } from '../state.ts';
 import { CompiledRoutes as RealCompiledRoutes } from './compiled.ts';
 import { type Criterion, orderEntries, PRECEDENCE } from './order.ts';
-import { backendPlainly, evaluatePlainly } from './plain.ts';
+import { backendPlainly, evaluatePlainly, locationPlainly, mirrorsPlainly, pathPlainly } from './plain.ts';
+import * as realRewriting from './rewrite.ts';
 
+const PORT = 8080;
 const SETS = 5_000;
 /** A mutant that survives this many is not noticed. */
 const SETS_FOR_A_MUTANT = 20_000;
+
+type Rewriting = Pick<typeof realRewriting, 'rewrittenPath' | 'locationOf'>;
 
 /** What an evaluator makes of a request: a rule and a backend, or an answer. */
 type Evaluate = (rules: readonly RouteRule[], request: RequestView, share: number) => string;
@@ -23,9 +27,26 @@ type Evaluate = (rules: readonly RouteRule[], request: RequestView, share: numbe
 const plainly: Evaluate = (rules, request, share) => {
   const rule = evaluatePlainly(rules.toReversed(), request);
   if (rule === undefined) return 'no-route';
+  if (rule.redirect !== undefined) {
+    const { status } = rule.redirect;
+    return `${rule.id} ${status} ${locationPlainly(rule, request, { host: 's.shop', port: PORT })}`;
+  }
   const backend = backendPlainly(rule, share);
-  return `${rule.id} ${backend === undefined || backend.invalid !== undefined ? 'no-backend' : backend.cluster}`;
+  if (backend === undefined || backend.invalid !== undefined) return `${rule.id} no-backend`;
+  const copies = mirrorsPlainly(rule, share).map(({ cluster }) => cluster);
+  const { hostname } = rule.rewrite ?? {};
+  return sent(rule, backend.cluster, hostname, pathPlainly(rule, request.path), copies);
 };
+
+function sent(
+  rule: RouteRule,
+  cluster: string,
+  hostname: string | undefined,
+  path: string,
+  copies: readonly string[],
+): string {
+  return `${rule.id} ${cluster} ${hostname ?? 'host stays'} ${path} ${copies.join('+')}`;
+}
 
 const rulePlainly: Evaluate = (rules, request) =>
   evaluatePlainly(rules.toReversed(), request)?.id ?? 'no-route';
@@ -40,20 +61,36 @@ function byRule(CompiledRoutes: typeof RealCompiledRoutes, precedence: readonly 
 }
 
 /** The whole of `decide`, with clusters of one endpoint each. */
-function byDecision(decide: typeof realDecide): Evaluate {
+function byDecision(decide: typeof realDecide, rewriting: Rewriting = realRewriting): Evaluate {
   return (rules, request, share) => {
     const random: Random = { next: () => share, hex: () => '' };
     const destination = destinationOf(rules);
     const snapshot = { destination: () => destination, cluster: (name: string) => CLUSTERS.get(name) };
     const decision = decide(snapshot, destination.key, request, idleState(), 0, random);
-    if (decision.kind === 'answer' && decision.rule === undefined) return decision.failure.code;
-    const outcome =
-      decision.kind === 'answer'
-        ? decision.failure.code
-        : decision.kind === 'redirect'
-          ? `${decision.status} ${decision.location}`
-          : decision.cluster.name;
-    return `${decision.rule?.id} ${outcome}`;
+    const { rule } = decision;
+    if (rule === undefined) return decision.kind === 'answer' ? decision.failure.code : 'no rule';
+    if (decision.kind === 'answer') return `${rule.id} ${decision.failure.code}`;
+    if (decision.kind === 'redirect') {
+      const [match] = rule.matches;
+      assert.ok(rule.redirect !== undefined && match !== undefined);
+      const location = rewriting.locationOf(rule.redirect, match, request, destination);
+      if (rewriting === realRewriting) assert.equal(decision.location, location);
+      return `${rule.id} ${decision.status} ${location}`;
+    }
+    const { match, cluster, mirrors } = decision;
+    assert.equal(decision.backend?.cluster, cluster.name);
+    const { hostname, path } = rule.rewrite ?? {};
+    const changed =
+      path === undefined || match === undefined
+        ? request.path
+        : rewriting.rewrittenPath(request.path, path, match);
+    return sent(
+      rule,
+      cluster.name,
+      hostname,
+      changed,
+      mirrors.map((mirror) => mirror.cluster.name),
+    );
   };
 }
 
@@ -63,7 +100,14 @@ function destinationOf(rules: readonly RouteRule[]): Destination {
   const known = destinations.get(rules);
   if (known !== undefined) return known;
   const destination: Destination = {
-    ...{ key: 's:80', namespace: 'shop', service: 's', port: 80, protocol: 'http', addresses: [] },
+    ...{
+      key: `s.shop:${PORT}`,
+      namespace: 'shop',
+      service: 's',
+      port: PORT,
+      protocol: 'http',
+      addresses: [],
+    },
     ...{ defaultCluster: 'c0', policy: DEFAULT_REQUEST_POLICY },
     entries: ordered(rules, PRECEDENCE),
   };
@@ -114,13 +158,17 @@ test('the generated cases reach every outcome often', () => {
   for (const { rules, requests, share } of fc.sample(routeCases, { numRuns: 1_000, seed: 7 })) {
     for (const request of requests) {
       const outcome = plainly(rules, request, share);
-      count(outcome === 'no-route' ? outcome : outcome.endsWith('no-backend') ? 'no-backend' : 'forward');
+      const [, what = outcome] = outcome.split(' ');
+      count(/^c[0-2]$/.test(what) ? 'forward' : what);
+      if (outcome.includes('new.example /')) count('host and path are rewritten');
+      if (outcome.includes('+')) count('several copies');
       const matching = rules.filter((rule) => evaluatePlainly([rule], request) !== undefined);
       if (matching.length > 1) count('several rules match');
     }
   }
-  for (const what of ['no-route', 'no-backend', 'forward', 'several rules match']) {
-    assert.ok((outcomes.get(what) ?? 0) > 100, `${what}: ${outcomes.get(what)}`);
+  const wanted = ['no-route', 'no-backend', 'forward', '301', 'several rules match'];
+  for (const what of [...wanted, 'host and path are rewritten', 'several copies']) {
+    assert.ok((outcomes.get(what) ?? 0) > 50, `${what}: ${outcomes.get(what)}`);
   }
 });
 
@@ -188,11 +236,39 @@ const DECIDE_MUTANTS: readonly (readonly [string, string, string])[] = [
     'if (total <= 0) return undefined;',
     'if (total <= 0) return backends[0];',
   ],
+  ['a redirect that is not looked at', 'rule.redirect !== undefined', 'false'],
+  ['mirrors that are not looked at', 'rule.mirrors.length === 0', 'true'],
 ];
 for (const [name, from, to] of DECIDE_MUTANTS) {
   test(`${name}: the disagreement is noticed`, async () => {
     const mutant = await importMutant<{ readonly decide: typeof realDecide }>(DECIDE, from, to);
     const found = disagreement(plainly, byDecision(mutant.decide), SETS_FOR_A_MUTANT);
+    assert.notEqual(found, undefined);
+  });
+}
+
+const REWRITE = new URL('./rewrite.ts', import.meta.url);
+const REWRITE_MUTANTS: readonly (readonly [string, string, string])[] = [
+  ['a prefix whose last slash is kept', "prefix.endsWith('/') ? prefix.slice(0, -1) : prefix", 'prefix'],
+  ['a path that may become empty', "rewritten === '' ? '/' : rewritten", 'rewritten'],
+  ['dot segments that count as written', 'matchablePath(path).slice', 'path.slice'],
+  ['a prefix that stays', '.slice(matched.length)', ''],
+  ['a full path that is not looked at', "rewrite.kind === 'full'", 'false'],
+  ['a usual port that is told', 'port === USUAL_PORT[scheme]', 'false'],
+  [
+    "the destination's port with another scheme",
+    'redirect.scheme === undefined ? destination.port',
+    'true ? destination.port',
+  ],
+  ['a port of its own that is not looked at', 'redirect.port ??', ''],
+  ['a host with the port that it came with', '?.[1];', '?.[0];'],
+  ['a host that is not looked at', 'redirect.hostname ??', ''],
+  ['a query that is lost', "request.query === '' ?", 'true ?'],
+];
+for (const [name, from, to] of REWRITE_MUTANTS) {
+  test(`${name}: the disagreement is noticed`, async () => {
+    const mutant = await importMutant<Rewriting>(REWRITE, from, to);
+    const found = disagreement(plainly, byDecision(realDecide, mutant), SETS_FOR_A_MUTANT);
     assert.notEqual(found, undefined);
   });
 }

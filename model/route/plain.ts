@@ -1,6 +1,6 @@
 import { RE2JS } from 're2js';
 import type { RequestView } from '../decision-types.ts';
-import type { NamedMatch, RouteMatch, RouteRule, StringMatch, WeightedBackend } from '../snapshot.ts';
+import type { Mirror, NamedMatch, RouteMatch, RouteRule, StringMatch, WeightedBackend } from '../snapshot.ts';
 
 /**
  * The reference evaluator: it tries every match of every rule, in any order, and keeps the best by its own reading of the
@@ -25,6 +25,56 @@ export function evaluatePlainly(rules: readonly RouteRule[], request: RequestVie
 export function backendPlainly(rule: RouteRule, share: number): WeightedBackend | undefined {
   const laid = rule.backends.flatMap((backend) => Array<WeightedBackend>(backend.weight).fill(backend));
   return laid[Math.floor(share * laid.length)];
+}
+
+/** The mirrors that copy a request whose draw is `share`, a multiple of 1/1000. */
+export function mirrorsPlainly(rule: RouteRule, share: number): readonly Mirror[] {
+  const thousandths = Math.round(share * 1_000);
+  return rule.mirrors.filter(
+    ({ invalid, numerator, denominator }) =>
+      invalid === undefined && thousandths * denominator < 1_000 * numerator,
+  );
+}
+
+/** The path that goes on, element by element: those of the prefix go, those of its replacement come. */
+export function pathPlainly(rule: RouteRule, path: string): string {
+  const change = (rule.redirect ?? rule.rewrite)?.path;
+  if (change === undefined) return path;
+  if (change.kind === 'full') return change.value;
+  const elements = (text: string) => text.split('/').filter((element) => element !== '');
+  const [, ...came] = withoutDots(path).split('/');
+  const kept = came.slice(elements(rule.matches[0]?.path.value ?? '').length);
+  return `/${[...elements(change.value), ...kept].join('/')}`;
+}
+
+/** Where a redirect leads, as the Gateway API says it of `hostname`, `scheme` and `port`. */
+export function locationPlainly(
+  rule: RouteRule,
+  request: RequestView,
+  called: { readonly host: string; readonly port: number },
+): string {
+  const { redirect } = rule;
+  if (redirect === undefined) return '';
+  const schemePorts = new Map([
+    ['http', 80],
+    ['https', 443],
+  ]);
+  const scheme = redirect.scheme ?? 'http';
+  let port = redirect.port;
+  if (port === undefined && redirect.scheme !== undefined) port = schemePorts.get(redirect.scheme);
+  port ??= called.port;
+  const host = redirect.hostname ?? hostPlainly(request.header('host')) ?? called.host;
+  const authority = schemePorts.get(scheme) === port ? host : `${host}:${port}`;
+  const path = pathPlainly(rule, request.path);
+  const url = `${scheme}://${authority}${path === '*' ? '/' : path.replace(/^(?!\/)/, '/')}`;
+  return request.query === '' ? url : `${url}?${request.query}`;
+}
+
+function hostPlainly(header: string | undefined): string | undefined {
+  if (header === undefined || header === '' || /[\s/?#@\\]/.test(header)) return undefined;
+  const colon = header.lastIndexOf(':');
+  if (colon <= header.lastIndexOf(']')) return header;
+  return /^[0-9]*$/.test(header.slice(colon + 1)) ? header.slice(0, colon) : undefined;
 }
 
 function holds(match: RouteMatch, request: RequestView): boolean {

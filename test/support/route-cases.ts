@@ -1,7 +1,17 @@
 import fc from 'fast-check';
 import type { RequestView } from '../../model/decision-types.ts';
 import { DEFAULT_REQUEST_POLICY } from '../../model/policy-types.ts';
-import type { NamedMatch, PathMatch, RouteMatch, RouteRule, WeightedBackend } from '../../model/snapshot.ts';
+import type {
+  Mirror,
+  NamedMatch,
+  PathMatch,
+  PathRewrite,
+  Redirect,
+  RouteMatch,
+  RouteRule,
+  UrlRewrite,
+  WeightedBackend,
+} from '../../model/snapshot.ts';
 
 /** Generated rules and requests over small alphabets, so that they meet, overlap and tie often. */
 
@@ -91,27 +101,71 @@ const backends: fc.Arbitrary<readonly WeightedBackend[]> = fc.array(
   { maxLength: 4 },
 );
 
+const REPLACEMENTS = ['/', '/x', '/x/', '/x/y', '/a%2Fb', '/x/y/'];
+const HOSTS = [undefined, 's', 's:80', 's:8080', 's:', '[::1]', '[::1]:80', 's:x', 'a b', 'a/b', ''];
+const pathRewrite: fc.Arbitrary<PathRewrite | undefined> = fc.oneof(
+  fc.constant(undefined),
+  fc.record({ kind: fc.constant('full' as const), value: fc.constantFrom(...REPLACEMENTS) }),
+  fc.record({ kind: fc.constant('prefix' as const), value: fc.constantFrom('', ...REPLACEMENTS) }),
+);
+const hostname = fc.constantFrom(undefined, 'new.example');
+const rewrite: fc.Arbitrary<UrlRewrite> = fc.record({ hostname, path: pathRewrite });
+const redirect: fc.Arbitrary<Redirect> = fc.record({
+  hostname,
+  path: pathRewrite,
+  scheme: fc.constantFrom(undefined, 'http' as const, 'https' as const),
+  port: fc.constantFrom(undefined, undefined, 80, 443, 8080),
+  status: fc.constantFrom(301 as const, 302 as const, 307 as const),
+});
+/** Denominators that thousandths are compared with exactly. */
+const mirrors: fc.Arbitrary<readonly Mirror[]> = fc.array(
+  fc.record({
+    cluster: fc.constantFrom('c0', 'c1', 'c2'),
+    numerator: fc.nat(4),
+    denominator: fc.constantFrom(1, 2, 4),
+    invalid: fc.constantFrom(undefined, undefined, 'it is gone'),
+  }),
+  { maxLength: 2 },
+);
+const nothing = fc.constant(undefined);
+const changes: fc.Arbitrary<Pick<RouteRule, 'redirect' | 'rewrite'>> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ redirect: nothing, rewrite: nothing }) },
+  { weight: 1, arbitrary: fc.record({ redirect, rewrite: nothing }) },
+  { weight: 1, arbitrary: fc.record({ redirect: nothing, rewrite }) },
+);
+
+/** A prefix can only be replaced by a rule of one match, a prefix. */
+function fitting(matches: readonly RouteMatch[], change: Pick<RouteRule, 'redirect' | 'rewrite'>) {
+  const [first, ...others] = matches;
+  if ((change.redirect ?? change.rewrite)?.path?.kind !== 'prefix' || first === undefined) return matches;
+  const prefix = [first, ...others].find(({ path: { kind } }) => kind === 'prefix');
+  return [prefix ?? { ...first, path: { kind: 'prefix' as const, value: '/a' } }];
+}
+
 /** Rules of a few objects; the rules of one object share its age and are numbered in it, as in real ones. */
 const rules: fc.Arbitrary<readonly RouteRule[]> = fc
   .tuple(
     fc.array(fc.nat(2), { minLength: 4, maxLength: 4 }),
     fc.array(
-      fc.record({ matches: fc.array(match, { minLength: 1, maxLength: 3 }), object: fc.nat(3), backends }),
+      fc.record({
+        matches: fc.array(match, { minLength: 1, maxLength: 3 }),
+        object: fc.nat(3),
+        ...{ backends, changes, mirrors },
+      }),
       { minLength: 1, maxLength: 8 },
     ),
   )
   .map(([ages, list]) =>
-    list.map(({ matches, object, backends: of }, index): RouteRule => {
+    list.map(({ matches, object, changes: change, ...of }, index): RouteRule => {
       const ruleIndex = list.slice(0, index).filter((other) => other.object === object).length;
       return {
         id: `HTTPRoute/shop/r${object}#${ruleIndex}`,
-        matches,
+        matches: fitting(matches, change),
         requestHeaders: undefined,
         responseHeaders: undefined,
-        redirect: undefined,
-        rewrite: undefined,
-        mirrors: [],
-        backends: of,
+        ...change,
+        mirrors: change.redirect === undefined ? of.mirrors : [],
+        backends: change.redirect === undefined ? of.backends : [],
         policy: DEFAULT_REQUEST_POLICY,
         createdAtMs: ages[object] ?? 0,
         object: `shop/r${object}`,
@@ -135,7 +189,7 @@ const request: fc.Arbitrary<RequestView> = fc
   .record({
     path,
     method: fc.constantFrom('GET', 'POST', 'PUT', 'get', ''),
-    headers: fc.tuple(value, value, value),
+    headers: fc.tuple(value, value, value, fc.constantFrom(...HOSTS)),
     query: fc.constantFrom(...QUERIES),
   })
   .map((drawn) => ({
@@ -143,7 +197,7 @@ const request: fc.Arbitrary<RequestView> = fc
     method: drawn.method,
     query: drawn.query,
     sourceAddress: undefined,
-    header: (name) => drawn.headers[NAMES.indexOf(name)],
+    header: (name) => drawn.headers[name === 'host' ? 3 : NAMES.indexOf(name)],
     // A failing case is printed as JSON, which leaves functions out.
     headers: drawn.headers,
   }));
