@@ -27,7 +27,8 @@ const EPOCH_STEP = 1_000_000;
 export class FakeApi {
   faults: Faults = NO_FAULTS;
   /** Requests that came in, faults included. */
-  requests = 0;
+  lists = 0;
+  watches = 0;
   readonly #kinds = new Map<string, Installed>();
   readonly #streams = new Set<WatchStream>();
   #history: ApiEvent[] = [];
@@ -40,8 +41,8 @@ export class FakeApi {
     for (const kind of kinds) this.install(kind);
   }
 
-  get version(): number {
-    return this.#version;
+  get openWatches(): number {
+    return this.#streams.size;
   }
 
   install(kind: KubeKind): void {
@@ -131,9 +132,10 @@ export class FakeApi {
     path,
     signal,
   }: Pick<ApiRequest, 'method' | 'path' | 'signal'>): Promise<ApiResponse> {
-    this.requests++;
     const { pathname, searchParams } = new URL(path, 'http://fake');
     const isWatch = searchParams.get('watch') === 'true';
+    if (isWatch) this.watches++;
+    else this.lists++;
     const fault = this.faults.request(isWatch);
     if (fault === 'unreachable') throw new Error('connect ECONNREFUSED');
     if (fault === 'hanging') return hang(signal);
