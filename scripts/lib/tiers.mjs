@@ -1,10 +1,21 @@
 const MINUTE_MS = 60_000;
 
+/** What both tiers on a real Kubernetes are like. Its parts are built once and cached, which the timeouts leave out. */
+const KUBERNETES = {
+  root: true,
+  prepare: ['test/kubernetes/cluster/main.ts', 'build'],
+  prepareTimeoutMs: 50 * MINUTE_MS,
+  needs: ['ip', 'go', 'openssl', 'taskset'],
+  optional: [],
+  concurrency: 1,
+  testTimeoutMs: 20 * MINUTE_MS,
+};
+
 /**
  * The tiers of `npm test`, in order. `needs` are programs of system-packages.mjs; without one that isn't `optional` the
  * tier can't run. `proofs` are programs that only a run of everything installs (HEDDLE_REQUIRE_ALL_TIERS=1): elsewhere
- * what they prove is skipped, and said. `command` runs one program instead of test files.
- * A tier with `root` makes network namespaces and loads eBPF programs.
+ * what they prove is skipped, and said. `command` runs one program instead of test files; `prepare` one before them.
+ * A tier with `root` makes network namespaces and loads eBPF programs. One that stands `apart` runs where it is named.
  */
 export const TIERS = [
   {
@@ -20,6 +31,7 @@ export const TIERS = [
     files: [
       '{common,model,proxy,sources,control-plane,injector,cni,cli,scripts}/**/*.test.ts',
       'test/{support,bench}/**/*.test.ts',
+      'test/kubernetes/cluster/*.test.ts',
     ],
     needs: [],
     optional: [],
@@ -59,5 +71,19 @@ export const TIERS = [
     concurrency: 1,
     testTimeoutMs: 2 * MINUTE_MS,
     timeoutMs: 8 * MINUTE_MS,
+  },
+  {
+    name: 'kubernetes',
+    apart: true,
+    files: ['test/kubernetes/*.test.ts', 'test/kubernetes/chart/**/*.test.ts'],
+    ...KUBERNETES,
+    timeoutMs: 90 * MINUTE_MS,
+  },
+  {
+    name: 'kubernetes-smoke',
+    apart: true,
+    files: ['test/kubernetes/{clusters-leave-nothing-behind,nodes-are-as-pods-expect-them}.test.ts'],
+    ...KUBERNETES,
+    timeoutMs: 20 * MINUTE_MS,
   },
 ];

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writeAtomically } from '../../../common/atomic-file.ts';
 import { HeddleError } from '../../../common/errors.ts';
 import { PARTS, type Part, type PartName } from './parts.ts';
 
@@ -42,7 +43,20 @@ export function needParts({ folders }: BuiltParts, names: readonly PartName[]): 
 export function buildParts(built: BuiltParts, report: (line: string) => void): void {
   const started = performance.now();
   for (const part of PARTS) report(buildOne(part, built));
+  makeShortcuts(built);
   report(line('all', seconds(started), built.cache));
+}
+
+/** `bin/kubectl` and `bin/helm`: of the build that was the last, for people and for tests that need no more. */
+function makeShortcuts({ cache, folders }: BuiltParts): void {
+  const bin = join(cache, 'bin');
+  mkdirSync(bin, { recursive: true });
+  const commands = {
+    kubectl: `'${join(folders.kubernetes, 'kubernetes')}' kubectl`,
+    helm: `'${join(folders.helm, 'helm')}'`,
+  };
+  for (const [name, command] of Object.entries(commands))
+    writeAtomically(join(bin, name), `#!/bin/sh\nexec ${command} "$@"\n`, 0o755);
 }
 
 function buildOne({ name, make }: Part, { folders }: BuiltParts): string {

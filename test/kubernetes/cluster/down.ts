@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { HeddleError } from '../../../common/errors.ts';
 import { hierarchiesIn, removeCgroups } from './cgroups.ts';
-import type { ClusterLayout } from './layout.ts';
+import { CLUSTERS, type ClusterLayout } from './layout.ts';
 import { removeNetwork } from './network.ts';
 
 /**
@@ -20,5 +20,6 @@ export async function down({ directory, prefix }: ClusterLayout): Promise<boolea
       `something is mounted below ${directory}, which isn't removed for that: ${mounted}`,
     );
   rmSync(directory, { recursive: true, force: true });
+  if (existsSync(CLUSTERS) && readdirSync(CLUSTERS).length === 0) rmdirSync(CLUSTERS);
   return there;
 }

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { readIfThere } from '../../../common/atomic-file.ts';
 import { HeddleError } from '../../../common/errors.ts';
 
 /** What a cluster's addresses are. All of them stand in its own network namespaces, so that clusters don't meet. */
@@ -84,6 +85,18 @@ export function layoutOf(name: string, nodeCount: number): ClusterLayout {
       index === 0 ? first : nodeOf(prefix, directory, index + 1),
     ),
   };
+}
+
+/** Of a cluster that stands: `up` has left its number of nodes. Throws HeddleError `usage` where there is none. */
+export function standingLayout(name: string): ClusterLayout {
+  const text = readIfThere(sizeFile(layoutOf(name, 0)));
+  if (text === undefined) throw new HeddleError('usage', `no cluster ${name} stands here: bring it up first`);
+  return layoutOf(name, Number(text));
+}
+
+/** Holds the number of nodes. */
+export function sizeFile({ directory }: ClusterLayout): string {
+  return join(directory, 'nodes');
 }
 
 function nodeOf(prefix: string, directory: string, number: number): NodeLayout {

@@ -71,11 +71,13 @@ make_kernel_views() {
 }
 
 keep() {
-  local name=$1
+  local program=$1 name
+  name=$(basename "$1")
+  name=${name#*-}
   while :; do
     if [ ! -e "/heddle-node/held/$name" ]; then
-      "/heddle-node/programs/$name" >> "/heddle-node/log/${name#*-}.log" 2>&1 &
-      echo $! > "/heddle-node/run/${name#*-}.pid"
+      "$program" >> "/heddle-node/log/$name.log" 2>&1 &
+      echo $! > "/heddle-node/run/$name.pid"
       wait $! || true
     fi
     sleep 0.2
@@ -92,7 +94,7 @@ cd /
 mount --make-rshared /
 PATH=$(cat /heddle-node/path)
 export PATH HOME=/root
-for program in /heddle-node/programs/*; do keep "$(basename "$program")" & done
+for program in /heddle-node/programs/*; do keep "$program" & done
 echo "$machine_pid" > /heddle-node/init.new
 mv /heddle-node/init.new /heddle-node/init
 wait

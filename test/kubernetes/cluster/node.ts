@@ -28,9 +28,13 @@ export async function startNode(cluster: ClusterLayout, node: NodeLayout, setup:
   makeHome(cluster, node, setup);
   makeCgroups(setup.hierarchies, node.cgroup);
   const log = openSync(join(node.home, 'log/node.log'), 'a');
-  const child = spawn('bash', [NODE_SCRIPT, node.home, node.root, node.netns, node.name, setup.cache], {
-    ...{ detached: true, stdio: ['ignore', log, log] },
-  });
+  const child = spawn(
+    'bash',
+    [join(node.home, 'node.sh'), node.home, node.root, node.netns, node.name, setup.cache],
+    {
+      ...{ detached: true, stdio: ['ignore', log, log] },
+    },
+  );
   child.unref();
   await eventually(
     () => {
@@ -86,6 +90,8 @@ function makeHome(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): v
   for (const folder of [root, home, join(home, 'log'), join(home, 'programs')])
     mkdirSync(folder, { recursive: true });
   cpSync(cluster.pki, join(home, 'pki'), { recursive: true });
+  // A shell reads its script as it goes: an edit must not reach a node that stands.
+  cpSync(NODE_SCRIPT, join(home, 'node.sh'));
   const files: Readonly<Record<string, string>> = {
     cgroups: cgroupTable(setup.hierarchies, node.cgroup),
     path: [...setup.path, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(

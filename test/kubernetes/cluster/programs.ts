@@ -47,6 +47,8 @@ function apiServer({ first }: ClusterLayout): readonly string[] {
 function controllerManager(): readonly string[] {
   return [
     ...[`--kubeconfig=${kubeconfigFile('kube-controller-manager')}`, '--leader-elect=false'],
+    // Its own 20 calls a second would have the start of all controllers take five seconds.
+    ...['--kube-api-qps=500', '--kube-api-burst=1000'],
     ...['--use-service-account-credentials', `--service-account-private-key-file=${PKI}/sa.key`],
     ...[`--root-ca-file=${PKI}/ca.crt`, `--cluster-signing-cert-file=${PKI}/ca.crt`],
     ...[

@@ -7,7 +7,7 @@ import { startRelay } from './api-relay.ts';
 import { type BuiltParts, needParts } from './build.ts';
 import { kubeconfigOf, makeCertificates, USERS } from './certificates.ts';
 import { cgroup2Folder, type Hierarchy, hierarchiesIn, hierarchyProblem, makeCgroups } from './cgroups.ts';
-import { ADDRESSES, type ClusterLayout, type NodeLayout } from './layout.ts';
+import { ADDRESSES, type ClusterLayout, type NodeLayout, sizeFile } from './layout.ts';
 import { makeNetwork } from './network.ts';
 import { importImages, startNode } from './node.ts';
 import { IMAGES } from './parts.ts';
@@ -35,6 +35,7 @@ export async function up(cluster: ClusterLayout, options: UpOptions): Promise<vo
   const report = (what: string) =>
     options.report(`${((performance.now() - started) / 1000).toFixed(1)} s  ${what}`);
   mkdirSync(cluster.directory, { recursive: true });
+  writeFileSync(sizeFile(cluster), String(cluster.nodes.length));
   makeCertificates(cluster);
   makeNetwork(cluster);
   await startNode(cluster, cluster.first, setupOf(cluster, cluster.first, hierarchies, options));
