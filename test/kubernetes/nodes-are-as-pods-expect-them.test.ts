@@ -6,6 +6,7 @@ import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { runIn } from '../support/network/commands.ts';
 import { eventually } from '../support/wait.ts';
+import { ADDRESSES } from './cluster/layout.ts';
 import { IMAGES } from './cluster/parts.ts';
 import { KubernetesCluster } from './support/cluster.ts';
 import { assertNothingLeft, processes } from './support/machine-state.ts';
@@ -77,6 +78,16 @@ test('both nodes register with ranges for pods of both families, and wait for a 
   }
 });
 
+test('the Service of the API server leads to a node, as Services of every cluster do', async () => {
+  const service = recordOf((await cluster.get(['service', 'kubernetes'])).spec);
+  assert.equal(service.clusterIP, ADDRESSES.apiServerServiceIp);
+  const [slice] = objectsOf(
+    (await cluster.get(['endpointslices', '--selector=kubernetes.io/service-name=kubernetes'])).items,
+  );
+  assert.deepEqual(objectsOf(slice?.endpoints)[0]?.addresses, [cluster.node(1).ip4]);
+  assert.equal(objectsOf(slice?.ports)[0]?.port, ADDRESSES.apiServerPort);
+});
+
 test('kubectl reads logs, runs commands and forwards ports on both nodes', async () => {
   for (const name of ['first', 'second']) {
     assert.equal(await cluster.kubectl(['logs', '--namespace=kube-system', name]), 'started\n');
@@ -111,6 +122,7 @@ test('a pod that mounts the cgroups of its node sees its node in version 2, and 
   );
   // The API server calls Services from here.
   assert.match(await inFirst('cat /proc/[0-9]*/cmdline | tr "\\0" " "'), /kubernetes kube-apiserver /);
+  assert.match(await cluster.onNode(1, ['cat', '/proc/self/cgroup']), /^0::\/$/m);
   assert.doesNotMatch(await inFirst('hostname; cat /proc/[0-9]*/cmdline'), /node-2/);
 });
 

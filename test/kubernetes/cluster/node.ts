@@ -49,7 +49,13 @@ export async function startNode(cluster: ClusterLayout, node: NodeLayout, setup:
   );
 }
 
-/** The command line that runs a program in all of a node's namespaces. Throws HeddleError `node` where it doesn't stand. */
+/** Joins the cgroups of a table such as cgroupTable gives, and becomes the command: JOIN TABLE COMMAND … */
+const JOIN = 'while read -r _ _ _ folder; do echo $$ > "$folder/cgroup.procs"; done < "$0" && exec "$@"';
+
+/**
+ * The command line that runs a program in all of a node's namespaces and in its cgroups, so that what the node's eBPF programs do is
+ * done for it too. Throws HeddleError `node` where the node doesn't stand.
+ */
 export function insideNode(
   node: NodeLayout,
   command: readonly string[],
@@ -60,7 +66,8 @@ export function insideNode(
   const target = ['--target', readFileSync(init, 'utf8').trim()];
   const namespaces = ['--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--root', '--wd=/'];
   const path = readFileSync(join(node.home, 'path'), 'utf8').trim();
-  return ['nsenter', [...target, ...namespaces, '--', 'env', `PATH=${path}`, ...command]];
+  const enter = ['nsenter', ...target, ...namespaces, '--', 'env', `PATH=${path}`];
+  return ['bash', ['-c', JOIN, join(node.home, 'cgroups'), ...enter, ...command]];
 }
 
 /** Puts the images of a tar into a node's containerd. */
@@ -109,7 +116,8 @@ function makeHome(cluster: ClusterLayout, node: NodeLayout, setup: NodeSetup): v
   });
 }
 
-function scriptOf({ command, after }: NodeProgram): string {
+/** A program of `programs/`: it becomes the command. */
+export function scriptOf({ command, after }: NodeProgram): string {
   const wait = after === undefined ? '' : `until [ -S ${shellWord(after)} ]; do sleep 0.1; done\n`;
   return `#!/usr/bin/env bash\n${wait}exec ${command.map(shellWord).join(' ')}\n`;
 }
