@@ -33,14 +33,28 @@ spec:
     matches: [{headers: [{name: x-user, value: beta}]}]
     timeouts: {request: 2s}
     backendRefs: [{name: v2, port: 80}]
+  - name: moved
+    matches: [{path: {value: /moved}}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example, statusCode: 301}}]
+  - name: old
+    matches: [{path: {value: /old}}]
+    filters:
+    - {type: URLRewrite, urlRewrite: {hostname: new.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}, percent: 100}}
+    backendRefs: [{name: v2, port: 80}]
   - name: rest
     backendRefs: [{name: catalog, port: 80}]
 `;
 const mesh = buildMesh(parseManifests(MANIFESTS, 'm').objects, DEFAULT_MESH_SETTINGS);
 
-function told(headers: Record<string, string>, signs = false, more: Partial<ExplainAnswer> = {}): string {
+function told(
+  headers: Record<string, string>,
+  signs = false,
+  more: Partial<ExplainAnswer> = {},
+  path = '/items',
+): string {
   const request = {
-    ...{ method: 'GET', path: '/items', query: '', sourceAddress: undefined },
+    ...{ method: 'GET', path, query: '', sourceAddress: undefined },
     header: (name: string) => headers[name],
   };
   const key = 'catalog.shop.svc.cluster.local:80';
@@ -79,6 +93,21 @@ test("an answer of the mesh's own is told with status, code and reason", () => {
   assert.match(
     text,
     /The mesh itself answers 503 \(no-endpoints\)\n {2}shop\/catalog port 80 has no ready endpoint/,
+  );
+});
+
+test('a redirect is told with where it leads', () => {
+  const text = told({}, false, {}, '/moved');
+  assert.match(text, /The mesh itself answers 301: a redirect\n {2}to http:\/\/new\.example\/moved\n/);
+  assert.doesNotMatch(text, /Timeouts|Retries/);
+});
+
+test('a rewrite and a copy are told beside where the request goes', () => {
+  const text = told({ host: 'catalog' }, false, {}, '/old/a');
+  assert.match(text, /in plaintext\n {2}host catalog becomes new\.example, path \/old\/a becomes \/new\/a\n/);
+  assert.match(
+    text,
+    /Copies\n {2}chosen {3}shop\/v2 port 80: 100 of 100 requests are copied: this one to 127\.244\.0\.2:8080/,
   );
 });
 
