@@ -4,6 +4,7 @@
  */
 #include "check.h"
 #include "deleted.h"
+#include "loopback.h"
 
 enum { STDIN_BYTES_MAX = 1 << 20, VARIABLES_BYTES_MAX = 64 << 10, SOCKET_PATH_BYTES_MAX = 108 };
 /* The runtime's own patience is two minutes (kubelet's runtimeRequestTimeout). */
@@ -121,6 +122,19 @@ static __attribute__((noreturn)) void without_agent(const struct call *call, con
 	fail(call, call->command == STATUS ? CODE_UNAVAILABLE : CODE_LATER, message, socket);
 }
 
+/* A namespace that is gone has no lo to take down, and one that is there needs it no more. */
+static __attribute__((noreturn)) void answer_loopback(const struct call *call)
+{
+	static char bytes[2048];
+	struct text out = { bytes, 0, sizeof(bytes) };
+	if (call->command == ADD || call->command == CHECK) {
+		const char *problem = loopback_up(call->netns, call->command == CHECK);
+		if (problem) fail(call, CODE_IO, problem, call->netns);
+		if (call->command == ADD) put_loopback(&out, call);
+	}
+	finish(out, 0);
+}
+
 static const char *variable(char **environment, const char *name)
 {
 	for (; *environment; environment++) {
@@ -154,6 +168,7 @@ __attribute__((noreturn, used)) void begin(char **stack)
 	if (length < 0) fail(&call, CODE_IO, "the network configuration could not be read from standard input", "it must end within 10 s");
 	if (length > STDIN_BYTES_MAX) fail(&call, CODE_CONFIG, "the network configuration is larger than 1048576 bytes", "");
 	if (!check_netconf(&call, stdin_bytes, (usize)length, &why)) fail(&call, why.code, why.message, why.details);
+	if (is_loopback(&call)) answer_loopback(&call);
 	if (call.conf.socket.length > 0 && (!decode_string(call.conf.socket, socket, sizeof(socket)) || socket[0] != '/'))
 		fail(&call, CODE_CONFIG, "agentSocket must be an absolute path of 107 bytes at most", "key agentSocket of the network configuration");
 

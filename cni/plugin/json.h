@@ -7,7 +7,7 @@
 enum { JSON_DEPTH_MAX = 64, JSON_KEY_BYTES_MAX = 32 };
 
 /* The values of the keys that are read here, as they are written: strings with their quotes. Empty where there is none. */
-struct netconf { struct piece version, socket, name, mode; };
+struct netconf { struct piece version, socket, name, mode, type; };
 
 struct cursor { const char *at, *end; };
 
@@ -136,6 +136,7 @@ static inline struct piece *field_of(struct netconf *conf, const char *key)
 	if (same(key, "agentSocket")) return &conf->socket;
 	if (same(key, "name")) return &conf->name;
 	if (same(key, "mode")) return &conf->mode;
+	if (same(key, "type")) return &conf->type;
 	return 0;
 }
 

@@ -11,11 +11,11 @@ typedef long isize;
 #if defined(__x86_64__)
 enum { NR_read = 0, NR_write = 1, NR_close = 3, NR_socket = 41, NR_connect = 42, NR_getpid = 39, NR_exit_group = 231, NR_ppoll = 271,
        NR_nanosleep = 35, NR_clock_gettime = 228, NR_openat = 257, NR_mkdirat = 258, NR_unlinkat = 263, NR_renameat2 = 316,
-       NR_getdents64 = 217, NR_rt_sigaction = 13 };
+       NR_getdents64 = 217, NR_rt_sigaction = 13, NR_ioctl = 16, NR_setns = 308 };
 #elif defined(__aarch64__)
 enum { NR_read = 63, NR_write = 64, NR_close = 57, NR_socket = 198, NR_connect = 203, NR_getpid = 172, NR_exit_group = 94, NR_ppoll = 73,
        NR_nanosleep = 101, NR_clock_gettime = 113, NR_openat = 56, NR_mkdirat = 34, NR_unlinkat = 35, NR_renameat2 = 276,
-       NR_getdents64 = 61, NR_rt_sigaction = 134 };
+       NR_getdents64 = 61, NR_rt_sigaction = 134, NR_ioctl = 29, NR_setns = 268 };
 #else
 #error "x86-64 and arm64 only"
 #endif

@@ -1,11 +1,16 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { readIfThere, writeAtomically } from '../../../common/atomic-file.ts';
 import { HeddleError, messageOf } from '../../../common/errors.ts';
 import { chainedConflist, heddleConflist, isHeddleConflist, PLUGIN_TYPE } from './conflist.ts';
 
 /** Sorts before other networks' files: runtimes take the first (containerd's and CRI-O's `confDir`). */
 export const CONFLIST_FILE = '05-heddle.conflist';
+
+/** Runtimes call it for every pod. Where the machine has none, heddle-cni by that name does its work (`plugin/loopback.h`). */
+const LOOPBACK = 'loopback';
+/** In every version of the plugin, and in no other: where it asks unless it is told otherwise. */
+const OWN_MARK = '/run/heddle/cni.sock';
 
 export interface InstallPaths {
   /** `/etc/cni/net.d` where the runtime isn't configured otherwise. */
@@ -32,8 +37,10 @@ export function installPlugin(paths: InstallPaths, socket: string, chained?: 'au
     chained === undefined ? heddleConflist(socket) : chain(paths.confDirectory, socket, chained);
   const binary = join(paths.binDirectory, PLUGIN_TYPE);
   const conflist = join(paths.confDirectory, CONFLIST_FILE);
+  const loopback = join(paths.binDirectory, LOOPBACK);
   try {
     if (placeBinary(paths.plugin, binary)) changed.push(binary);
+    if (mayBeOurs(loopback) && placeBinary(paths.plugin, loopback)) changed.push(loopback);
     if (readIfThere(conflist) !== content) {
       mkdirSync(paths.confDirectory, { recursive: true, mode: 0o755 });
       // Runtimes read it as root; nothing in it is secret, and others look for it there.
@@ -57,12 +64,14 @@ export function uninstallPlugin(paths: Omit<InstallPaths, 'plugin'>): readonly s
     rmSync(conflist);
     removed.push(conflist);
   }
-  const binary = join(paths.binDirectory, PLUGIN_TYPE);
-  const directory = dirname(binary);
-  for (const name of namesIn(directory)) {
-    if (name !== PLUGIN_TYPE && name !== draftName()) continue;
-    rmSync(join(directory, name));
-    if (name === PLUGIN_TYPE) removed.push(binary);
+  const { binDirectory } = paths;
+  for (const name of namesIn(binDirectory)) {
+    const path = join(binDirectory, name);
+    const isDraft = [PLUGIN_TYPE, LOOPBACK].map(draftName).includes(name);
+    const isPlugin = name === PLUGIN_TYPE || (name === LOOPBACK && mayBeOurs(path));
+    if (!isDraft && !isPlugin) continue;
+    rmSync(path);
+    if (isPlugin) removed.push(path);
   }
   return removed;
 }
@@ -70,10 +79,10 @@ export function uninstallPlugin(paths: Omit<InstallPaths, 'plugin'>): readonly s
 /** By rename: a plugin that runs just now keeps its old file, and none is ever seen half written. */
 function placeBinary(source: string, target: string): boolean {
   const bytes = readFileSync(source);
-  const known = namesIn(dirname(target)).includes(PLUGIN_TYPE) ? readFileSync(target) : undefined;
+  const known = namesIn(dirname(target)).includes(basename(target)) ? readFileSync(target) : undefined;
   if (known?.equals(bytes) === true) return false;
   mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
-  const draft = join(dirname(target), draftName());
+  const draft = join(dirname(target), draftName(basename(target)));
   rmSync(draft, { force: true });
   writeFileSync(draft, bytes, { mode: 0o755, flag: 'wx' });
   renameSync(draft, target);
@@ -81,8 +90,13 @@ function placeBinary(source: string, target: string): boolean {
 }
 
 /** Begins with a dot, so that no runtime takes it for a plugin. */
-function draftName(): string {
-  return `.${PLUGIN_TYPE}.draft`;
+function draftName(name: string): string {
+  return `.${name}.draft`;
+}
+
+/** Nothing, or a copy of a plugin of ours, whatever version it is of. */
+function mayBeOurs(path: string): boolean {
+  return !namesIn(dirname(path)).includes(basename(path)) || readFileSync(path).includes(OWN_MARK);
 }
 
 function chain(confDirectory: string, socket: string, chained: string): string {

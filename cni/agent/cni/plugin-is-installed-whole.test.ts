@@ -16,6 +16,8 @@ import { chainedConflist, heddleConflist } from './conflist.ts';
 import { CONFLIST_FILE, type InstallPaths, installPlugin, uninstallPlugin } from './install.ts';
 
 const SOCKET = '/run/heddle/cni.sock';
+const PLUGIN_1 = `plugin 1 asks at ${SOCKET}`;
+const PLUGIN_2 = `plugin 2 asks at ${SOCKET}`;
 let directory: string;
 let paths: InstallPaths;
 
@@ -26,7 +28,7 @@ beforeEach(() => {
     binDirectory: join(directory, 'bin'),
     plugin: join(directory, 'built'),
   };
-  writeFileSync(paths.plugin, 'plugin 1');
+  writeFileSync(paths.plugin, PLUGIN_1);
 });
 
 afterEach(() => rmSync(directory, { recursive: true }));
@@ -35,18 +37,19 @@ const conflist = () => JSON.parse(readFileSync(join(paths.confDirectory, CONFLIS
 
 test('plugin and configuration are put in their places once, and again where one differs', () => {
   const binary = join(paths.binDirectory, 'heddle-cni');
+  const loopback = join(paths.binDirectory, 'loopback');
   const file = join(paths.confDirectory, CONFLIST_FILE);
-  assert.deepEqual(installPlugin(paths, SOCKET).changed, [binary, file]);
-  assert.equal(readFileSync(binary, 'utf8'), 'plugin 1');
+  assert.deepEqual(installPlugin(paths, SOCKET).changed, [binary, loopback, file]);
+  assert.equal(readFileSync(binary, 'utf8'), PLUGIN_1);
   assert.equal(statSync(binary).mode & 0o777, 0o755);
   assert.equal(statSync(file).mode & 0o777, 0o644);
   assert.deepEqual(installPlugin(paths, SOCKET).changed, []);
-  writeFileSync(paths.plugin, 'plugin 2');
+  writeFileSync(paths.plugin, PLUGIN_2);
   const before = statSync(binary).ino;
-  assert.deepEqual(installPlugin(paths, SOCKET).changed, [binary]);
+  assert.deepEqual(installPlugin(paths, SOCKET).changed, [binary, loopback]);
   assert.notEqual(statSync(binary).ino, before, 'a running plugin keeps its file');
   assert.deepEqual(installPlugin(paths, '/run/other.sock').changed, [file]);
-  assert.deepEqual(readdirSync(paths.binDirectory), ['heddle-cni']);
+  assert.deepEqual(readdirSync(paths.binDirectory).toSorted(), ['heddle-cni', 'loopback']);
 });
 
 test('old runtimes read 1.0.0, new ones the newest', () => {
@@ -64,10 +67,19 @@ test('uninstalling leaves nothing of Heddle and all of others', () => {
   writeFileSync(join(paths.binDirectory, 'bridge'), 'other');
   installPlugin(paths, SOCKET);
   writeFileSync(join(paths.binDirectory, '.heddle-cni.draft'), 'half');
-  assert.equal(uninstallPlugin(paths).length, 2);
+  assert.equal(uninstallPlugin(paths).length, 3);
   assert.deepEqual(readdirSync(paths.confDirectory), ['10-other.conflist']);
   assert.deepEqual(readdirSync(paths.binDirectory), ['bridge']);
   assert.deepEqual(uninstallPlugin(paths), []);
+});
+
+test("the machine's own loopback is used, and stays", () => {
+  mkdirSync(paths.binDirectory);
+  const loopback = join(paths.binDirectory, 'loopback');
+  writeFileSync(loopback, 'of the package kubernetes-cni');
+  installPlugin(paths, SOCKET);
+  uninstallPlugin(paths);
+  assert.equal(readFileSync(loopback, 'utf8'), 'of the package kubernetes-cni');
 });
 
 test("somebody else's file of that name stays", () => {
