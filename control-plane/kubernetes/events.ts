@@ -16,7 +16,7 @@ export const noteBytesMax = 1_024;
 /** A mesh full of bad objects fills etcd with events no faster than this; the rest come later. */
 export const eventsPerMinuteMax = 60;
 /** What was told is remembered, so that it isn't told again; of more objects the oldest are forgotten. */
-export const eventsRememberedMax = 20_000;
+export const eventsRememberedMax = 5_000;
 
 export interface EventFacts {
   readonly objects: readonly SourcedObject[];

@@ -149,8 +149,7 @@ function badRoot(message: string): HeddleError {
 }
 
 function inSecret(ref: Required<ObjectRef>, { message }: HeddleError): HeddleError {
-  const what = `the root in Secret ${nameOf(ref)} can't be used: ${message}`;
   return badRoot(
-    `${what}. Put a self-signed P-256 root there as tls.crt and tls.key, or delete the Secret for a new one`,
+    `the root in Secret ${nameOf(ref)} (a self-signed P-256 root as tls.crt and tls.key) can't be used: ${message}`,
   );
 }

@@ -18,6 +18,8 @@ export type Difference =
   | 'words'
   /** Only that proxies which held a version in force are awaited again. */
   | 'awaited'
+  /** A new verdict, while proxies or replicas are still awaited. */
+  | 'unsettled'
   | 'verdict';
 
 export interface MergedStatus {
@@ -99,11 +101,9 @@ function dated(
 function differenceOf(before: readonly JsonObject[], ours: readonly JsonObject[]): Difference {
   if (canonical(before) === canonical(ours)) return 'none';
   if (canonical(before.map(withoutWords)) === canonical(ours.map(withoutWords))) return 'words';
-  return canonical(before.map(asProgrammed)) === canonical(ours.map(asProgrammed)) &&
-    !before.some(isAwaited) &&
-    ours.some(isAwaited)
-    ? 'awaited'
-    : 'verdict';
+  if (!ours.some(isAwaited)) return 'verdict';
+  const held = canonical(before.map(asProgrammed)) === canonical(ours.map(asProgrammed));
+  return held && !before.some(isAwaited) ? 'awaited' : 'unsettled';
 }
 
 function withoutWords(entry: JsonObject): JsonObject {

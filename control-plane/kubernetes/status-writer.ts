@@ -9,12 +9,15 @@ import { type Difference, mergeStatus } from './status-merge.ts';
 
 /** Proxies take a change within moments: only those that don't are worth a write and another one after it. */
 export const awaitedHoldMs = 5_000;
+/** A new version is taken by proxies, and told by the other replicas, within about a second: one write instead of two. */
+export const unsettledHoldMs = 1_500;
 /** How many proxies have acknowledged a version changes with each of them. */
 export const wordsHoldMs = 30_000;
 
 const HOLD_MS: Readonly<Record<Difference, number>> = {
   none: 0,
   verdict: 0,
+  unsettled: unsettledHoldMs,
   awaited: awaitedHoldMs,
   words: wordsHoldMs,
 };
