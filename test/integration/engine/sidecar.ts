@@ -5,7 +5,7 @@ import type { MtlsMode } from '../../../model/snapshot.ts';
 import type { EngineLimits } from '../../../proxy/codec/limits.ts';
 import type { OutboundMode } from '../../../proxy/listener/outbound.ts';
 import { tcpListen } from '../../../proxy/listener/tcp-listen.ts';
-import { createStack, type Stack } from '../../../proxy/stack.ts';
+import { createStack, type Stack, type StackDeps } from '../../../proxy/stack.ts';
 import { makeFakes } from '../../support/engine-fakes.ts';
 import type { TestCa } from './ca.ts';
 
@@ -24,10 +24,14 @@ export async function startSidecar(
   identity: string,
   mode: OutboundMode = 'http-proxy',
   limits: Partial<EngineLimits> = {},
+  real: Partial<StackDeps> = {},
 ): Promise<Sidecar> {
   const fakes = makeFakes();
   fakes.identity.set(ca.issue(identity));
-  const stack = createStack({ ...fakes, clock: systemClock, dialer: tcpDialer, listen: tcpListen, limits });
+  const stack = createStack({
+    ...{ ...fakes, clock: systemClock, dialer: tcpDialer, listen: tcpListen, limits },
+    ...real,
+  });
   const outbound = await stack.listenOutbound({ host: '127.0.0.1', port: 0 }, mode);
   return {
     stack,
