@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { leakCheck } from '../support/leak-check.ts';
 import { ip } from '../support/network/commands.ts';
 import { eventually } from '../support/wait.ts';
 import { down } from './cluster/down.ts';
-import { type ClusterLayout, layoutOf } from './cluster/layout.ts';
+import { type ClusterLayout, layoutOf, ownerFile } from './cluster/layout.ts';
 import { KubernetesCluster } from './support/cluster.ts';
 import { assertNothingLeft, processes } from './support/machine-state.ts';
 
@@ -76,6 +76,15 @@ test('what is left of an up that was killed half-way is named by the next up, an
   assert.match(again.printed, new RegExp(`${name}.*run down first`));
   assert.match((await command('down', '--name', name).ended).printed, /is gone/);
   await assertNothingLeft(name);
+});
+
+test('a cluster of a test that was killed is removed by the next up', async () => {
+  const { layout } = await start(names('forgotten'));
+  const { pid } = spawnSync('true');
+  writeFileSync(ownerFile(layout), String(pid));
+  const next = await KubernetesCluster.start({ nodes: 0 });
+  await next.stop();
+  await assertNothingLeft(layout.name);
 });
 
 test('wrong usage says what is right', async () => {

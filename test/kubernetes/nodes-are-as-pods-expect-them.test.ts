@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
@@ -139,19 +137,7 @@ test('pins of eBPF objects and network namespaces of the node show in its pods',
   assert.match(await inFirst('grep -c "nsfs nsfs" /proc/self/mountinfo || true'), /^0$/m);
 });
 
-test('the world reaches the nodes, and the API server reaches a port of the machine that was exposed', async () => {
-  const server = createServer((socket) => socket.end('from the machine'));
-  server.listen({ host: '127.0.0.1', port: 0 });
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const exposed = await cluster.expose(port);
-  try {
-    const read = `exec 3<>/dev/tcp/127.0.0.1/${port}; cat <&3`;
-    assert.equal(await cluster.onNode(1, ['bash', '-c', read]), 'from the machine');
-  } finally {
-    await exposed.close();
-    server.close();
-  }
+test('the world reaches the nodes', async () => {
   for (const { ip4 } of cluster.layout.nodes) {
     const call = `exec 3<>/dev/tcp/${ip4}/8099; printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
     assert.match(await cluster.inWorld(['bash', '-c', call]), /hello/);

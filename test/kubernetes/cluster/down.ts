@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { readIfThere } from '../../../common/atomic-file.ts';
 import { HeddleError } from '../../../common/errors.ts';
 import { hierarchiesIn, removeCgroups } from './cgroups.ts';
-import { CLUSTERS, type ClusterLayout } from './layout.ts';
+import { CLUSTERS, type ClusterLayout, layoutOf, ownerFile } from './layout.ts';
 import { removeNetwork } from './network.ts';
 
 /**
@@ -22,4 +23,13 @@ export async function down({ directory, prefix }: ClusterLayout): Promise<boolea
   rmSync(directory, { recursive: true, force: true });
   if (existsSync(CLUSTERS) && readdirSync(CLUSTERS).length === 0) rmdirSync(CLUSTERS);
   return there;
+}
+
+/** Removes clusters whose owners are gone without removing them: tests that were killed. */
+export async function removeForgotten(): Promise<void> {
+  for (const name of existsSync(CLUSTERS) ? readdirSync(CLUSTERS) : []) {
+    const cluster = layoutOf(name, 0);
+    const owner = readIfThere(ownerFile(cluster));
+    if (owner !== undefined && !existsSync(`/proc/${owner}`)) await down(cluster);
+  }
 }

@@ -94,6 +94,11 @@ export function standingLayout(name: string): ClusterLayout {
   return layoutOf(name, Number(text));
 }
 
+/** Holds the PID of the process whose end is the cluster's too; there is none where people brought it up. */
+export function ownerFile({ directory }: ClusterLayout): string {
+  return join(directory, 'owner');
+}
+
 /** Holds the number of nodes. */
 export function sizeFile({ directory }: ClusterLayout): string {
   return join(directory, 'nodes');

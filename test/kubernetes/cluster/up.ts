@@ -7,7 +7,8 @@ import { startRelay } from './api-relay.ts';
 import { type BuiltParts, needParts } from './build.ts';
 import { kubeconfigOf, makeCertificates, USERS } from './certificates.ts';
 import { cgroup2Folder, type Hierarchy, hierarchiesIn, hierarchyProblem, makeCgroups } from './cgroups.ts';
-import { ADDRESSES, type ClusterLayout, type NodeLayout, sizeFile } from './layout.ts';
+import { removeForgotten } from './down.ts';
+import { ADDRESSES, type ClusterLayout, type NodeLayout, ownerFile, sizeFile } from './layout.ts';
 import { makeNetwork } from './network.ts';
 import { importImages, startNode } from './node.ts';
 import { IMAGES } from './parts.ts';
@@ -20,6 +21,8 @@ export interface UpOptions {
   readonly built: BuiltParts;
   /** Archives of images that every node gets, beside those of the cache. */
   readonly images: readonly string[];
+  /** PID of a process without which nobody would need the cluster: a later `up` removes it once that has ended. */
+  readonly owner?: number;
   readonly report: (line: string) => void;
 }
 
@@ -34,7 +37,9 @@ export async function up(cluster: ClusterLayout, options: UpOptions): Promise<vo
   const started = performance.now();
   const report = (what: string) =>
     options.report(`${((performance.now() - started) / 1000).toFixed(1)} s  ${what}`);
+  await removeForgotten();
   mkdirSync(cluster.directory, { recursive: true });
+  if (options.owner !== undefined) writeFileSync(ownerFile(cluster), String(options.owner));
   writeFileSync(sizeFile(cluster), String(cluster.nodes.length));
   makeCertificates(cluster);
   makeNetwork(cluster);

@@ -43,7 +43,7 @@ export async function admissionCluster(): Promise<AdmissionCluster> {
   const layout = layoutOf(`admission-${process.pid}`, 0);
   const built = locateParts(cacheFolder(process.env));
   try {
-    await up(layout, { built, images: [], report: () => undefined });
+    await up(layout, { built, images: [], owner: process.pid, report: () => undefined });
     const leave = enterNetns(layout.world);
     return await clusterAt(layout.kubeconfigInside, ADDRESSES.worldIp4, async () => {
       leave();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'node:test';
@@ -10,7 +10,6 @@ import { eventually } from '../../support/wait.ts';
 import { locateParts } from '../cluster/build.ts';
 import { down } from '../cluster/down.ts';
 import {
-  CLUSTERS,
   type ClusterLayout,
   cacheFolder,
   layoutOf,
@@ -19,7 +18,6 @@ import {
 } from '../cluster/layout.ts';
 import { importImages, insideNode } from '../cluster/node.ts';
 import { up } from '../cluster/up.ts';
-import { type Exposed, expose } from './exposed-port.ts';
 
 const COMMAND_TIMEOUT_MS = 60_000;
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
@@ -72,11 +70,10 @@ export class KubernetesCluster {
   static async start({ nodes, images = [] }: ClusterOptions): Promise<KubernetesCluster> {
     const wanted = process.env.HEDDLE_KUBERNETES ?? '';
     if (wanted !== '') return KubernetesCluster.#join(wanted, nodes, images);
-    await removeForgotten();
     const name = `t${process.pid}-${++KubernetesCluster.#made}`;
     const cluster = new KubernetesCluster(layoutOf(name, nodes), false);
     try {
-      await up(cluster.layout, { built: cluster.#parts, images, report: () => {} });
+      await up(cluster.layout, { built: cluster.#parts, images, owner: process.pid, report: () => {} });
       return cluster;
     } catch (thrown) {
       const logs = await cluster.collectLogs();
@@ -205,11 +202,6 @@ export class KubernetesCluster {
     return run('nsenter', [`--net=${this.layout.world}`, '--', ...command], options);
   }
 
-  /** Makes a port of the machine's loopback one of the API server's too: for webhooks that tests run. */
-  expose(port: number): Promise<Exposed> {
-    return expose(this.layout.first.netns, port);
-  }
-
   /** Ends a program of a node. It is started again at once, as on a real node, unless it is held. */
   async endProgram(node: NodeLayout, program: ProgramName, signal: 'TERM' | 'KILL' = 'KILL'): Promise<void> {
     const [command, args] = insideNode(node, [
@@ -261,14 +253,6 @@ export class KubernetesCluster {
   /** Nothing is left of it. */
   async stop(): Promise<void> {
     if (!this.#standing) await down(this.layout);
-  }
-}
-
-/** Clusters of tests that were killed. */
-async function removeForgotten(): Promise<void> {
-  for (const name of existsSync(CLUSTERS) ? readdirSync(CLUSTERS) : []) {
-    const pid = /^t(\d+)-\d+$/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await down(layoutOf(name, 0));
   }
 }
 
