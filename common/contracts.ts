@@ -44,6 +44,8 @@ export const ANNOTATIONS = {
 export const SIDECAR = { container: 'heddle-proxy', uid: 1337, gid: 1337 } as const;
 
 export const SYSTEM_NAMESPACE = 'heddle-system';
+/** Where pods of a cluster find the control plane. */
+export const CONTROL_PLANE_ADDRESS = `heddle-control-plane.${SYSTEM_NAMESPACE}.svc.cluster.local:${PORTS.controlPlane}`;
 export const CONTROLLER_NAME = 'heddle.dev/mesh-controller';
 export const HEDDLE_GROUP = 'heddle.dev';
 export const TOKEN_AUDIENCE = 'heddle-ca';

@@ -12,9 +12,13 @@ import { down } from './down.ts';
 import { drops } from './drops.ts';
 import { explain } from './explain.ts';
 import { get } from './get.ts';
+import { inject } from './inject.ts';
+import { install } from './install.ts';
 import { logs } from './logs.ts';
 import { traces } from './traces.ts';
+import { uninstall } from './uninstall.ts';
 import { up } from './up.ts';
+import { upgrade } from './upgrade.ts';
 import { version } from './version.ts';
 
 const help: CommandSpec = {
@@ -48,7 +52,11 @@ const ALL: readonly CommandSpec[] = [
   traces,
   drops,
   cni,
+  inject,
   dashboard,
+  install,
+  upgrade,
+  uninstall,
   version,
   help,
 ];

@@ -1,0 +1,186 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { CONTROL_PLANE_ADDRESS, DEFAULT_TRUST_DOMAIN, LABELS } from '../../common/contracts.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import { type Injection, injectPod } from '../../injector/patch/inject.ts';
+import { DEFAULT_SIDECAR_IMAGE, isImage, type SidecarOptions } from '../../injector/patch/sidecar.ts';
+import { DEFAULT_REVISION, isRevision, REVISION_FORM, selectionOf } from '../../injector/patch/webhooks.ts';
+import { lineOfPath } from '../../sources/files/documents.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
+import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { type Change, changedText, changedValue, cutStream, type Piece } from '../inject/pieces.ts';
+import { type PodTemplate, podTemplates } from '../inject/templates.ts';
+import { textAt, textsAt } from '../kube/fields.ts';
+
+export const inject: CommandSpec = {
+  name: 'inject',
+  summary: 'add the sidecar to manifests, as the webhook would',
+  usage: 'inject -f FILE|- [-n NAMESPACE] [--revision NAME] [--image IMAGE] [-o yaml|json]',
+  description:
+    'Prints manifests with the sidecar in every pod and pod template: what the admission webhook would make of them,\nfor clusters without it. Everything else stays as it is written. Says on standard error what became of each pod and why.\nPods that must not be injected are left; where one is refused nothing is printed.',
+  examples: [
+    'heddle inject -f shop.yaml | kubectl apply -f -',
+    'kubectl get deployment web -n shop -o yaml | heddle inject -f - --image registry.example/heddle-proxy:1.0',
+  ],
+  options: {
+    filename: {
+      ...{ type: 'string', short: 'f', multiple: true, value: 'FILE' },
+      help: 'file of manifests, or - for standard input; may be given again',
+    },
+    namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'of objects that name none' },
+    revision: {
+      type: 'string',
+      value: 'NAME',
+      help: `inject as this revision (default ${DEFAULT_REVISION})`,
+    },
+    image: { type: 'string', value: 'IMAGE', help: `of the sidecar (default ${DEFAULT_SIDECAR_IMAGE})` },
+    'control-plane': {
+      ...{ type: 'string', value: 'HOST:PORT' },
+      help: `as pods reach it (default ${CONTROL_PLANE_ADDRESS})`,
+    },
+    'trust-domain': { type: 'string', value: 'NAME', help: `(default ${DEFAULT_TRUST_DOMAIN})` },
+    output: { type: 'string', short: 'o', value: 'FORMAT', help: 'yaml (default) or json' },
+  },
+  positionalsMax: 0,
+  run: runInject,
+};
+
+/** What became of one pod. */
+interface Outcome {
+  readonly where: string;
+  readonly subject: string;
+  readonly injection: Injection;
+}
+
+interface Injected {
+  readonly piece: Piece;
+  readonly changes: readonly Change[];
+}
+
+async function runInject(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const format = input.choice('output', ['yaml', 'json'], 'yaml');
+  const files = input.texts('filename');
+  if (files.length === 0) throw usageError('say what to inject: -f FILE, or -f - for standard input');
+  const settings = readSettings(input);
+  const streams: { readonly source: string; readonly pieces: readonly Piece[] }[] = [];
+  for (const file of files) streams.push(await readStream(file, context));
+  const namespaces = namespaceLabels(streams.flatMap(({ pieces }) => pieces));
+  const outcomes: Outcome[] = [];
+  const injected = streams.map(({ source, pieces }) =>
+    pieces.map((piece): Injected => {
+      const changes: Change[] = [];
+      for (const template of podTemplates(piece.value)) {
+        const namespace = template.namespace ?? input.text('namespace') ?? 'default';
+        const injection = decide(template, namespace, namespaces.get(namespace) ?? {}, settings);
+        const line = piece.chunk === undefined ? 1 : lineOfPath(piece.chunk, template.path);
+        const subject = `${template.kind} ${namespace}/${template.name}`;
+        outcomes.push({ where: `${source}:${line}`, subject, injection });
+        if (injection.kind === 'patch')
+          changes.push({ path: template.path, operations: injection.operations });
+      }
+      return { piece, changes };
+    }),
+  );
+  for (const outcome of outcomes) context.err(told(outcome));
+  if (outcomes.length === 0) context.err('there are no pods and no pod templates in what was given\n');
+  if (outcomes.some(({ injection }) => injection.kind === 'refuse')) {
+    context.err('nothing was printed\n');
+    return EXIT.failed;
+  }
+  context.out(format === 'json' ? asJson(injected.flat()) : asYaml(injected));
+  return EXIT.done;
+}
+
+interface Settings {
+  readonly sidecar: SidecarOptions;
+  readonly revision: string;
+}
+
+function readSettings(input: CommandInput): Settings {
+  const revision = input.text('revision') ?? DEFAULT_REVISION;
+  if (!isRevision(revision)) throw usageError(`--revision must be ${REVISION_FORM}`);
+  const image = input.text('image') ?? DEFAULT_SIDECAR_IMAGE;
+  if (!isImage(image)) throw usageError('--image must be the name of an image');
+  const controlPlane = input.text('control-plane') ?? CONTROL_PLANE_ADDRESS;
+  if (!/^\S+:\d{1,5}$/.test(controlPlane)) throw usageError('--control-plane must be HOST:PORT');
+  const trustDomain = input.text('trust-domain') ?? DEFAULT_TRUST_DOMAIN;
+  const common = { imagePullPolicy: undefined, imagePullSecrets: [], capture: 'transparent' } as const;
+  return { revision, sidecar: { image, controlPlane, trustDomain, ...common } };
+}
+
+/**
+ * As the webhook: whoever runs the command asks for the sidecar, so that a namespace counts as labelled unless its own
+ * manifest is given and says otherwise.
+ */
+function decide(
+  { pod }: PodTemplate,
+  namespace: string,
+  given: Readonly<Record<string, string>>,
+  { sidecar, revision }: Settings,
+): Injection {
+  const says = given[LABELS.inject] !== undefined || given[LABELS.revision] !== undefined;
+  const labels = says ? given : { [LABELS.revision]: revision };
+  const selection = selectionOf(namespace, labels, textsAt(pod, 'metadata', 'labels'));
+  if (!selection.selected) return { kind: 'skip', reason: selection.reason, warnings: [] };
+  if (selection.revision !== revision) {
+    const reason = `it belongs to revision ${selection.revision}, and this is ${revision}`;
+    return { kind: 'skip', reason, warnings: [] };
+  }
+  return injectPod(pod, { ...sidecar, namespace, revision });
+}
+
+function namespaceLabels(pieces: readonly Piece[]): ReadonlyMap<string, Readonly<Record<string, string>>> {
+  return new Map(
+    pieces
+      .map(({ value }) => value)
+      .filter((value) => textAt(value, 'kind') === 'Namespace')
+      .map((value) => [textAt(value, 'metadata', 'name') ?? '', textsAt(value, 'metadata', 'labels')]),
+  );
+}
+
+async function readStream(file: string, context: CliContext) {
+  const source = file === '-' ? 'standard input' : file;
+  try {
+    const text = file === '-' ? await context.readStdin() : readFileSync(resolve(context.cwd, file), 'utf8');
+    return { source, pieces: cutStream(text, source) };
+  } catch (thrown) {
+    if (thrown instanceof HeddleError) throw thrown;
+    const isFolder = thrown instanceof Error && 'code' in thrown && thrown.code === 'EISDIR';
+    throw new HeddleError(
+      'file',
+      `${source}: ${isFolder ? 'is a folder: give its files' : messageOf(thrown)}`,
+    );
+  }
+}
+
+function told({ where, subject, injection }: Outcome): string {
+  const line = (what: string) => `${where}: ${subject}: ${what}\n`;
+  switch (injection.kind) {
+    case 'patch':
+      return [line('injected'), ...injection.warnings.map((warning) => line(`warning: ${warning}`))].join('');
+    case 'skip':
+      return line(`not injected: ${injection.reason}`);
+    case 'refuse':
+      return line(`refused: ${injection.message}`);
+    default:
+      return injection satisfies never;
+  }
+}
+
+/** One stream of all: documents of one file have their markers, those of the next begin with one. */
+function asYaml(streams: readonly (readonly Injected[])[]): string {
+  return streams
+    .map((stream) => stream.map(({ piece, changes }) => changedText(piece, changes)).join(''))
+    .map((text) => (text === '' || text.endsWith('\n') ? text : `${text}\n`))
+    .map((text, index) => (index === 0 || text.startsWith('---') ? text : `---\n${text}`))
+    .join('');
+}
+
+function asJson(injected: readonly Injected[]): string {
+  const items = injected
+    .filter(({ piece }) => piece.value !== null)
+    .map(({ piece, changes }) => changedValue(piece, changes));
+  const [only] = items;
+  const shown = items.length === 1 ? only : { apiVersion: 'v1', kind: 'List', items };
+  return `${JSON.stringify(shown, undefined, 2)}\n`;
+}
