@@ -28,7 +28,7 @@ const TABLE: readonly (readonly [path: string, matched: string, replacement: str
   ['/bar', '/', '/xyz', '/xyz/bar'],
   ['/bar', '/', '', '/bar'],
   ['/bar', '/', '/', '/bar'],
-  ['*', '/', '/xyz', '/xyz/'],
+  ['*', '/', '/xyz', '*'],
   ['/foo//bar', '/foo', '/xyz', '/xyz//bar'],
   ['/foo/%2Fbar%20', '/foo', '/xyz', '/xyz/%2Fbar%20'],
   ['/a/../foo/./bar', '/foo', '/xyz', '/xyz/bar'],
@@ -111,6 +111,7 @@ test('a redirect keeps the query and the encoding, and answers about the server 
   assert.equal(location({ path: { kind: 'full', value: '/b' } }, 'GET /a?x=1', 's'), 'http://s/b?x=1');
   assert.equal(location({ path: { kind: 'prefix', value: '' } }, 'GET /a?x=1', 's'), 'http://s/?x=1');
   assert.equal(location({}, 'OPTIONS *', 's'), 'http://s/');
+  assert.equal(location({ path: { kind: 'full', value: '/b' } }, 'OPTIONS *', 's'), 'http://s/b');
 });
 
 test('a Host that is none is not repeated: the name of the Service stands in for it', () => {

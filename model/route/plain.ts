@@ -39,7 +39,7 @@ export function mirrorsPlainly(rule: RouteRule, share: number): readonly Mirror[
 /** The path that goes on, element by element: those of the prefix go, those of its replacement come. */
 export function pathPlainly(rule: RouteRule, path: string): string {
   const change = (rule.redirect ?? rule.rewrite)?.path;
-  if (change === undefined) return path;
+  if (change === undefined || !path.startsWith('/')) return path;
   if (change.kind === 'full') return change.value;
   const elements = (text: string) => text.split('/').filter((element) => element !== '');
   const [, ...came] = withoutDots(path).split('/');
@@ -65,8 +65,8 @@ export function locationPlainly(
   port ??= called.port;
   const host = redirect.hostname ?? hostPlainly(request.header('host')) ?? called.host;
   const authority = schemePorts.get(scheme) === port ? host : `${host}:${port}`;
-  const path = pathPlainly(rule, request.path);
-  const url = `${scheme}://${authority}${path === '*' ? '/' : path.replace(/^(?!\/)/, '/')}`;
+  const came = request.path === '*' ? '/' : request.path.replace(/^(?!\/)/, '/');
+  const url = `${scheme}://${authority}${pathPlainly(rule, came)}`;
   return request.query === '' ? url : `${url}?${request.query}`;
 }
 

@@ -10,9 +10,10 @@ const HOST_AND_PORT = /^(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@[\]\\]+)(?::[0-9]*)?$/;
 /**
  * The path that goes on in the place of `path`, both without the query. What comes after a replaced prefix stays as it was
  * written, but for dot segments: they are resolved before a prefix is looked for. The Gateway API's table (HTTPPathModifier)
- * in one line: a slash at the end of either prefix makes no difference, and no path is empty.
+ * in one line: a slash at the end of either prefix makes no difference, and no path is empty. `*` is no path and stays.
  */
 export function rewrittenPath(path: string, rewrite: PathRewrite, match: RouteMatch): string {
+  if (!path.startsWith('/')) return path;
   if (rewrite.kind === 'full') return rewrite.value;
   const matched = match.path.kind === 'prefix' ? withoutEndSlash(match.path.value) : '';
   const rewritten = withoutEndSlash(rewrite.value) + matchablePath(path).slice(matched.length);
@@ -37,8 +38,8 @@ export function locationOf(
   const scheme = redirect.scheme ?? 'http';
   const host = redirect.hostname ?? hostOf(request) ?? hostOfKey(destination);
   const port = redirectPort(redirect, destination);
-  const path =
-    redirect.path === undefined ? absolute(request.path) : rewrittenPath(request.path, redirect.path, match);
+  const came = absolute(request.path);
+  const path = redirect.path === undefined ? came : rewrittenPath(came, redirect.path, match);
   const query = request.query === '' ? '' : `?${request.query}`;
   return `${scheme}://${host}${port === USUAL_PORT[scheme] ? '' : `:${port}`}${path}${query}`;
 }
