@@ -39,6 +39,19 @@ const ROOM_RULES: Readonly<Record<string, RoomRule>> = {
   },
 };
 
+interface PackageRule {
+  readonly folder: string;
+  readonly because: string;
+}
+
+/** Packages that one folder alone may load, by the beginning of what is imported. Tests may, too. */
+const PACKAGE_FOLDERS: Readonly<Record<string, PackageRule>> = {
+  '@kubernetes/client-node': {
+    folder: 'sources/kubernetes/',
+    because: 'it takes 40 MB and more once it is loaded, and is loaded only where a kubeconfig is read',
+  },
+};
+
 /** Code that may import every room. */
 const FREE_ROOMS: readonly string[] = ['test', 'scripts'];
 
@@ -66,6 +79,13 @@ function importsOf(file: SourceFile): Found[] {
   return found;
 }
 
+function packageRuleOf(target: string): PackageRule | undefined {
+  const found = Object.entries(PACKAGE_FOLDERS).find(
+    ([name]) => target === name || target.startsWith(`${name}/`),
+  );
+  return found?.[1];
+}
+
 export function checkRooms(files: readonly SourceFile[]): Violation[] {
   const violations: Violation[] = [];
   for (const file of files.filter((one) => /\.(ts|mjs)$/.test(one.path))) {
@@ -73,6 +93,12 @@ export function checkRooms(files: readonly SourceFile[]): Violation[] {
     const isTest = file.path.endsWith('.test.ts') || FREE_ROOMS.includes(room);
     for (const { target, offset } of importsOf(file)) {
       if (!target.startsWith('.')) {
+        const rule = isTest ? undefined : packageRuleOf(target);
+        if (rule !== undefined && !file.path.startsWith(rule.folder)) {
+          const message = `only ${rule.folder} may import ${target}: ${rule.because}`;
+          violations.push({ path: file.path, line: lineAt(file.text, offset), message });
+          continue;
+        }
         const packages = isTest ? undefined : ROOM_RULES[room]?.packages;
         if (packages === undefined || packages.includes(target)) continue;
         const message = `${room}/ may not import ${target}: ${ROOM_RULES[room]?.because}`;

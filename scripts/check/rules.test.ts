@@ -26,6 +26,14 @@ test('the model uses no package that could reach the world, and the demo nothing
   assert.match(checkRooms([demo])[0]?.message ?? '', /know nothing of the mesh/);
 });
 
+test('the Kubernetes client is loaded by its own folder and by tests', () => {
+  const text = "export const load = () => import('@kubernetes/client-node/dist/config.js');";
+  for (const path of ['cli/a.ts', 'proxy/a.ts', 'sources/files/a.ts', 'control-plane/a.ts'])
+    assert.match(checkRooms([file(path, text)])[0]?.message ?? '', /only sources\/kubernetes\/ may import/);
+  for (const path of ['sources/kubernetes/a.ts', 'cli/a.test.ts', 'test/support/a.ts'])
+    assert.deepEqual(checkRooms([file(path, text)]), []);
+});
+
 test('re-exports and dynamic imports count as imports', () => {
   const found = checkRooms([
     file('proxy/a.ts', "export { x } from '../control-plane/main.ts';"),
