@@ -50,10 +50,10 @@ test('parts are named by what they are made from, and missing ones are named wit
     assert.match(basename(folder), new RegExp(`^${name}-[0-9a-f]{16}$`));
   assert.throws(() => needParts(parts, ['etcd', 'helm']), {
     code: 'not-built',
-    message: /^etcd, helm .*main\.ts build/,
+    message: /etcd, helm; run .*main\.ts build/,
   });
   mkdirSync(parts.folders.etcd);
-  assert.throws(() => needParts(parts, ['etcd', 'helm']), { code: 'not-built', message: /^helm / });
+  assert.throws(() => needParts(parts, ['etcd', 'helm']), { code: 'not-built', message: /: helm; run/ });
   assert.ok(existsSync(cache) && readdirSync(cache).length === 1);
 });
 

@@ -22,7 +22,7 @@ export interface Part {
 
 export type PartName = 'kubernetes' | 'etcd' | 'conformance' | 'echo' | 'helm' | 'debian' | 'images';
 
-export const KUBERNETES_VERSION = '1.34.4';
+const KUBERNETES_VERSION = '1.34.4';
 const GO_TIMEOUT_MS = 40 * 60_000;
 const APT_TIMEOUT_MS = 5 * 60_000;
 const LOG_TAIL_CHARS = 2_000;
@@ -205,7 +205,7 @@ function run(
     },
   });
   const ok = done.status === 0;
-  return { ok, output: ok ? done.stdout : `${done.error?.message ?? ''}${done.stderr}` };
+  return { ok, output: ok ? done.stdout : `${done.error?.message ?? ''}${done.stderr ?? ''}` };
 }
 
 function buildError(part: PartName, output: string, remedy: string): HeddleError {

@@ -4,7 +4,7 @@ import { HeddleError } from '../../../common/errors.ts';
 import { eventually } from '../../support/wait.ts';
 import { apiGet } from './api.ts';
 import { startRelay } from './api-relay.ts';
-import { type BuiltParts, needParts } from './build.ts';
+import { type BuiltParts, buildPart, needParts } from './build.ts';
 import { kubeconfigOf, makeCertificates, USERS } from './certificates.ts';
 import { cgroup2Folder, type Hierarchy, hierarchiesIn, hierarchyProblem, makeCgroups } from './cgroups.ts';
 import { removeForgotten } from './down.ts';
@@ -68,11 +68,8 @@ function checkMachine(
   if (process.getuid?.() !== 0) throw new HeddleError('usage', 'a cluster needs root: it makes namespaces');
   const problem = hierarchyProblem(hierarchies);
   if (problem !== undefined) throw new HeddleError('cgroups', problem);
-  needParts(built, [
-    'kubernetes',
-    'etcd',
-    ...(cluster.nodes.length === 0 ? [] : (['debian', 'images'] as const)),
-  ]);
+  needParts(built, ['kubernetes', 'etcd']);
+  if (cluster.nodes.length > 0) needImages(built);
   const gone = images.find((tar) => !existsSync(tar));
   if (gone !== undefined) throw new HeddleError('usage', `there is no archive ${gone}`);
   if (existsSync(cluster.directory))
@@ -80,6 +77,12 @@ function checkMachine(
       'standing',
       `the cluster ${cluster.name} stands, or what is left of it: run down first`,
     );
+}
+
+/** A changed recipe costs a second, which is no reason to stop. */
+function needImages(built: BuiltParts): void {
+  needParts(built, ['debian', 'echo', 'conformance']);
+  buildPart('images', built);
 }
 
 function cachedImages({ folders }: BuiltParts): readonly string[] {
