@@ -1,0 +1,164 @@
+import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { HeddleError } from '../../common/errors.ts';
+import type { JsonValue } from '../../common/json.ts';
+import { injectorName } from '../../injector/patch/webhooks.ts';
+import type { KubeObject } from '../../model/objects.ts';
+import type { KubernetesClient } from '../../sources/kubernetes/client.ts';
+import { hasReason } from '../../sources/kubernetes/errors.ts';
+import { KINDS, type KubeKind } from '../../sources/kubernetes/kinds.ts';
+import {
+  type InjectionFacts,
+  type InjectionRow,
+  type InjectionState,
+  injectionRows,
+  readyEndpoints,
+  type WebhookFacts,
+  webhookFindings,
+} from '../check/injection.ts';
+import { asUnreachable, connectCluster, kubeAccess } from '../client/kubernetes.ts';
+import { findMesh, objectsInForce } from '../client/mesh.ts';
+import { type CommandInput, usageError } from '../command-line.ts';
+import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { at, listAt } from '../kube/fields.ts';
+import { palette } from '../output/colour.ts';
+import { formatFindings } from '../output/findings.ts';
+import { formatTable } from '../output/table.ts';
+
+const workload = (apiVersion: string, kind: string, plural: string): KubeKind => ({
+  ...{ apiVersion, kind, plural, namespaced: true },
+});
+/** Kinds with a pod template. */
+const WORKLOADS: readonly KubeKind[] = [
+  KINDS.deployment,
+  workload('apps/v1', 'StatefulSet', 'statefulsets'),
+  KINDS.daemonSet,
+  workload('apps/v1', 'ReplicaSet', 'replicasets'),
+  workload('batch/v1', 'Job', 'jobs'),
+  workload('batch/v1', 'CronJob', 'cronjobs'),
+];
+const PROBLEMS: readonly InjectionState[] = ['missing', 'refused'];
+const WORDS: Readonly<Record<InjectionState, string>> = {
+  injected: 'yes',
+  injects: 'new pods',
+  none: 'no',
+  missing: 'MISSING',
+  outdated: 'OUTDATED',
+  refused: 'REFUSED',
+};
+
+/**
+ * `heddle check inject NAMESPACE`: for each workload and pod whether it has a sidecar, and why. Of the local mesh where one
+ * runs and no cluster is named, of a Kubernetes cluster otherwise. Ends with 1 where a pod that should have a sidecar has none.
+ */
+export async function checkInject(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const [, namespace] = input.positionals;
+  if (namespace === undefined) throw usageError('say which namespace: heddle check inject NAMESPACE');
+  const json = input.choice('output', ['text', 'json'], 'text') === 'json';
+  const facts = await gather(namespace, input, context);
+  const rows = injectionRows(facts);
+  const findings = webhookFindings(facts);
+  if (json) {
+    const items = rows.map((row) => ({ namespace, ...row }));
+    context.out(`${JSON.stringify({ items, webhooks: findings }, undefined, 2)}\n`);
+  } else context.out(`${table(namespace, rows)}${told(rows, context)}`);
+  if (!json && findings.length > 0)
+    context.out(`\n${formatFindings(findings, palette(context.colours), context.terminal)}`);
+  const bad =
+    rows.some(({ state }) => PROBLEMS.includes(state)) || findings.some(({ level }) => level === 'problem');
+  return bad ? EXIT.failed : EXIT.done;
+}
+
+function table(namespace: string, rows: readonly InjectionRow[]): string {
+  if (rows.length === 0) return `there are no pods and no workloads in ${namespace}\n`;
+  return formatTable(
+    ['NAME', 'SIDECAR', 'WHY'],
+    rows.map(({ kind, name, state, reason }) => [`${kind.toLowerCase()}/${name}`, WORDS[state], reason]),
+  );
+}
+
+/** Each remedy once, however many pods need it. */
+function told(rows: readonly InjectionRow[], context: CliContext): string {
+  const remedies = new Set(rows.flatMap(({ remedy }) => remedy ?? []));
+  const paint = palette(context.colours);
+  return [...remedies].map((remedy) => `${paint.dim('→')} ${remedy}\n`).join('');
+}
+
+async function gather(namespace: string, input: CommandInput, context: CliContext): Promise<InjectionFacts> {
+  const named = input.text('kubeconfig') !== undefined || input.text('context') !== undefined;
+  if (!named) {
+    try {
+      return localFacts(namespace, await objectsInForce(findMesh(input, context)));
+    } catch (thrown) {
+      const local = input.text('name') !== undefined || input.text('state-dir') !== undefined;
+      if (local || !(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
+    }
+  }
+  const client = await connectCluster(kubeAccess(input, context), context);
+  try {
+    return await clusterFacts(namespace, client);
+  } catch (thrown) {
+    if (hasReason(thrown, 'NotFound')) throw noNamespace(namespace);
+    throw asUnreachable(thrown);
+  } finally {
+    client.close();
+  }
+}
+
+function localFacts(namespace: string, objects: readonly KubeObject[]): InjectionFacts {
+  const own = objects.find((one) => one.kind === 'Namespace' && one.metadata.name === namespace);
+  const within = objects.filter((one) => (one.metadata.namespace ?? 'default') === namespace);
+  if (own === undefined && within.length === 0) throw noNamespace(namespace);
+  const kinds = WORKLOADS.map(({ kind }) => kind);
+  return {
+    namespace,
+    labels: own?.metadata.labels ?? {},
+    pods: within.filter(({ kind }) => kind === 'Pod'),
+    workloads: within.filter(({ kind }) => kinds.includes(kind)),
+    webhooks: undefined,
+  };
+}
+
+function noNamespace(namespace: string): HeddleError {
+  return new HeddleError('not-found', `there is no namespace ${namespace}`);
+}
+
+async function clusterFacts(namespace: string, client: KubernetesClient): Promise<InjectionFacts> {
+  const own = await client.get(KINDS.namespace, { name: namespace });
+  const lists = await Promise.all(
+    [KINDS.pod, ...WORKLOADS].map(async (kind) => (await client.list(kind, { namespace })).items),
+  );
+  const [pods = [], ...workloads] = lists;
+  return {
+    namespace,
+    labels: own.metadata.labels ?? {},
+    pods,
+    workloads: workloads.flat().filter((one) => !isOwned(one)),
+    webhooks: await webhookFacts(client),
+  };
+}
+
+/** Made by another workload, whose template says it all. */
+function isOwned(object: KubeObject): boolean {
+  const owners = listAt(object as unknown as JsonValue, 'metadata', 'ownerReferences');
+  return owners.some((owner) => at(owner, 'controller') === true);
+}
+
+async function webhookFacts(client: KubernetesClient): Promise<WebhookFacts> {
+  const read = async (kind: KubeKind, namespace?: string) => {
+    try {
+      return (await client.list(kind, { namespace })).items;
+    } catch (thrown) {
+      if (!hasReason(thrown, 'Forbidden')) throw thrown;
+      return undefined;
+    }
+  };
+  const [configurations, slices] = await Promise.all([
+    read(KINDS.mutatingWebhook),
+    read(KINDS.endpointSlice, SYSTEM_NAMESPACE),
+  ]);
+  return {
+    configurations,
+    readyInjectors: (revision) =>
+      slices === undefined ? undefined : readyEndpoints(slices, injectorName(revision)),
+  };
+}
