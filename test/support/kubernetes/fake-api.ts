@@ -1,9 +1,14 @@
+import { isJsonObject, type JsonObject } from '../../../common/json.ts';
 import type { KubeObject } from '../../../model/objects.ts';
 import { type KubeKind, pathOf } from '../../../sources/kubernetes/kinds.ts';
 import type { ApiRequest, ApiResponse, ApiTransport } from '../../../sources/kubernetes/transport.ts';
 import { ByteStream } from './byte-stream.ts';
 import { type Faults, NO_FAULTS, type RequestFault } from './faults.ts';
 import { WatchStream } from './watch-stream.ts';
+import { written } from './writes.ts';
+
+type FakeRequest = Pick<ApiRequest, 'method' | 'path' | 'signal'> &
+  Partial<Pick<ApiRequest, 'body' | 'headers'>>;
 
 export interface ApiEvent {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -22,7 +27,7 @@ const EPOCH_STEP = 1_000_000;
 
 /**
  * An API server in memory: lists in pages, watches with bookmarks, versions that count over all kinds, and every fault that
- * its `faults` draw. It answers GET alone, and refuses paths of kinds that it wasn't given.
+ * its `faults` draw. It refuses paths of kinds that it wasn't given. Writes meet no schema and no admission.
  */
 export class FakeApi {
   faults: Faults = NO_FAULTS;
@@ -127,11 +132,8 @@ export class FakeApi {
     return { send: (request) => this.handle(request), renew: () => undefined, close: () => undefined };
   }
 
-  async handle({
-    method,
-    path,
-    signal,
-  }: Pick<ApiRequest, 'method' | 'path' | 'signal'>): Promise<ApiResponse> {
+  async handle(request: FakeRequest): Promise<ApiResponse> {
+    const { method, path, signal } = request;
     const { pathname, searchParams } = new URL(path, 'http://fake');
     const isWatch = searchParams.get('watch') === 'true';
     if (isWatch) this.watches++;
@@ -141,16 +143,35 @@ export class FakeApi {
     if (fault === 'hanging') return hang(signal);
     const refused = refusalOf(fault, isWatch, searchParams);
     if (refused !== undefined) return refused;
-    const [, within = '', namespace, plural = ''] =
-      /^(.*?)(?:\/namespaces\/([^/]+))?\/([^/]+)$/.exec(pathname) ?? [];
-    const installed = this.#kinds.get(`${within}/${plural}`);
-    if (method !== 'GET' || installed === undefined)
-      return status(404, 'NotFound', `no ${method} ${pathname}`);
+    const place = placeOf(pathname);
+    const installed = this.#kinds.get(place.collection);
+    if (installed === undefined) return status(404, 'NotFound', `no ${method} ${pathname}`);
+    const { plural } = installed.kind;
     if (installed.access === 'forbidden') return status(403, 'Forbidden', `may not list ${plural}`);
-    const select = selection(namespace, searchParams.get('fieldSelector'));
+    if (method !== 'GET') return this.#write(installed, place, request);
+    if (place.name !== undefined) {
+      const found = installed.objects.get(keyOf({ ...place, name: place.name }));
+      return found === undefined ? status(404, 'NotFound', `no ${pathname}`) : answer(found, 200);
+    }
+    const select = selection(place.namespace, searchParams.get('fieldSelector'));
     return isWatch
       ? this.#watch(installed.kind, select, searchParams, signal)
       : this.#list(installed, select, searchParams, signal);
+  }
+
+  #write({ kind, objects }: Installed, place: Place, { method, body, headers }: FakeRequest): ApiResponse {
+    const sent = JSON.parse(body === undefined || body === '' ? '{}' : body) as JsonObject;
+    const named = place.name ?? (isJsonObject(sent.metadata) ? sent.metadata.name : undefined);
+    const before = typeof named === 'string' ? objects.get(keyOf({ ...place, name: named })) : undefined;
+    const contentType = headers?.['content-type'];
+    const result = written(before, { ...place, method, body: sent, contentType });
+    if ('refused' in result) {
+      const reason = method === 'POST' ? 'AlreadyExists' : REASONS[result.refused];
+      return status(result.refused, reason, `${method} ${kind.kind} ${String(named)}`);
+    }
+    if (result.next !== undefined) return answer(this.put(kind, result.next), method === 'POST' ? 201 : 200);
+    if (before !== undefined) this.delete(kind, before.metadata);
+    return answer({ apiVersion: 'v1', kind: 'Status', status: 'Success' }, 200);
   }
 
   #list(
@@ -207,6 +228,31 @@ export class FakeApi {
   }
 }
 
+interface Place {
+  readonly collection: string;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+  readonly subresource: string | undefined;
+}
+
+/** `/apis/apps/v1/namespaces/shop/deployments/cart/status`, taken apart. */
+function placeOf(pathname: string): Place {
+  const [, root = '', rest = ''] = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)\/(.+)$/.exec(pathname) ?? [];
+  const parts = rest.split('/').map(decodeURIComponent);
+  const isWithin = parts[0] === 'namespaces' && parts.length > 2;
+  const [plural = '', name, subresource] = isWithin ? parts.slice(2) : parts;
+  return { collection: `${root}/${plural}`, namespace: isWithin ? parts[1] : undefined, name, subresource };
+}
+
+const REASONS = { 404: 'NotFound', 409: 'Conflict', 415: 'UnsupportedMediaType' } as const;
+
+function answer(object: JsonObject, code: number): ApiResponse {
+  const body = new ByteStream(new AbortController().signal);
+  body.push(JSON.stringify(object));
+  body.end();
+  return { status: code, headers: {}, body };
+}
+
 export type Select = (object: KubeObject) => boolean;
 
 function selection(namespace: string | undefined, fieldSelector: string | null): Select {
@@ -217,7 +263,13 @@ function selection(namespace: string | undefined, fieldSelector: string | null):
     (name === undefined || metadata.name === name);
 }
 
-function keyOf({ namespace, name }: { readonly namespace?: string; readonly name: string }): string {
+function keyOf({
+  namespace,
+  name,
+}: {
+  readonly namespace?: string | undefined;
+  readonly name: string;
+}): string {
   return `${namespace ?? ''}/${name}`;
 }
 

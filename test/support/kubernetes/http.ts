@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { Method } from '../../../sources/kubernetes/transport.ts';
 import type { FakeApi } from './fake-api.ts';
 
@@ -14,8 +15,12 @@ export async function serveApi(api: FakeApi): Promise<HttpApi> {
     const leaving = new AbortController();
     response.on('close', () => leaving.abort(new Error('the client is gone')));
     const { method = '', url = '' } = request;
-    api
-      .handle({ method: method as Method, path: url, signal: leaving.signal })
+    const contentType = request.headers['content-type'];
+    const headers = contentType === undefined ? {} : { 'content-type': contentType };
+    text(request)
+      .then((body) =>
+        api.handle({ method: method as Method, path: url, signal: leaving.signal, body, headers }),
+      )
       .then(async ({ status, headers, body }) => {
         for (const [name, value] of Object.entries(headers))
           if (value !== undefined) response.setHeader(name, value);
