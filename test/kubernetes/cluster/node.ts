@@ -9,7 +9,7 @@ import { ADDRESSES, type ClusterLayout, type NodeLayout } from './layout.ts';
 import { CONTAINERD_SOCKET, containerdConfig, kubeletConfig, type NodeProgram } from './programs.ts';
 
 const NODE_SCRIPT = fileURLToPath(new URL('./node.sh', import.meta.url));
-const standsMs = 20_000;
+const standsMs = 60_000;
 const IMPORT_TIMEOUT_MS = 120_000;
 
 export interface NodeSetup {

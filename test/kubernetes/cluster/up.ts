@@ -14,8 +14,8 @@ import { importImages, startNode } from './node.ts';
 import { IMAGES } from './parts.ts';
 import { controlPlanePrograms, workerPrograms } from './programs.ts';
 
-const answersMs = 60_000;
-const nodesRegisterMs = 60_000;
+const answersMs = 120_000;
+const nodesRegisterMs = 120_000;
 
 export interface UpOptions {
   readonly built: BuiltParts;
