@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
+import { leakCheck } from '../support/leak-check.ts';
+import { eventually } from '../support/wait.ts';
+import { IMAGES } from './cluster/parts.ts';
+import { KubernetesCluster } from './support/cluster.ts';
+import { HeddleImages, installHeddle } from './support/heddle.ts';
+import { assertNothingLeft } from './support/machine-state.ts';
+
+leakCheck();
+
+const rolloutMs = 120_000;
+const loadMinRounds = 20;
+const podsAdded = 4;
+
+/** A web server on each node, that says the name of its pod. */
+const webOf = (namespace: string) => `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: ${namespace}}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web, namespace: ${namespace}}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: ${IMAGES.tool}
+        command: [/bin/sh, -c, 'mkdir /tmp/web; hostname > /tmp/web/index.html; exec httpd -f -p 8080 -h /tmp/web']
+`;
+
+interface WebPod {
+  readonly name: string;
+  readonly node: string;
+  readonly ips: readonly string[];
+}
+
+let cluster: KubernetesCluster;
+let images: HeddleImages;
+before(async () => {
+  images = HeddleImages.build();
+  cluster = await KubernetesCluster.start({ nodes: 2, images: images.archives });
+});
+after(async () => {
+  await cluster?.stop();
+  images?.remove();
+  await assertNothingLeft(`t${process.pid}-`);
+});
+KubernetesCluster.logsAfterFailures(() => cluster);
+
+async function webPods(namespace: string): Promise<readonly WebPod[]> {
+  const { items } = await cluster.get(['pods', `--namespace=${namespace}`, '--selector=app=web']);
+  return objectsOf(items).map(({ metadata, spec, status }) => ({
+    name: textOf(recordOf(metadata).name) ?? '',
+    node: textOf(recordOf(spec).nodeName) ?? '',
+    ips: objectsOf(recordOf(status).podIPs).map(({ ip }) => textOf(ip) ?? ''),
+  }));
+}
+
+async function startWeb(namespace: string): Promise<readonly [WebPod, WebPod, string]> {
+  await cluster.apply(webOf(namespace));
+  await rollout(namespace, 'web');
+  const [one, other] = await webPods(namespace);
+  assert.ok(one !== undefined && other !== undefined && one.node !== other.node);
+  const service = await cluster.get(['service', 'web', `--namespace=${namespace}`]);
+  return [one, other, textOf(recordOf(service.spec).clusterIP) ?? ''];
+}
+
+async function rollout(namespace: string, name: string): Promise<void> {
+  const flags = [`--namespace=${namespace}`, `--timeout=${rolloutMs}ms`];
+  await cluster.kubectl(['rollout', 'status', `daemonset/${name}`, ...flags], { timeoutMs: rolloutMs * 2 });
+}
+
+const inPod = (namespace: string, name: string, script: string) =>
+  cluster.exec({ namespace, name, container: 'web' }, ['/bin/sh', '-c', script], {
+    timeoutMs: rolloutMs * 2,
+  });
+const asking = (address: string, port: number) =>
+  `printf 'GET / HTTP/1.1\\r\\nHost: web\\r\\nConnection: close\\r\\n\\r\\n' | timeout 4 nc -w 3 ${address} ${port} | tail -n 1`;
+
+test('the chart alone makes both nodes ready', async () => {
+  await installHeddle(cluster);
+  for (const number of [1, 2])
+    await cluster.waitFor(`node/${cluster.node(number).name}`, 'condition=Ready', { timeoutMs: rolloutMs });
+});
+
+test('pods of both nodes reach each other by both families, Services and DNS', async () => {
+  const [one, other, service] = await startWeb('default');
+  assert.equal(other.ips.length, 2);
+  for (const ip of other.ips) await inPod('default', one.name, `ping -c 1 -W 3 ${ip}`);
+  assert.equal((await inPod('default', one.name, asking(other.ips[0] ?? '', 8080))).trim(), other.name);
+  const answered = new Set<string>();
+  await eventually(
+    async () => {
+      answered.add((await inPod('default', one.name, asking(service, 80))).trim());
+      return answered.has(one.name) && answered.has(other.name);
+    },
+    { deadlineMs: rolloutMs, what: 'the Service leads to pods of both nodes' },
+  );
+  assert.equal(answered.size, 2);
+  assert.match(
+    await inPod('default', one.name, 'nslookup web.default.svc.cluster.local'),
+    new RegExp(service),
+  );
+});
+
+test('while the DaemonSet restarts, no request and no question for a name fails, and pods are added', async () => {
+  const [one, , service] = await startWeb('default');
+  const load = inPod(
+    'default',
+    one.name,
+    `rm -f /tmp/stop /tmp/failed; touch /tmp/failed; rounds=0
+    while [ ! -e /tmp/stop ]; do
+      rounds=$((rounds + 1))
+      ${asking(service, 80)} | grep -q '^web-' || echo "request $(date +%T)" >> /tmp/failed
+      timeout 2 nslookup web.default.svc.cluster.local > /dev/null || echo "name $(date +%T)" >> /tmp/failed
+    done
+    echo $rounds; cat /tmp/failed`,
+  );
+  await cluster.kubectl(['rollout', 'restart', 'daemonset/heddle-cni', '--namespace=heddle-system']);
+  const extra = ['--image', IMAGES.tool, '--restart=Never', '--command', '--', '/bin/sleep', '3600'];
+  for (let number = 1; number <= podsAdded; number++)
+    await cluster.kubectl(['run', `extra-${number}`, ...extra]);
+  await rollout('heddle-system', 'heddle-cni');
+  for (let number = 1; number <= podsAdded; number++)
+    await cluster.waitFor(`pod/extra-${number}`, 'condition=Ready');
+  await inPod('default', one.name, 'touch /tmp/stop');
+  const [rounds = '', ...failed] = (await load).trim().split('\n');
+  assert.deepEqual(failed, []);
+  assert.ok(Number(rounds) >= loadMinRounds, `${rounds} rounds`);
+});
+
+test('pods of a labelled namespace have a sidecar that is confirmed, and reach each other by it', async () => {
+  await cluster.kubectl(['create', 'namespace', 'shop']);
+  await cluster.kubectl(['label', 'namespace', 'shop', 'heddle.dev/inject=enabled']);
+  const [one, other, service] = await startWeb('shop');
+  const answered = new Set<string>();
+  await eventually(
+    async () => {
+      const said = await inPod('shop', one.name, asking(service, 80));
+      answered.add(said.trim().split('\n').at(-1) ?? '');
+      return answered.has(one.name) && answered.has(other.name);
+    },
+    { deadlineMs: rolloutMs, what: 'the Service leads to pods of both nodes' },
+  );
+  const logs = await cluster.kubectl([
+    ...['logs', '--namespace=heddle-system', '--selector=app.kubernetes.io/name=heddle-cni'],
+    ...['--container=agent', '--tail=-1'],
+  ]);
+  assert.equal([...logs.matchAll(/"confirmed a sidecar"/g)].length, 2, logs);
+});
