@@ -3,21 +3,15 @@ import { once } from 'node:events';
 import https from 'node:https';
 import { after, before, test } from 'node:test';
 import tls from 'node:tls';
-import { type Credentials, keepIdentity } from '../../common/ca/workload-identity.ts';
 import { systemClock } from '../../common/clock.ts';
-import { jsonLogger, silentLogger } from '../../common/log.ts';
-import { systemRandom } from '../../common/random.ts';
-import { type AdmissionServer, serveAdmission } from '../../injector/admission/server.ts';
-import { injectPod } from '../../injector/patch/inject.ts';
-import { INJECTION_OPTIONS } from '../support/injection-cases.ts';
+import type { AdmissionServer } from '../../injector/admission/server.ts';
 import { leakCheck } from '../support/leak-check.ts';
-import { type MeshCa, meshCa } from '../support/mesh-ca.ts';
 import { eventually } from '../support/wait.ts';
 import { callWebhook, openConnection, reviewOf, WEBHOOK_NAME } from './webhook/caller.ts';
+import { webhookServers } from './webhook/servers.ts';
 
 leakCheck();
 
-const URI = 'spiffe://cluster.local/ns/heddle-system/sa/heddle-injector';
 const POD = { kind: 'Pod', metadata: { name: 'web' }, spec: { containers: [{ name: 'app' }] } };
 const LIMITS = {
   bodyBytesMax: 64 * 1024,
@@ -29,47 +23,12 @@ const LIMITS = {
   drainMs: 500,
 };
 
-const lines: string[] = [];
-const ca: MeshCa = meshCa(systemClock);
-const started: AdmissionServer[] = [];
-
-function newCredentials(): Promise<Credentials> {
-  return new Promise((resolve) => {
-    const identity = keepIdentity({
-      ...{ uri: URI, clock: systemClock, random: systemRandom, log: silentLogger },
-      requestCertificate: ca.requester(URI, 3_600_000, [WEBHOOK_NAME]),
-    });
-    identity.onChange((credentials) => {
-      identity.close();
-      resolve(credentials);
-    });
-  });
-}
-
-async function listen(options: { readonly lingerMs?: number } = {}): Promise<AdmissionServer> {
-  const server = await serveAdmission({
-    ...options,
-    ...{ listen: '127.0.0.1', port: 0, clock: systemClock, limits: LIMITS },
-    log: jsonLogger(systemClock, (line) => lines.push(line), 'debug'),
-    decide: (pod, namespace) => injectPod(pod, { ...INJECTION_OPTIONS, namespace }),
-  });
-  started.push(server);
-  return server;
-}
-
-async function start(options: { readonly lingerMs?: number } = {}): Promise<AdmissionServer> {
-  const server = await listen(options);
-  server.use(await newCredentials());
-  return server;
-}
-
+const { ca, lines, start, close } = webhookServers(LIMITS);
 let server: AdmissionServer;
 before(async () => {
   server = await start();
 });
-after(async () => {
-  await Promise.all(started.map((one) => one.close()));
-});
+after(close);
 
 /** After whatever it was told, the webhook goes on answering. */
 async function assertServes(): Promise<void> {
@@ -236,57 +195,6 @@ test('connections over the limit are closed at once, and room is there again aft
       what: 'a connection is taken again',
     },
   );
-});
-
-test('a caller that expects another name, or trusts another root, is not served', async () => {
-  const wrongName = callWebhook(server.port, ca.rootPem, reviewOf(POD), {
-    servername: 'other.heddle-system.svc',
-  });
-  await assert.rejects(wrongName, /altnames/i);
-  await assert.rejects(
-    callWebhook(server.port, meshCa(systemClock).rootPem, reviewOf(POD)),
-    /certificate|signature/,
-  );
-});
-
-test('before the first certificate and after its end, probes hear the reason and API servers ask nothing', async () => {
-  const bare = await listen();
-  const probe = async (path: string) => {
-    const answer = await callWebhook(bare.port, undefined, '', { method: 'GET', path });
-    return `${answer.status} ${answer.body}`;
-  };
-  assert.match(await probe('/readyz'), /^503 there is no certificate of the mesh yet: .*not answered yet/);
-  bare.explain('no such host');
-  assert.match(await probe('/readyz'), /^503 there is no certificate of the mesh yet: no such host/);
-  assert.match(await probe('/livez'), /^200 live/);
-  await assert.rejects(callWebhook(bare.port, ca.rootPem, reviewOf(POD)), /self-signed|certificate/);
-  bare.use({ ...(await newCredentials()), expiresAtMs: systemClock.wallMs() - 1 });
-  assert.match(await probe('/readyz'), /^503 the certificate has expired: no such host/);
-  assert.match(await probe('/livez'), /^200 live/);
-});
-
-test('a new certificate serves new connections and cuts none that stands', async () => {
-  const rotating = await start();
-  const agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
-  const serials = new Set<string>();
-  const ask = async (over?: https.Agent) => {
-    const options = over === undefined ? {} : { agent: over };
-    assert.equal((await callWebhook(rotating.port, ca.rootPem, reviewOf(POD), options)).status, 200);
-  };
-  await ask(agent);
-  for (let turn = 0; turn < 2; turn++) {
-    const { socket, closed } = await openConnection(rotating.port, ca.rootPem);
-    serials.add(socket.getPeerCertificate().serialNumber);
-    socket.destroy();
-    await closed;
-    rotating.use(await newCredentials());
-  }
-  await ask(agent);
-  await ask();
-  assert.equal(serials.size, 2);
-  const sockets = Object.values(agent.freeSockets).flat();
-  assert.equal(sockets.length, 1, 'one connection carried both requests');
-  agent.destroy();
 });
 
 test('at the end requests under way are answered, and idle connections closed', async () => {
