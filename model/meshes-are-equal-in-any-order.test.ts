@@ -42,6 +42,15 @@ const routeSpec = fc.record({
     fc.record({
       name: fc.constantFrom('x', 'y', '0'),
       matches: fc.constantFrom<JsonValue>([], [{ path: { value: '/a' } }], [{ method: 'GET' }]),
+      filters: fc.array(
+        name.map(
+          (of): JsonValue => ({
+            type: 'RequestMirror',
+            requestMirror: { backendRef: { name: of, namespace: 'shop', port: 80 } },
+          }),
+        ),
+        { maxLength: 2 },
+      ),
       backendRefs: fc.array(
         name.map((of): JsonValue => ({ name: of, port: 80 })),
         { maxLength: 2 },

@@ -81,8 +81,16 @@ function warn(route: ParsedRoute, findings: Findings): void {
     const message = 'spec.hostnames has no effect on routes of a Service; match the header "host" instead';
     findings.problem(route.sourced, 'warning', ['spec', 'hostnames'], message);
   }
-  for (const { path, backends, redirect } of route.rules) {
-    if (redirect !== undefined || backends.some(({ weight }) => weight > 0)) continue;
+  for (const { path, backends, redirect, patch } of route.rules) {
+    if (redirect !== undefined) {
+      const hasTimeouts = Object.values(patch.timeouts).some((value) => value !== undefined);
+      if (hasTimeouts || patch.retry.on !== undefined) {
+        const message = 'timeouts and retry have no effect beside a RequestRedirect: no request goes on';
+        findings.problem(route.sourced, 'warning', path, message);
+      }
+      continue;
+    }
+    if (backends.some(({ weight }) => weight > 0)) continue;
     const what = backends.length === 0 ? 'has no backendRefs' : 'has only backends of weight 0';
     const message = `the rule ${what}: requests that it matches are answered 500 (no-backend)`;
     findings.problem(route.sourced, 'warning', path, message);

@@ -66,6 +66,17 @@ test('a redirect needs no backend, and nobody is warned that it has none', () =>
   assert.deepEqual(build(route(redirect('hostname: a.example'))).problems, []);
 });
 
+test('timeouts and retries of a redirect are told to have no effect', () => {
+  for (const more of ['timeouts: {request: 1s}', 'retry: {}']) {
+    const mesh = build(route(redirect('', more)));
+    assert.deepEqual(conditions(mesh), GOOD);
+    assert.deepEqual(
+      mesh.problems.map(({ severity, field }) => `${severity} ${field}`),
+      ['warning spec.rules[0]'],
+    );
+  }
+});
+
 test('a rewrite is taken, with an empty prefix, too', () => {
   const whole = ruleOf(rewrite(`hostname: a.example, ${full('/b')}`)).rewrite;
   assert.deepEqual(whole, { hostname: 'a.example', path: { kind: 'full', value: '/b' } });

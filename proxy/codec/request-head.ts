@@ -45,8 +45,9 @@ export class RequestHead implements RequestView {
     this.keepAlive = minorVersion === 1;
   }
 
+  /** Host is that of an absolute target where there is one: the field has to be ignored (RFC 9112, section 3.2.2). */
   header(name: string): string | undefined {
-    return this.fields.get(name);
+    return this.form === 'absolute' && name === 'host' ? this.authority : this.fields.get(name);
   }
 
   get hasBody(): boolean {
