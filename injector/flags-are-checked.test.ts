@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { leakCheck } from '../test/support/leak-check.ts';
-import { parseOptions, USAGE } from './options.ts';
+import { parseOptions, shutdownDelayMaxMs, USAGE } from './options.ts';
 
 leakCheck();
 
@@ -79,7 +79,7 @@ test('each wrong flag is named', () => {
     ['--image-pull-policy', 'Sometimes'],
     ['--image-pull-secret', 'A B'],
     ['--shutdown-delay', 'long'],
-    ['--shutdown-delay', '61s'],
+    ['--shutdown-delay', `${shutdownDelayMaxMs + 1}ms`],
     ['--log-level', 'loud'],
   ] as const)
     assert.match(
