@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../common/clock.ts';
 import { HeddleError } from '../common/errors.ts';
@@ -110,13 +110,7 @@ export async function startControlPlane(
     closers.push(() => cluster?.duties.close());
 
     // 6. traces: in a thread of their own.
-    const traces = await startTraceThread({
-      ...{ program, path: join(options.stateDir, 'traces.db'), listen: options.listen },
-      ...{ grpcPort: options.ports.otlpGrpc, httpPort: options.ports.otlpHttp, logLevel: options.logLevel },
-      onFailure: (thrown) => {
-        throw thrown;
-      },
-    });
+    const traces = await openTraces(options, program);
     closers.push(() => traces.close());
 
     // 7. ports: the proxies' first.
@@ -174,6 +168,18 @@ function startDuties(
     ...{ pipeline, authority: root.authority, root: root.follower },
   });
   return { client, duties };
+}
+
+function openTraces(options: ControlPlaneOptions, program: string): Promise<TraceThread> {
+  const { stateDir, listen, ports, logLevel } = options;
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  return startTraceThread({
+    ...{ program, path: join(stateDir, 'traces.db'), listen, logLevel },
+    ...{ grpcPort: ports.otlpGrpc, httpPort: ports.otlpHttp },
+    onFailure: (thrown) => {
+      throw thrown;
+    },
+  });
 }
 
 /** Opens the ports of proxies and people. */

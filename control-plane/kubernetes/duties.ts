@@ -23,7 +23,7 @@ import { Reconciler, type Work } from './reconciler.ts';
 import { Replicas } from './replicas.ts';
 import type { RootFollower } from './root-follower.ts';
 import { RotationDuty } from './rotation-duty.ts';
-import { planStatuses } from './status-writer.ts';
+import { StatusPlanner } from './status-writer.ts';
 import { type BundlePlan, planTrustBundles } from './trust-bundles.ts';
 import { planWebhookBundles, WEBHOOK_SELECTOR } from './webhook-bundle.ts';
 
@@ -59,6 +59,7 @@ export class ClusterDuties {
   readonly #reconciler: Reconciler;
   readonly #events: Events;
   readonly #rotation: RotationDuty;
+  readonly #statuses: StatusPlanner;
   readonly #timer: Timer;
   readonly #stops: (() => void)[] = [];
   #bundleWaiting: readonly string[] = [];
@@ -68,6 +69,7 @@ export class ClusterDuties {
     const { client: api, namespace, identity, clock, random, log, pipeline, authority, root } = options;
     const leads = () => this.#election.leads();
     this.#reconciler = new Reconciler({ plan: () => this.#plan(), leads, clock, random, log });
+    this.#statuses = new StatusPlanner(api, clock);
     this.#events = new Events({ api, clock, log, identity });
     this.#rotation = new RotationDuty({ api, clock, log, root });
     const followed = (watched: WatchedKind) =>
@@ -170,12 +172,12 @@ export class ClusterDuties {
   }
 
   #plan(): readonly Work[] {
-    const { client, clock, pipeline } = this.#options;
+    const { pipeline } = this.#options;
     const statusOf = (object: KubeObject) => pipeline.findStatus(object);
     // New pods wait for their bundle: that comes first.
     const works = [...this.#bundles().works, ...this.#webhooks()];
     if (this.#replicas.peers() === undefined) return works;
-    return [...works, ...planStatuses({ objects: pipeline.objects(), statusOf }, client, clock)];
+    return [...works, ...this.#statuses.plan({ objects: pipeline.objects(), statusOf })];
   }
 
   #bundles(): BundlePlan {

@@ -76,6 +76,8 @@ export class Events {
   }: EventFacts): Generator<JsonObject & { metadata: { name: string } }> {
     const errors = errorsByObject(problems);
     for (const { object } of objects) {
+      // Most objects of a mesh have no status of it: only errors tell of them.
+      if (errors.size === 0 && !/(Route|Policy)$/.test(object.kind)) continue;
       const complaints = complaintsOf(object, statusOf(object), errors);
       for (const complaint of complaints) {
         const name = eventName(object, complaint.reason);

@@ -11,7 +11,14 @@ import { DeltaClient } from '../../test/support/xds-clients.ts';
 import { Programming } from '../status/programmed.ts';
 import { meshWide, type Peer, type ReplicaReport, tallies } from '../status/replicas.ts';
 import { translate, translationCache } from '../translate/translator.ts';
-import { peerGoneMs, peersLookMs, Replicas, reportGatherMs, reportRenewMs } from './replicas.ts';
+import {
+  peerGoneMs,
+  peersIdleLookMs,
+  peersLookMs,
+  Replicas,
+  reportGatherMs,
+  reportRenewMs,
+} from './replicas.ts';
 
 leakCheck();
 
@@ -82,6 +89,24 @@ test('a replica that died is forgotten after a while, and its lease removed', as
   await dead.advance(reportRenewMs);
   await clock.advance(peersLookMs);
   assert.deepEqual(a.replicas.peers(), [{ name: 'b', report: REPORT }]);
+  await a.replicas.close();
+  await b.replicas.close();
+});
+
+test('whoever takes over from one that died knows by then that it is silent', async () => {
+  const [api, clock, dead] = [new FakeClusterApi(), new VirtualClock(), new VirtualClock()];
+  const a = replica(api, clock, 'a');
+  const b = replica(api, dead, 'b');
+  b.replicas.publish(REPORT);
+  await dead.advance(reportGatherMs);
+  await clock.advance(peerGoneMs + peersIdleLookMs + peersLookMs);
+  assert.equal(a.replicas.peers(), undefined);
+  a.state.leads = true;
+  a.replicas.forget();
+  await a.replicas.look();
+  assert.deepEqual(a.replicas.peers(), []);
+  await clock.advance(peersLookMs);
+  assert.equal(lease(api, 'b'), undefined);
   await a.replicas.close();
   await b.replicas.close();
 });

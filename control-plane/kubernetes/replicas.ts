@@ -8,7 +8,7 @@ import { orMissing } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
 import type { Peer, ReplicaReport } from '../status/replicas.ts';
 import { type ClusterApi, failureOf, OWN_LABELS } from './api.ts';
-import { leaseDurationMs, microTime } from './lease.ts';
+import { leaseCallMs, leaseDurationMs, microTime } from './lease.ts';
 
 /** Reports come together for this long: acknowledgements come in bursts. */
 export const reportGatherMs = 500;
@@ -16,12 +16,17 @@ export const reportGatherMs = 500;
 export const reportRenewMs = 5_000;
 /** How often the writing replica looks at what the others report. */
 export const peersLookMs = 1_000;
+/** The others look, too: whoever takes over from one that died knows already that it is silent. */
+export const peersIdleLookMs = 5_000;
 /** A replica that went away without a word is forgotten after this, and its lease removed. */
 export const peerGoneMs = leaseDurationMs;
 /** All annotations of an object may have 256 KiB; this is the compressed report in base64. */
 export const reportBytesMax = 200 * 1024;
 /** What a report may unfold to: replicas trust each other, yet nobody else is trusted not to write here. */
 const REPORT_UNFOLDED_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Nobody waits longer for an API server that hangs, least of all at the end. */
+const CALL = { timeoutMs: leaseCallMs } as const;
 
 const REPORT = 'heddle.dev/report';
 const REPLICA = 'heddle.dev/replica';
@@ -48,7 +53,9 @@ export class Replicas {
   #published: string | undefined;
   #publishing: Promise<void> | undefined;
   #soon: Timer | undefined;
+  /** Since it may write. */
   #looked = false;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: ReplicasOptions) {
@@ -57,7 +64,9 @@ export class Replicas {
     const { clock } = options;
     this.#timers.push(
       clock.every(reportRenewMs, () => this.#publish()),
-      clock.every(peersLookMs, () => void this.look()),
+      clock.every(peersLookMs, () => {
+        if (options.leads() || clock.now() - this.#lookedAtMs >= peersIdleLookMs) void this.look();
+      }),
     );
   }
 
@@ -79,22 +88,22 @@ export class Replicas {
   /** The other replicas that live; undefined until they have been asked for since this one began to write. */
   peers(): readonly Peer[] | undefined {
     if (!this.#looked) return undefined;
-    return [...this.#peers].map(([name, { report }]) => ({ name, report }));
+    return [...this.#peers].filter(([, { gone }]) => !gone).map(([name, { report }]) => ({ name, report }));
   }
 
-  /** Forgets what was known: whoever begins to write looks first. */
+  /** Whoever begins to write looks first, and learns when each of the others last gave a sign. */
   forget(): void {
     this.#looked = false;
-    this.#peers.clear();
   }
 
-  /** Looks at what the others report. Only the one that writes needs to know. */
+  /** Looks at what the others report. */
   async look(): Promise<void> {
     const { api, clock, identity, leads, log, namespace, onChange } = this.#options;
-    if (this.#closed || !leads()) return;
+    if (this.#closed) return;
+    this.#lookedAtMs = clock.now();
     try {
-      const { items } = await api.list(KINDS.lease, { namespace, labelSelector: `${REPLICA}=true` });
-      if (this.#closed || !leads()) return;
+      const { items } = await api.list(KINDS.lease, { namespace, labelSelector: `${REPLICA}=true`, ...CALL });
+      if (this.#closed) return;
       const before = this.#print();
       const nowMs = clock.now();
       const names = new Set<string>();
@@ -105,8 +114,8 @@ export class Replicas {
         this.#see(name, lease, nowMs);
       }
       for (const name of this.#peers.keys()) if (!names.has(name)) this.#peers.delete(name);
-      this.#looked = true;
-      if (this.#print() !== before) onChange();
+      this.#looked = leads();
+      if (this.#looked && this.#print() !== before) onChange();
     } catch (thrown) {
       log.debug('the other replicas could not be looked at', { error: messageOf(thrown) });
     }
@@ -128,12 +137,13 @@ export class Replicas {
     if (known === undefined || known.version !== version) {
       const text = lease.metadata.annotations?.[REPORT];
       const report = known !== undefined && known.text === text ? known.report : this.#read(name, text);
-      this.#peers.set(name, { version, text, report, sinceMs: nowMs });
+      this.#peers.set(name, { version, text, report, sinceMs: nowMs, gone: false });
       return;
     }
     if (nowMs - known.sinceMs < peerGoneMs) return;
-    this.#peers.delete(name);
-    void this.#remove({ namespace: lease.metadata.namespace, name: lease.metadata.name }, version);
+    this.#peers.set(name, { ...known, gone: true });
+    if (this.#options.leads())
+      void this.#remove({ namespace: lease.metadata.namespace, name: lease.metadata.name }, version);
   }
 
   #read(name: string, text: string | undefined): ReplicaReport | undefined {
@@ -150,7 +160,10 @@ export class Replicas {
   }
 
   #print(): string {
-    return JSON.stringify([this.#looked, ...[...this.#peers].map(([name, { text }]) => [name, text])]);
+    return JSON.stringify([
+      this.#looked,
+      ...[...this.#peers].map(([name, { text, gone }]) => [name, text, gone]),
+    ]);
   }
 
   #publish(): void {
@@ -174,7 +187,7 @@ export class Replicas {
       const body = annotations === undefined ? { spec } : { metadata: { annotations }, spec };
       if (
         this.#published === undefined ||
-        (await orMissing(api.patch(KINDS.lease, ref, { type: 'merge', body }))) === undefined
+        (await orMissing(api.patch(KINDS.lease, ref, { type: 'merge', body }, CALL))) === undefined
       ) {
         await this.#create(ref, spec, text);
       }
@@ -206,7 +219,7 @@ export class Replicas {
       spec: { ...spec },
     };
     try {
-      await api.create(KINDS.lease, lease);
+      await api.create(KINDS.lease, lease, CALL);
     } catch (thrown) {
       // Of the process before this one in the same pod.
       if (failureOf(thrown) !== 'exists') throw thrown;
@@ -231,9 +244,9 @@ export class Replicas {
     ref: { namespace: string | undefined; name: string },
     resourceVersion?: string,
   ): Promise<void> {
-    const preconditions = resourceVersion === undefined ? {} : { preconditions: { resourceVersion } };
+    const only = resourceVersion === undefined ? {} : { preconditions: { resourceVersion } };
     try {
-      await orMissing(this.#options.api.delete(KINDS.lease, ref, preconditions));
+      await orMissing(this.#options.api.delete(KINDS.lease, ref, { ...only, ...CALL }));
     } catch (thrown) {
       this.#options.log.debug("a replica's lease could not be removed", { ...ref, error: messageOf(thrown) });
     }
@@ -245,6 +258,8 @@ interface PeerLease {
   readonly text: string | undefined;
   readonly report: ReplicaReport | undefined;
   readonly sinceMs: number;
+  /** Silent for too long; its lease is about to be removed. */
+  readonly gone: boolean;
 }
 
 function holderOf({ spec }: KubeObject): string {

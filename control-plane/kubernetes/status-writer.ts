@@ -40,40 +40,56 @@ export interface StatusFacts {
   readonly statusOf: (object: KubeObject) => ObjectStatus | undefined;
 }
 
-/**
- * Every route and policy whose status isn't what the mesh says of it, to be patched on the condition that nobody wrote it
- * in between. Nothing is wanted of an object whose newest generation the mesh has not taken in.
- */
-export function planStatuses(
-  { objects, statusOf }: StatusFacts,
-  api: ClusterApi,
-  clock: Clock,
-): readonly Work[] {
-  const now = new Date(clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z');
-  return objects.flatMap(({ object }): Work[] => {
-    const kind = KINDS_WITH_STATUS.get(object.kind);
-    if (kind === undefined) return [];
-    const wanted = statusOf(object);
-    if (wanted !== undefined && wanted.generation !== (object.metadata.generation ?? 0)) return [];
-    const { difference, print } = mergeStatus(object, wanted, now);
-    if (difference === 'none') return [];
-    const { namespace = '', name } = object.metadata;
-    const write = (fresh: KubeObject): JsonObject | undefined => {
-      // Written anew meanwhile: the watch is about to say so, and then it is judged anew.
-      if (wanted !== undefined && wanted.generation !== (fresh.metadata.generation ?? 0)) return undefined;
-      const merged = mergeStatus(fresh, wanted, now);
-      return merged.difference === 'none' ? undefined : { status: merged.status };
-    };
-    return [
-      {
-        ...{
-          key: `${object.kind} ${namespace}/${name}`,
-          print,
-          version: JSON.stringify(object.status ?? null),
+/** Plans what is to be written of statuses. Remembers which objects were as they should be, and for which verdict. */
+export class StatusPlanner {
+  readonly #api: ClusterApi;
+  readonly #clock: Clock;
+  readonly #settled = new WeakMap<KubeObject, string>();
+
+  constructor(api: ClusterApi, clock: Clock) {
+    this.#api = api;
+    this.#clock = clock;
+  }
+
+  /**
+   * Every route and policy whose status isn't what the mesh says of it, to be patched on the condition that nobody wrote it
+   * in between. Nothing is wanted of an object whose newest generation the mesh has not taken in.
+   */
+  plan({ objects, statusOf }: StatusFacts): readonly Work[] {
+    const now = new Date(this.#clock.wallMs()).toISOString().replace(/\.\d+Z$/, 'Z');
+    return objects.flatMap(({ object }): Work[] => {
+      const kind = KINDS_WITH_STATUS.get(object.kind);
+      if (kind === undefined) return [];
+      const wanted = statusOf(object);
+      if (wanted !== undefined && wanted.generation !== (object.metadata.generation ?? 0)) return [];
+      const verdict = JSON.stringify(wanted?.parents ?? null);
+      if (this.#settled.get(object) === verdict) return [];
+      const { difference, print } = mergeStatus(object, wanted, now);
+      if (difference === 'none') {
+        this.#settled.set(object, verdict);
+        return [];
+      }
+      const { namespace = '', name } = object.metadata;
+      return [
+        {
+          ...{
+            key: `${object.kind} ${namespace}/${name}`,
+            print,
+            version: JSON.stringify(object.status ?? null),
+          },
+          holdMs: HOLD_MS[difference],
+          run: () => changeObject(this.#api, { kind, namespace, name }, patchOf(wanted, now), 'status'),
         },
-        holdMs: HOLD_MS[difference],
-        run: () => changeObject(api, { kind, namespace, name }, write, 'status'),
-      },
-    ];
-  });
+      ];
+    });
+  }
+}
+
+function patchOf(wanted: ObjectStatus | undefined, now: string) {
+  return (fresh: KubeObject): JsonObject | undefined => {
+    // Written anew meanwhile: the watch is about to say so, and then it is judged anew.
+    if (wanted !== undefined && wanted.generation !== (fresh.metadata.generation ?? 0)) return undefined;
+    const merged = mergeStatus(fresh, wanted, now);
+    return merged.difference === 'none' ? undefined : { status: merged.status };
+  };
 }

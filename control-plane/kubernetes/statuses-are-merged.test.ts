@@ -7,7 +7,7 @@ import { FakeClusterApi } from '../../test/support/fake-cluster-api.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
 import { mergeStatus, messageCharactersMax, policyAncestorsMax, routeParentsMax } from './status-merge.ts';
-import { awaitedHoldMs, planStatuses, unsettledHoldMs, wordsHoldMs } from './status-writer.ts';
+import { awaitedHoldMs, StatusPlanner, unsettledHoldMs, wordsHoldMs } from './status-writer.ts';
 
 leakCheck();
 
@@ -156,18 +156,18 @@ test('what the API would refuse is cut: long messages, too many entries', () => 
   assert.equal(ancestors.length, policyAncestorsMax);
 });
 
+const facts = (object: KubeObject, wanted: ObjectStatus) => ({
+  objects: [{ object, origin: { source: 'kubernetes', line: 0 } }],
+  statusOf: () => wanted,
+});
+const planOf = (api: FakeClusterApi, object: KubeObject, wanted: ObjectStatus) =>
+  new StatusPlanner(api, new VirtualClock()).plan(facts(object, wanted));
+
 /** How long a change is held back. */
 function holdMs(before: readonly StatusCondition[], now: readonly StatusCondition[], generation = 1) {
   const stored = after(route(), said(before));
   const object = { ...stored, metadata: { ...stored.metadata, generation } };
-  const works = planStatuses(
-    {
-      objects: [{ object, origin: { source: 'kubernetes', line: 0 } }],
-      statusOf: () => said(now, generation),
-    },
-    new FakeClusterApi(),
-    new VirtualClock(),
-  );
+  const works = planOf(new FakeClusterApi(), object, said(now, generation));
   return works.map((work) => work.holdMs);
 }
 
@@ -187,15 +187,7 @@ test('a verdict is written at once, what will soon be another one is held back',
 test('a generation that the mesh has not taken in is not spoken of', async () => {
   const api = new FakeClusterApi();
   const stored = api.put({ ...route(), metadata: { namespace: 'shop', name: 'r', generation: 2 } });
-  const plan = (generation: number) =>
-    planStatuses(
-      {
-        objects: [{ object: stored, origin: { source: 'kubernetes', line: 0 } }],
-        statusOf: () => said(GOOD, generation),
-      },
-      api,
-      new VirtualClock(),
-    );
+  const plan = (generation: number) => planOf(api, stored, said(GOOD, generation));
   assert.deepEqual(plan(1), []);
   const [work] = plan(2);
   // Edited between the plan and the write.
@@ -207,11 +199,7 @@ test('a generation that the mesh has not taken in is not spoken of', async () =>
 test('what another controller wrote in between is kept', async () => {
   const api = new FakeClusterApi();
   const stored = api.put(route());
-  const [work] = planStatuses(
-    { objects: [{ object: stored, origin: { source: 'kubernetes', line: 0 } }], statusOf: () => said(GOOD) },
-    api,
-    new VirtualClock(),
-  );
+  const [work] = planOf(api, stored, said(GOOD));
   api.put(route({ parents: [OTHERS] }));
   await work?.run();
   const written = api.find('HTTPRoute', 'shop', 'r');
@@ -221,4 +209,14 @@ test('what another controller wrote in between is kept', async () => {
     parents.map(({ controllerName }) => controllerName),
     ['example.com/gateway', 'heddle.dev/mesh-controller'],
   );
+});
+
+test('what was as it should be is looked at again once the verdict or the object is another one', () => {
+  const planner = new StatusPlanner(new FakeClusterApi(), new VirtualClock());
+  const stored = after(route(), said(GOOD));
+  const wanted = (object: KubeObject, verdict = GOOD) => planner.plan(facts(object, said(verdict))).length;
+  assert.deepEqual([wanted(stored), wanted(stored)], [0, 0]);
+  assert.equal(wanted(stored, awaited), 1);
+  assert.equal(wanted(stored), 0);
+  assert.equal(wanted({ ...stored, status: { parents: [OTHERS] } }), 1);
 });

@@ -16,6 +16,9 @@ export const reviewsKeptMax = 4_096;
 /** Callers beyond that are told to come back: the API server has others to serve. */
 export const reviewsInFlightMax = 64;
 
+/** Well within the time that a sidecar waits for its certificate. */
+const CALL = { timeoutMs: 2_000 } as const;
+
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 
@@ -112,7 +115,7 @@ async function review(token: string, { api }: TokenReviewOptions): Promise<Resul
   const spec = { token, audiences: [TOKEN_AUDIENCE] };
   let answer: KubeObject;
   try {
-    answer = await api.create(KINDS.tokenReview, { apiVersion, kind, metadata: {}, spec });
+    answer = await api.create(KINDS.tokenReview, { apiVersion, kind, metadata: {}, spec }, CALL);
   } catch (thrown) {
     // The API server's words may quote what it was sent.
     return unchecked(`TokenReview: ${failureOf(thrown)}`);
@@ -156,7 +159,7 @@ async function checkPod(reviewed: Reviewed, options: TokenReviewOptions): Promis
   let found = options.pod(namespace, pod);
   if (found?.metadata.uid !== podUid) {
     try {
-      found = await orMissing(options.api.get(KINDS.pod, { namespace, name: pod }));
+      found = await orMissing(options.api.get(KINDS.pod, { namespace, name: pod }, CALL));
     } catch (thrown) {
       return unchecked(`pod ${name} could not be looked up: ${messageOf(thrown)}`);
     }
