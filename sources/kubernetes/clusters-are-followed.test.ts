@@ -185,6 +185,18 @@ test('a server that forgot where we were is asked for a list', async () => {
   assert.equal(api.lists, 2);
 });
 
+test('a server whose versions begin again below ours is asked for a list', async () => {
+  put('a');
+  follow();
+  await clock.advance(100);
+  api.restart('lower');
+  put('b');
+  await clock.advance(5_000);
+  assert.deepEqual(names(), ['a', 'b']);
+  assert.equal(api.lists, 2);
+  assert.equal(api.looks, 1);
+});
+
 test('a watch that is silent for longer than it was to last is dropped', async () => {
   follow();
   await clock.advance(100);
@@ -284,7 +296,8 @@ test('while the server is away everything stays, is told, and nobody is pestered
   await clock.advance(600_000);
   assert.deepEqual(names(), ['a']);
   assert.match(source?.current().problems[0]?.message ?? '', /^Service objects stay as they were/);
-  assert.ok(api.watches < 80, `${api.watches} watches in ten minutes`);
+  const asked = api.looks + api.watches;
+  assert.ok(asked < 80, `${asked} requests in ten minutes`);
   put('b');
   api.faults = NO_FAULTS;
   await clock.advance(RETRY_BACKOFF.maxMs);

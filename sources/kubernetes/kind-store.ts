@@ -91,9 +91,9 @@ export class KindStore {
   apply({ type, object }: WatchEvent): Effect {
     const { resourceVersion: version } = object.metadata;
     if (typeof version !== 'string') throw badAnswer('an event has no resourceVersion');
-    const late = isBefore(version, this.#version, true);
+    const late = version === this.#version || isOlder(version, this.#version);
     if (type === 'BOOKMARK') {
-      if (isBefore(version, this.#version, false)) return 'disorder';
+      if (isOlder(version, this.#version)) return 'disorder';
       this.#version = version;
       return 'same';
     }
@@ -137,9 +137,8 @@ function keyIn(object: KubeObject): string {
 
 const DECIMAL = /^\d+$/;
 
-/** Whether one version is older than another, or as old where `orSame`; false where they can't be compared. */
-function isBefore(version: string, other: string, orSame: boolean): boolean {
-  if (!DECIMAL.test(version) || !DECIMAL.test(other)) return false;
-  if (version === other) return orSame;
+/** Whether one version is older than another; false where they can't be compared. */
+export function isOlder(version: string, other: string): boolean {
+  if (version === other || !DECIMAL.test(version) || !DECIMAL.test(other)) return false;
   return version.length === other.length ? version < other : version.length < other.length;
 }

@@ -8,7 +8,7 @@ import type { LastSound } from '../last-sound.ts';
 import { statusError } from './answers.ts';
 import type { KubernetesClient } from './client.ts';
 import { hasReason, KubernetesError } from './errors.ts';
-import { KindStore } from './kind-store.ts';
+import { isOlder, KindStore } from './kind-store.ts';
 import {
   ABSENT_ANSWERS,
   ABSENT_RETRY_MS,
@@ -54,6 +54,8 @@ export class KindWatch {
   #message: string | undefined;
   /** False where the next step is a list. */
   #isListed = false;
+  /** The server may be another one than before, which must not be asked for what comes after a version of the old one. */
+  #isDoubtful = false;
   #relistAtMs = 0;
   #failures = 0;
   #absences = 0;
@@ -82,6 +84,7 @@ export class KindWatch {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       try {
+        if (this.#isDoubtful && this.#isListed) await this.#confirm();
         if (!this.#isListed || this.#deps.clock.now() >= this.#relistAtMs) await this.#list();
         await this.#watch();
       } catch (thrown) {
@@ -114,11 +117,25 @@ export class KindWatch {
     } while (from !== undefined);
     const changed = this.#store.endList(version);
     this.#isListed = true;
+    this.#isDoubtful = false;
     this.#inOnePiece = false;
     this.#relistAtMs = clock.now() + RELIST_MS * (1 + random.next() / 2);
     if (changed) this.#deps.changed();
     this.#reached();
     this.#deps.listed();
+  }
+
+  /**
+   * After etcd was restored from a copy, versions begin again below ours. An API server takes a watch from a version that is
+   * still to come, and stays silent until then; the version of any list gives it away.
+   */
+  async #confirm(): Promise<void> {
+    const { client, watched } = this.#deps;
+    const { kind, trim: _trim, ...which } = watched;
+    const options = { ...which, limit: 1, signal: this.#ending.signal };
+    const { resourceVersion } = await client.list(kind, options);
+    if (isOlder(resourceVersion, this.#store.version)) this.#isListed = false;
+    this.#isDoubtful = false;
   }
 
   /** One watch, until it ends. It counts as a success once it told of something. */
@@ -160,6 +177,7 @@ export class KindWatch {
 
   async #pause(): Promise<void> {
     const { clock, random } = this.#deps;
+    this.#isDoubtful = true;
     const waitMs = backoffMs(RETRY_BACKOFF, this.#failures++, random);
     await sleep(clock, waitMs, this.#ending.signal).catch(() => undefined);
   }
@@ -178,7 +196,8 @@ export class KindWatch {
     const { clock, random, log } = this.#deps;
     const message = messageOf(thrown);
     // What has been understood of a watch up to its last event holds on, unless the server says otherwise.
-    if (!isInterruption(thrown)) this.#isListed = false;
+    if (isInterruption(thrown)) this.#isDoubtful = true;
+    else this.#isListed = false;
     if (hasReason(thrown, 'NotFound')) return this.#missed();
     this.#absences = 0;
     this.#failures++;

@@ -153,7 +153,7 @@ async function follow(seed: number, losesSilently: boolean): Promise<void> {
     assert.equal(run.told, run.source.current(), `seed ${seed}: the last state was told`);
     assert.deepEqual(run.source.current().problems, [], `seed ${seed}`);
     const hours = run.clock.now() / 3_600_000;
-    const requests = run.api.lists + run.api.watches;
+    const requests = run.api.lists + run.api.looks + run.api.watches;
     assert.ok(
       requests < REQUESTS_PER_HOUR_MAX * Math.max(hours, 0.2),
       `seed ${seed}: ${requests} requests in ${hours} h`,

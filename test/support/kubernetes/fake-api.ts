@@ -33,6 +33,8 @@ export class FakeApi {
   faults: Faults = NO_FAULTS;
   /** Requests that came in, faults included. */
   lists = 0;
+  /** Lists of one object, for their version. */
+  looks = 0;
   watches = 0;
   readonly #kinds = new Map<string, Installed>();
   readonly #streams = new Set<WatchStream>();
@@ -137,6 +139,7 @@ export class FakeApi {
     const { pathname, searchParams } = new URL(path, 'http://fake');
     const isWatch = searchParams.get('watch') === 'true';
     if (isWatch) this.watches++;
+    else if (searchParams.get('limit') === '1') this.looks++;
     else this.lists++;
     const fault = this.faults.request(isWatch);
     if (fault === 'unreachable') throw new Error('connect ECONNREFUSED');
@@ -205,14 +208,12 @@ export class FakeApi {
   #watch(kind: KubeKind, select: Select, query: URLSearchParams, signal: AbortSignal): ApiResponse {
     const version = Number(query.get('resourceVersion'));
     if (version < this.#oldest) return status(410, 'Expired', `too old resource version: ${version}`);
-    if (version > this.#version)
-      return status(504, 'Timeout', `Too large resource version: ${version}`, 'ResourceVersionTooLarge');
     const stream = new WatchStream({
-      ...{ kind, select, signal, faults: () => this.faults },
+      ...{ kind, select, signal, after: version, faults: () => this.faults },
       onClose: () => this.#streams.delete(stream),
     });
     this.#streams.add(stream);
-    for (const event of this.#history) if (event.version > version) stream.tell(event);
+    for (const event of this.#history) stream.tell(event);
     return { status: 200, headers: {}, body: stream.body };
   }
 
@@ -280,7 +281,7 @@ function refusalOf(
 ): ApiResponse | undefined {
   switch (fault) {
     case 'busy':
-      return status(429, 'TooManyRequests', 'too many requests', undefined, { 'retry-after': '1' });
+      return status(429, 'TooManyRequests', 'too many requests', { 'retry-after': '1' });
     case 'broken':
       return status(500, 'InternalError', 'etcdserver: request timed out');
     case 'starting':
@@ -307,11 +308,9 @@ export function status(
   code: number,
   reason: string,
   message: string,
-  cause?: string,
   headers: Readonly<Record<string, string>> = {},
 ): ApiResponse {
   const body = new ByteStream(new AbortController().signal);
-  const details = cause === undefined ? {} : { details: { causes: [{ reason: cause, message }] } };
   body.push(
     JSON.stringify({
       kind: 'Status',
@@ -320,7 +319,6 @@ export function status(
       code,
       reason,
       message,
-      ...details,
     }),
   );
   body.end();

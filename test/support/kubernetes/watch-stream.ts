@@ -7,6 +7,8 @@ export interface WatchStreamOptions {
   readonly kind: KubeKind;
   readonly select: Select;
   readonly signal: AbortSignal;
+  /** Only events of later versions are told, also where that is still to come. */
+  readonly after: number;
   readonly faults: () => Faults;
   onClose(): void;
 }
@@ -19,13 +21,15 @@ export class WatchStream {
   readonly kind: KubeKind;
   readonly body: ByteStream;
   readonly #select: Select;
+  readonly #after: number;
   readonly #faults: () => Faults;
   #state: 'telling' | 'silent' | 'losing' = 'telling';
   #lost = 0;
   /** An event that is to come after the one that follows it. */
   #heldBack: ApiEvent | undefined;
 
-  constructor({ kind, select, signal, faults, onClose }: WatchStreamOptions) {
+  constructor({ kind, select, signal, after, faults, onClose }: WatchStreamOptions) {
+    this.#after = after;
     this.kind = kind;
     this.#select = select;
     this.#faults = faults;
@@ -33,7 +37,13 @@ export class WatchStream {
   }
 
   tell(event: ApiEvent): void {
-    if (event.kind !== this.kind || !this.#select(event.object) || this.body.ended) return;
+    if (
+      event.version <= this.#after ||
+      event.kind !== this.kind ||
+      !this.#select(event.object) ||
+      this.body.ended
+    )
+      return;
     if (this.#state === 'silent') return;
     if (this.#state === 'losing') {
       this.#lost++;
