@@ -5,7 +5,7 @@ import { afterAttempt, decide, decideTcp } from '../model/decide.ts';
 import { DEFAULT_LIMITS, type EngineLimits } from './codec/limits.ts';
 import { Deadline, Deadlines } from './http/deadlines.ts';
 import type { ExchangeStages } from './http/exchange-stages.ts';
-import { type MirrorStages, Mirrors } from './http/mirrors.ts';
+import { Mirrors } from './http/mirrors.ts';
 import { OpenStreams } from './listener/connections.ts';
 import { type AppAddress, InboundListener, type InboundTarget } from './listener/inbound.ts';
 import { OutboundListener, type OutboundMode } from './listener/outbound.ts';
@@ -15,7 +15,7 @@ import type { DecisionFunctions } from './route/decisions.ts';
 import { describeAppFailure, inboundMarks } from './route/inbound.ts';
 import {
   type Meant,
-  mirrorTarget,
+  mirrorStages,
   noDestination,
   outboundMarks,
   outboundTarget,
@@ -101,7 +101,7 @@ class DataPath implements Stack, StackContext {
     );
     this.pool = new Pool(connector, this.limits, this.deadlines);
     this.#streams = new OpenStreams(this.limits.connectionsMax);
-    this.#mirrors = new Mirrors(this.#copies());
+    this.#mirrors = new Mirrors(mirrorStages(this));
     this.#closers.push(() => this.#mirrors.close());
     this.#outbound = new OutboundListener(this, this.#streams, {
       http: (meant) => this.#outboundRequest(meant),
@@ -119,7 +119,8 @@ class DataPath implements Stack, StackContext {
 
   /**
    * Outbound: listener → codec → destination → route and balance (`decide`) → limits and breaker (`admit`) → pool →
-   * upstream; after an attempt that failed, again from `admit` with the endpoint that `afterAttempt` names.
+   * upstream; after an attempt that failed, again from `admit` with the endpoint that `afterAttempt` names. Copies for
+   * mirrors go their way from `admit` on (`mirrorStages`).
    */
   #outboundRequest(meant: Meant | undefined): ExchangeStages {
     const { deps } = this;
@@ -157,21 +158,6 @@ class DataPath implements Stack, StackContext {
       // Only a verified sidecar's word counts; anything else could be an app's.
       trustsReason: (verifiedPeer) => verifiedPeer !== undefined,
       describe: (failed) => failed,
-    };
-  }
-
-  /** A copy of an outbound request, once `decide` has named its mirror's endpoint: limits and breaker → pool → upstream. */
-  #copies(): MirrorStages {
-    const { policy, podAddresses } = this.deps;
-    return {
-      pool: this.pool,
-      deadlines: this.deadlines,
-      limits: this.limits,
-      admit: ({ cluster, endpoint }) => policy.begin(cluster, endpoint, false),
-      target: (target) => mirrorTarget(this, target),
-      breakerState: ({ name }) => policy.breaker(name),
-      marks: (head, client, scope, attempt) =>
-        outboundMarks(head, client, scope, attempt, 1, podAddresses?.[0]),
     };
   }
 

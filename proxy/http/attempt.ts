@@ -1,4 +1,3 @@
-import { HEADERS } from '../../common/contracts.ts';
 import type { ByteStream } from '../../common/net.ts';
 import type { AttemptOutcome } from '../../model/decision-types.ts';
 import type { Endpoint } from '../../model/snapshot.ts';
@@ -12,7 +11,7 @@ import { requestChanges } from './changes.ts';
 import { Deadline } from './deadlines.ts';
 import { DiscardedResponse } from './discarded-response.ts';
 import type { ExchangeStages, Forwarding } from './exchange-stages.ts';
-import { SAFE_METHODS } from './failures.ts';
+import { responseOutcome, SAFE_METHODS } from './failures.ts';
 import { requestHeadText } from './heads.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { Writer } from './writer.ts';
@@ -155,15 +154,7 @@ export class Attempt implements ResponseSink {
       return;
     }
     const verifiedPeer = this.#upstream?.verifiedPeer;
-    const reason =
-      head.status === 503 && verifiedPeer !== undefined ? head.fields.get(HEADERS.reason) : undefined;
-    const grpcStatus = head.fields.get('grpc-status');
-    const outcome: AttemptOutcome = {
-      kind: 'response',
-      status: head.status,
-      appRefused: reason === 'app-refused',
-      ...(grpcStatus === undefined ? {} : { grpcStatus }),
-    };
+    const outcome = responseOutcome(head, verifiedPeer);
     this.#settle(outcome);
     if (!owner.onResponse(head, outcome, verifiedPeer)) return;
     this.#tunnel = head.status === 101 || (owner.head.method === 'CONNECT' && head.status < 300);

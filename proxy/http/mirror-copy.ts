@@ -6,7 +6,7 @@ import type { AttemptHandle, AttemptScope } from '../stage.ts';
 import type { ClientConnection, ResponseSink, UpstreamProblem } from '../upstream/client-connection.ts';
 import { writeBodyChunk, writeBodyEnd } from './body-buffer.ts';
 import { Deadline } from './deadlines.ts';
-import { CLIENT_GONE, SAFE_METHODS, timedOut } from './failures.ts';
+import { CLIENT_GONE, responseOutcome, SAFE_METHODS, timedOut } from './failures.ts';
 import type { MirrorStages } from './mirrors.ts';
 
 /** What goes to a mirror: a head that is written already, and how its body is framed. */
@@ -173,13 +173,7 @@ export class MirrorCopy implements ResponseSink {
 
   onHead(head: ResponseHead): void {
     if (head.interim) return;
-    const grpcStatus = head.fields.get('grpc-status');
-    this.#settle({
-      kind: 'response',
-      status: head.status,
-      appRefused: false,
-      ...(grpcStatus === undefined ? {} : { grpcStatus }),
-    });
+    this.#settle(responseOutcome(head, this.#upstream?.verifiedPeer));
   }
 
   onBody(chunk: Buffer): void {

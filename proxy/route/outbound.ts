@@ -3,12 +3,13 @@ import { ALPN, HEADERS } from '../../common/contracts.ts';
 import type { MeshFailure } from '../../common/errors.ts';
 import { messageOf } from '../../common/errors.ts';
 import { statusOfReason } from '../../common/reasons.ts';
-import type { Answer, Decision, Forward, MirrorTarget } from '../../model/decision-types.ts';
+import type { Answer, Decision, Forward } from '../../model/decision-types.ts';
 import type { Cluster, Endpoint } from '../../model/snapshot.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 import type { RequestHead } from '../codec/request-head.ts';
 import type { Forwarding } from '../http/exchange-stages.ts';
 import type { RequestMarks } from '../http/heads.ts';
+import type { MirrorStages } from '../http/mirrors.ts';
 import type { ClientInfo } from '../http/server-types.ts';
 import type { PoolTarget } from '../pool/pool.ts';
 import type { StackContext } from '../stack-context.ts';
@@ -150,12 +151,17 @@ export function outboundTarget(
   return meshTarget(context, cluster, endpoint, timeouts.connectMs, protocol);
 }
 
-/** The connection that a copy of a request takes. */
-export function mirrorTarget(
-  context: StackContext,
-  { cluster, endpoint }: MirrorTarget,
-): PoolTarget | FailedAttempt {
-  return meshTarget(context, cluster, endpoint, 0, ALPN.http1);
+/** A copy of a request, once `decide` has named its mirror's endpoint: limits and breaker → pool → upstream. */
+export function mirrorStages(context: StackContext): MirrorStages {
+  const { pool, deadlines, limits, deps } = context;
+  return {
+    ...{ pool, deadlines, limits },
+    admit: ({ cluster, endpoint }) => deps.policy.begin(cluster, endpoint, false),
+    target: ({ cluster, endpoint }) => meshTarget(context, cluster, endpoint, 0, ALPN.http1),
+    breakerState: ({ name }) => deps.policy.breaker(name),
+    marks: (head, client, scope, attempt) =>
+      outboundMarks(head, client, scope, attempt, 1, deps.podAddresses?.[0]),
+  };
 }
 
 /** `ruleConnectMs` of 0 leaves it to the cluster's policy. */
