@@ -51,7 +51,8 @@ const WORDS: Readonly<Record<InjectionState, string>> = {
  * runs and no cluster is named, of a Kubernetes cluster otherwise. Ends with 1 where a pod that should have a sidecar has none.
  */
 export async function checkInject(input: CommandInput, context: CliContext): Promise<ExitCode> {
-  const [, namespace] = input.positionals;
+  const [, named] = input.positionals;
+  const namespace = named ?? input.text('namespace');
   if (namespace === undefined) throw usageError('say which namespace: heddle check inject NAMESPACE');
   const json = input.choice('output', ['text', 'json'], 'text') === 'json';
   const facts = await gather(namespace, input, context);

@@ -24,6 +24,8 @@ import type { NetworkKind } from '../network/pod-network.ts';
 import { palette } from '../output/colour.ts';
 import { formatFindings } from '../output/findings.ts';
 import { formatAge } from '../output/table.ts';
+import { didYouMean } from '../suggest.ts';
+import { checkInject } from './check-inject.ts';
 
 /** The mesh's own processes, as the children file names them. */
 const COMPONENTS = ['control-plane', 'injector'];
@@ -31,10 +33,17 @@ const COMPONENTS = ['control-plane', 'injector'];
 export const check: CommandSpec = {
   name: 'check',
   summary: 'find what is wrong, and say what to do',
-  usage: 'check [-n NAMESPACE] [-o json] | check --pre [--context NAME] [-f FILE] [--set NAME=VALUE]',
+  usage:
+    'check [-n NAMESPACE] [-o json] | check inject NAMESPACE [--context NAME] [-o json] | check --pre [--context NAME] [-f FILE] [--set NAME=VALUE]',
   description:
-    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.\n--pre looks at a Kubernetes cluster before "heddle install": its version, your rights, nodes, networks and DNS.',
-  examples: ['heddle check', 'heddle check -n shop', 'heddle check -o json', 'heddle check --pre'],
+    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.\ninject NAMESPACE says for each workload and pod, also of a Kubernetes cluster, whether it has a sidecar, and why.\n--pre looks at a Kubernetes cluster before "heddle install": its version, your rights, nodes, networks and DNS.',
+  examples: [
+    'heddle check',
+    'heddle check -n shop',
+    'heddle check inject shop',
+    'heddle check -o json',
+    'heddle check --pre',
+  ],
   options: {
     ...MESH_OPTIONS,
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'only what concerns this namespace' },
@@ -43,7 +52,7 @@ export const check: CommandSpec = {
     ...KUBE_OPTIONS,
     ...VALUES_OPTIONS,
   },
-  positionalsMax: 0,
+  positionalsMax: 2,
   run: runCheck,
 };
 
@@ -52,6 +61,9 @@ const PRE_OPTIONS = [...Object.keys(KUBE_OPTIONS), ...Object.keys(VALUES_OPTIONS
 const MESH_ONLY_OPTIONS = [...Object.keys(MESH_OPTIONS), 'namespace'];
 
 async function runCheck(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  const [what] = input.positionals;
+  if (what === 'inject') return checkInject(input, context);
+  if (what !== undefined) throw usageError(`unexpected argument "${what}"${didYouMean(what, ['inject'])}`);
   const given = (name: string) => input.text(name) !== undefined || input.texts(name).length > 0;
   const misplaced = (input.flag('pre') ? MESH_ONLY_OPTIONS : PRE_OPTIONS).find(given);
   if (misplaced !== undefined)

@@ -68,6 +68,24 @@ test('pods of a labelled namespace have a sidecar, those of another have none', 
   assert.equal((await fetch(`http://${plain.status.podIP}:8080/`)).status, 200);
 });
 
+test('check inject says so of each, and why', async () => {
+  const meshed = await mesh.heddle('check', 'inject', 'lab');
+  assert.equal(meshed.code, 0, meshed.out);
+  assert.match(meshed.out, /^deployment\/web +new pods +by revision default, as the label .* of namespace lab says enabled$/m);
+  assert.match(meshed.out, /^pod\/web-\S+ +yes +by revision default$/m);
+  const plain = await mesh.heddle('check', 'inject', '-n', 'plain', '-o', 'json');
+  assert.equal(plain.code, 0);
+  const rows = (JSON.parse(plain.out) as { items: { kind: string; state: string; reason: string }[] }).items;
+  assert.deepEqual(
+    rows.map(({ kind, state }) => `${kind} ${state}`),
+    ['Deployment none', 'Pod none'],
+  );
+  assert.match(rows[0]?.reason ?? '', /namespace plain has neither the label/);
+  assert.equal((await mesh.heddle('check', 'inject', 'nowhere')).code, 1);
+  assert.equal((await mesh.heddle('check', 'inject')).code, 2);
+  assert.equal((await mesh.heddle('check', 'injct')).code, 2);
+});
+
 test('objects are shown as tables, names, YAML and JSON', async () => {
   const table = await mesh.heddle('get', 'pods', '-n', 'lab');
   assert.match(table.out, /^NAME +READY +STATUS +RESTARTS +AGE\n/);

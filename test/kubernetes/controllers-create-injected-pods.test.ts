@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { listAt, textAt } from '../../cli/kube/fields.ts';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
@@ -17,7 +15,6 @@ leakCheck();
 
 const NAMESPACE = 'made-by-controllers';
 const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-const run = promisify(execFile);
 
 let cluster: AdmissionCluster;
 let ca: WebhookCa;
@@ -199,14 +196,11 @@ test('kubectl apply twice changes nothing the second time', async () => {
       },
     },
   ];
-  const apply = () => {
-    const started = run('kubectl', ['--kubeconfig', cluster.kubeconfig, 'apply', '-f', '-']);
-    started.child.stdin?.end(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifest }));
-    return started;
-  };
-  assert.match((await apply()).stdout, /deployment.apps\/applied created\s+pod\/applied-bare created/);
+  const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifest });
+  const apply = () => cluster.kubectl(['apply', '-f', '-'], list);
+  assert.match(await apply(), /deployment.apps\/applied created\s+pod\/applied-bare created/);
   assert.match(
-    (await apply()).stdout,
+    await apply(),
     /deployment.apps\/applied unchanged\s+pod\/applied-bare (unchanged|configured)/,
   );
   const kept = await cluster.client.get(KINDS.pod, { name: 'applied-bare', namespace: NAMESPACE });

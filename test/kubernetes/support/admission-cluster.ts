@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { systemClock } from '../../../common/clock.ts';
 import type { JsonObject } from '../../../common/json.ts';
 import { webhookConfiguration } from '../../../injector/patch/webhooks.ts';
@@ -21,6 +24,8 @@ export interface AdmissionCluster {
   /** Of this process, as the API server reaches it. */
   readonly address: string;
   readonly client: KubernetesClient;
+  /** What kubectl prints; rejects where it fails. `input` is its standard input. */
+  kubectl(args: readonly string[], input?: string): Promise<string>;
   /** Creates it, or leaves it as it is where it is there already. */
   ensure(kind: KubeKind, object: JsonObject): Promise<void>;
   namespace(name: string, labels: Readonly<Record<string, string>>): Promise<void>;
@@ -30,6 +35,7 @@ export interface AdmissionCluster {
   close(): Promise<void>;
 }
 
+const run = promisify(execFile);
 /** Of a test that is given a cluster: it stands on this machine's own loopback. */
 const LOOPBACK = '127.0.0.1';
 
@@ -72,6 +78,13 @@ async function clusterAt(
     kubeconfig,
     address,
     client,
+    async kubectl(args, input = '') {
+      const { kubernetes } = locateParts(cacheFolder(process.env)).folders;
+      const binary = join(kubernetes, 'kubernetes');
+      const started = run(binary, ['kubectl', '--kubeconfig', kubeconfig, ...args]);
+      started.child.stdin?.end(input);
+      return (await started).stdout;
+    },
     ensure,
     async namespace(name, labels) {
       await ensure(KINDS.namespace, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
