@@ -71,7 +71,10 @@ test('pods of a labelled namespace have a sidecar, those of another have none', 
 test('check inject says so of each, and why', async () => {
   const meshed = await mesh.heddle('check', 'inject', 'lab');
   assert.equal(meshed.code, 0, meshed.out);
-  assert.match(meshed.out, /^deployment\/web +new pods +by revision default, as the label .* of namespace lab says enabled$/m);
+  assert.match(
+    meshed.out,
+    /^deployment\/web +new pods +by revision default, as the label .* of namespace lab says enabled$/m,
+  );
   assert.match(meshed.out, /^pod\/web-\S+ +yes +by revision default$/m);
   const plain = await mesh.heddle('check', 'inject', '-n', 'plain', '-o', 'json');
   assert.equal(plain.code, 0);
