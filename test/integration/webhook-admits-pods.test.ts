@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { parse } from 'yaml';
 import { admitPod, type WebhookAddress } from '../../cli/local/admission.ts';
+import { freePort } from '../../cli/local/free-port.ts';
 import { podSpecOf } from '../../cli/local/pod-spec.ts';
 import { systemClock } from '../../common/clock.ts';
 import { silentLogger } from '../../common/log.ts';
-import { seededRandom } from '../../common/random.ts';
+import { seededRandom, systemRandom } from '../../common/random.ts';
 import { parseOptions } from '../../injector/options.ts';
 import { startInjector } from '../../injector/start.ts';
 import type { KubeObject } from '../../model/objects.ts';
@@ -182,21 +183,37 @@ test('certificates change under a connection that stands, with the token and the
 });
 
 test('without a certificate it says so and keeps asking, until there is one', async () => {
-  const { process, address, tokenFile } = runInjector('waits', { token: 'not a token' });
+  const port = await freePort(systemRandom);
+  const { process, address, tokenFile } = runInjector('waits', {
+    token: 'not a token',
+    args: ['--port', String(port)],
+  });
   await eventually(() => process.output().includes('no certificate from the CA yet'), {
     deadlineMs: 15_000,
     what: 'the reason is in the log',
   });
   assert.match(process.output(), /the token is not a JWT/);
+  const probe = (path: string) => callWebhook(port, undefined, '', { method: 'GET', path });
+  const ready = await probe('/readyz');
+  assert.match(`${ready.status} ${ready.body}`, /^503 .*certificate.*the token is not a JWT/);
+  assert.equal((await probe('/livez')).status, 200);
   assert.equal(process.exited(), false);
   writeFileSync(tokenFile, injectorToken());
   assert.ok((await admitPod(await address(), POD, randomUUID())).ok);
 });
 
-test('SIGTERM ends it cleanly', async () => {
-  const { process, address } = runInjector('ends');
-  await address();
-  await process.stop('SIGTERM');
+test('SIGTERM ends it cleanly, once callers have had time to hear of it', async () => {
+  const { process, address } = runInjector('ends', { args: ['--shutdown-delay', '1s'] });
+  const { port, rootPem } = await address();
+  const from = systemClock.now();
+  const stopped = process.stop('SIGTERM');
+  await eventually(
+    async () => (await callWebhook(port, rootPem, '', { method: 'GET', path: '/readyz' })).status === 503,
+    { deadlineMs: 900, what: 'it says that it goes' },
+  );
+  assert.ok((await admitPod({ port, rootPem }, POD, randomUUID())).ok, 'and serves on');
+  await stopped;
+  assert.ok(systemClock.now() - from >= 1_000);
   assert.equal(process.child.exitCode, 0);
   assert.match(process.output(), /"message":"injector stops"/);
 });
