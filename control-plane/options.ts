@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
-import { PORTS } from '../common/contracts.ts';
+import { PORTS, SYSTEM_NAMESPACE } from '../common/contracts.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
@@ -40,8 +40,6 @@ export interface ControlPlanePorts {
   readonly metrics: number;
 }
 
-/** Where an installation's own objects are unless it is told otherwise. */
-export const SYSTEM_NAMESPACE = 'heddle-system';
 const DEFAULT_CA_SECRET = 'heddle-ca';
 /** RFC 1123: names of Secrets and pods. */
 const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;

@@ -3,7 +3,7 @@ import { systemClock } from '../common/clock.ts';
 import { messageOf } from '../common/errors.ts';
 import { jsonLogger } from '../common/log.ts';
 import { parseOptions, USAGE } from './options.ts';
-import { startControlPlane } from './start.ts';
+import { type ControlPlane, startControlPlane } from './start.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -31,7 +31,19 @@ export async function runControlPlane(program: string, args: readonly string[]):
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
 
-  const plane = await startControlPlane(options, program, systemClock, log).catch((thrown: unknown) => {
+  let plane: ControlPlane | undefined;
+  let ending = false;
+  // From the beginning on: the first process of a container ends by no signal that it does not handle.
+  const end = () => {
+    if (plane === undefined || ending) process.exit(EXIT_FAILED);
+    ending = true;
+    log.info('control plane stops');
+    void plane.close().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+
+  plane = await startControlPlane(options, program, systemClock, log).catch((thrown: unknown) => {
     log.error('the control plane can not start', { error: messageOf(thrown) });
     process.stderr.write(`control-plane: ${messageOf(thrown)}\n`);
     process.exit(EXIT_FAILED);
@@ -41,14 +53,4 @@ export async function runControlPlane(program: string, args: readonly string[]):
     writeAtomically(options.portsFile, `${JSON.stringify({ ...ports, trustDomain })}\n`);
   }
   log.info('control plane ready', { ...ports, trustDomain });
-
-  let ending = false;
-  const end = () => {
-    if (ending) process.exit(EXIT_FAILED);
-    ending = true;
-    log.info('control plane stops');
-    void plane.close().then(() => process.exit(0));
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
 }

@@ -20,6 +20,7 @@ const URI = 'spiffe://cluster.local/ns/shop/sa/web';
 const tokens: TokenAuthenticator = {
   async authenticate(token) {
     const [namespace = '', serviceAccount = ''] = token.split('/');
+    if (namespace === 'unknown') return { ok: false, error: new HeddleError('token-unchecked', 'ask again') };
     if (serviceAccount === '') return { ok: false, error: new HeddleError('bad-token', 'not a token') };
     return { ok: true, value: { namespace, serviceAccount, pod: 'web-1' } };
   },
@@ -204,4 +205,11 @@ test('the same account in another namespace gets no DNS name', async () => {
     await ask({ authorization: 'Bearer shop/heddle-injector', csr: makeKeyAndRequest(uri).csrPem })
   ).chain;
   assert.equal(new X509Certificate(leaf).subjectAltName, `URI:${uri}`);
+});
+
+test('a token that could not be checked is no refusal: the caller is to come back', async () => {
+  const asked = await ask({ authorization: 'Bearer unknown/web' });
+  assert.equal(asked.code, status.UNAVAILABLE);
+  assert.equal(asked.details, 'ask again');
+  assert.deepEqual(asked.outcomes, ['unchecked-token']);
 });

@@ -27,7 +27,7 @@ import { StatusPlanner } from './status-writer.ts';
 import { type BundlePlan, planTrustBundles } from './trust-bundles.ts';
 import { planWebhookBundles, WEBHOOK_SELECTOR } from './webhook-bundle.ts';
 
-export const CONTROL_PLANE_LEASE = 'heddle-control-plane';
+const CONTROL_PLANE_LEASE = 'heddle-control-plane';
 /** Events that the rate held back, and rotations, go on by themselves. */
 const ROUND_MS = 2_000;
 /** How many pods a report names that hold up a rotation. */

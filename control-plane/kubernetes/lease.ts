@@ -12,7 +12,7 @@ import { type ClusterApi, failureOf, OWN_LABELS } from './api.ts';
 export const leaseDurationMs = 15_000;
 /** The holder stops by itself where it could not renew for so long: well before anybody else begins. */
 export const renewDeadlineMs = 10_000;
-export const retryPeriodMs = 2_000;
+const retryPeriodMs = 2_000;
 /** A call that hangs must leave time for another one before the deadline. */
 export const leaseCallMs = 4_000;
 /** So that replicas that began together don't go on asking together. */
@@ -222,7 +222,7 @@ export function microTime(wallMs: number): string {
 }
 
 /** Rejects with `kubernetes-unreachable` where `call` takes longer; what it does later nobody waits for. */
-export async function within<T>(clock: Clock, limitMs: number, call: Promise<T>): Promise<T> {
+async function within<T>(clock: Clock, limitMs: number, call: Promise<T>): Promise<T> {
   let timer: Timer | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = clock.after(

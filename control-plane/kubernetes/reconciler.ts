@@ -18,7 +18,7 @@ export const FIGHT_BACKOFF: Backoff = { baseMs: 1_000, maxMs: 300_000 };
 /** It is told once it was written back so many times. */
 export const fightToldAfter = 3;
 /** A fight is over once nothing had to be written back for so long. */
-export const fightForgottenMs = 600_000;
+const fightForgottenMs = 600_000;
 const RETRY_BACKOFF: Backoff = { baseMs: 500, maxMs: 30_000 };
 const REFUSED_BACKOFF: Backoff = { baseMs: 5_000, maxMs: 300_000 };
 

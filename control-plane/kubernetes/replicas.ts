@@ -21,7 +21,7 @@ export const peersIdleLookMs = 5_000;
 /** A replica that went away without a word is forgotten after this, and its lease removed. */
 export const peerGoneMs = leaseDurationMs;
 /** All annotations of an object may have 256 KiB; this is the compressed report in base64. */
-export const reportBytesMax = 200 * 1024;
+const reportBytesMax = 200 * 1024;
 /** What a report may unfold to: replicas trust each other, yet nobody else is trusted not to write here. */
 const REPORT_UNFOLDED_BYTES_MAX = 32 * 1024 * 1024;
 

@@ -16,7 +16,14 @@ import {
   type RootMaterial,
 } from '../ca/authority.ts';
 import { followRootSecret, rootLookMs } from './root-follower.ts';
-import { base64, besidesOf, loadOrMakeRootSecret, PREVIOUS_UNTIL, readRootSecret } from './root-secret.ts';
+import {
+  base64,
+  besidesOf,
+  loadOrMakeRootSecret,
+  PREVIOUS_UNTIL,
+  readRootSecret,
+  rootRetryMs,
+} from './root-secret.ts';
 import { previousRootMinMs, rootSpreadMs } from './rotation.ts';
 import { RotationDuty } from './rotation-duty.ts';
 
@@ -153,7 +160,7 @@ test('the API server is waited for, and a refusal of it is an end', async () => 
   await clock.advance(60_000);
   assert.equal(done, false);
   api.before = () => undefined;
-  await clock.advance(2_000);
+  await clock.advance(rootRetryMs);
   await loading;
   api.before = () => {
     throw refusal('Forbidden');
