@@ -138,6 +138,9 @@ test('host ports are read, those that the host does not offer left out', () => {
     { hostPort: 53, containerPort: 5353, protocol: 'UDP', hostIP: '192.0.2.1' },
     { hostPort: 99, containerPort: 99, protocol: 'sctp', hostIP: '0.0.0.0' },
     { hostPort: 0, containerPort: 90 },
+    // As containerd writes them.
+    { HostPort: 18080, ContainerPort: 8080, Protocol: 'tcp', HostIP: '' },
+    { HostPort: 0, ContainerPort: 8081, Protocol: 'tcp', HostIP: '' },
   ];
   const call = read(ADD, { ...CONFIG, runtimeConfig: { portMappings } });
   assert.ok(call.command === 'ADD');
@@ -145,6 +148,7 @@ test('host ports are read, those that the host does not offer left out', () => {
     { hostIp: undefined, hostPort: 8080, containerPort: 80, protocol: 'TCP' },
     { hostIp: '192.0.2.1', hostPort: 53, containerPort: 5353, protocol: 'UDP' },
     { hostIp: undefined, hostPort: 99, containerPort: 99, protocol: 'SCTP' },
+    { hostIp: undefined, hostPort: 18080, containerPort: 8080, protocol: 'TCP' },
   ]);
   for (const bad of [
     { hostPort: 1 },

@@ -57,14 +57,20 @@ export function readHostPorts(runtimeConfig: unknown): readonly HostPort[] {
       `runtimeConfig.portMappings must be a list of ${portMappingsMax} at most`,
     );
   // A port of the container that the host doesn't offer: some runtimes hand them over, too.
-  return mappings
-    .filter((mapping: unknown) => !isJsonObject(mapping) || (mapping.hostPort ?? 0) !== 0)
-    .map(readHostPort);
+  return mappings.flatMap((mapping: unknown) => {
+    if (!isJsonObject(mapping)) throw invalid(mapping);
+    const fields = inLowerCase(mapping);
+    return (fields.hostport ?? 0) === 0 ? [] : [readHostPort(mapping, fields)];
+  });
 }
 
-function readHostPort(mapping: unknown): HostPort {
-  if (!isJsonObject(mapping)) throw invalid(mapping);
-  const { hostPort, containerPort, protocol = 'tcp', hostIP = '' } = mapping;
+/** containerd writes `HostPort`; Go's decoder, by which plugins read it elsewhere, takes keys in any case. */
+function inLowerCase(mapping: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(mapping).map(([key, value]) => [key.toLowerCase(), value]));
+}
+
+function readHostPort(mapping: JsonObject, fields: JsonObject): HostPort {
+  const { hostport: hostPort, containerport: containerPort, protocol = 'tcp', hostip: hostIP = '' } = fields;
   const name = String(protocol === '' ? 'tcp' : protocol).toLowerCase();
   if (!isPort(hostPort) || !isPort(containerPort) || !isProtocol(name)) throw invalid(mapping);
   if (typeof hostIP !== 'string' || (!ANY_ADDRESS.has(hostIP) && isIP(hostIP) === 0)) throw invalid(mapping);
