@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { messageOf } from '../../common/errors.ts';
 import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
@@ -111,6 +112,32 @@ test('pods of both nodes reach each other by both families, Services and DNS', a
   );
 });
 
+test('clients outside reach a NodePort at both nodes, and a hostPort at its own', async () => {
+  const [one] = await webPods('default');
+  const patch = '{"spec":{"type":"NodePort","ports":[{"port":80,"targetPort":8080,"nodePort":30080}]}}';
+  await cluster.kubectl(['patch', 'service', 'web', '--patch', patch]);
+  await cluster.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: at-host-port}
+spec:
+  nodeName: ${one?.node}
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: ${IMAGES.tool}
+    command: [/bin/sh, -c, 'mkdir /tmp/web; hostname > /tmp/web/index.html; exec httpd -f -p 8080 -h /tmp/web']
+    ports: [{containerPort: 8080, hostPort: 18080}]
+`);
+  await cluster.waitFor('pod/at-host-port', 'condition=Ready');
+  const from = async (node: string, port: number) => {
+    const at = [1, 2].map((number) => cluster.node(number)).find(({ name }) => name === node);
+    return await cluster.inWorld(['curl', '-sS', '--max-time', '5', `http://${at?.ip4}:${port}/`]);
+  };
+  for (const node of ['node-1', 'node-2']) assert.match(await from(node, 30_080), /^web-/);
+  assert.equal(await from(one?.node ?? '', 18_080), 'at-host-port\n');
+});
+
 test('while the DaemonSet restarts, no request and no question for a name fails, and pods are added', async () => {
   const [one, , service] = await startWeb('default');
   const load = inPod(
@@ -155,4 +182,22 @@ test('pods of a labelled namespace have a sidecar that is confirmed, and reach e
     ...['--container=agent', '--tail=-1'],
   ]);
   assert.equal([...logs.matchAll(/"confirmed a sidecar"/g)].length, 2, logs);
+});
+
+test('a sidecar reaches the control plane whatever NetworkPolicy says', async () => {
+  await cluster.apply(`
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: names-only, namespace: shop}
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress: [{ports: [{protocol: UDP, port: 53}]}]
+`);
+  await cluster.kubectl(['rollout', 'restart', 'daemonset/web', '--namespace=shop']);
+  // Without a certificate from the control plane a sidecar isn't ready, and its pod's containers don't start.
+  await rollout('shop', 'web');
+  const [one, other] = await webPods('shop');
+  const direct = inPod('shop', one?.name ?? '', asking(other?.ips[0] ?? '', 8080));
+  assert.doesNotMatch(await direct.catch(messageOf), /^web-/m, 'the policy is in force');
 });
