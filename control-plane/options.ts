@@ -99,7 +99,9 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   if (!NAMESPACE.test(namespace)) return wrongUsage('--namespace must be the name of a namespace');
   const { 'ca-secret': caSecret = DEFAULT_CA_SECRET, replica = hostname().toLowerCase() } = values;
   if (!OBJECT_NAME.test(caSecret)) return wrongUsage('--ca-secret must be the name of a Secret');
-  if (!OBJECT_NAME.test(replica)) return wrongUsage("--replica must be a pod's name");
+  // Host names of machines may hold what no pod's name does.
+  const named = source.value.kubernetes !== undefined || values.replica !== undefined;
+  if (named && !OBJECT_NAME.test(replica)) return wrongUsage("--replica must be a pod's name");
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrongUsage('--state-dir is required');
   if (stateDir === '') return wrongUsage('--state-dir must not be empty');

@@ -11,7 +11,7 @@ import { type HeddleProcess, startProcess } from '../../integration/mesh/process
 import { eventually } from '../../support/wait.ts';
 import type { KubernetesCluster } from './cluster.ts';
 
-const STARTS_MS = 30_000;
+const STARTS_MS = 120_000;
 
 export interface Replica {
   readonly name: string;
@@ -67,7 +67,9 @@ export class ControlPlanes {
         return true;
       },
       { deadlineMs: STARTS_MS, what: `the control plane ${name} listens` },
-    );
+    ).catch((thrown: unknown) => {
+      throw new Error(`${String(thrown)}; it said: ${process.output()}`);
+    });
     if (ports === undefined) throw new Error('there are no ports');
     return { name, ports, process };
   }
