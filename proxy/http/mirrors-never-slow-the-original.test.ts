@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import type { PolicyStage } from '../../proxy/stage.ts';
-import type { FakeService } from '../../test/support/engine-fakes.ts';
 import { EngineHarness, type Talker } from '../../test/support/engine-harness.ts';
+import type { FakeService } from '../../test/support/fake-config.ts';
 import type { EngineLimits } from '../codec/limits.ts';
 
 const MIRROR_HOST = '10.0.0.30';

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { systemClock } from '../../common/clock.ts';
 import { DEFAULT_CLUSTER_POLICY } from '../../model/policy-types.ts';
 import { LiveState } from '../../proxy/policy/live-state.ts';
-import type { FakeService } from '../support/engine-fakes.ts';
+import type { FakeService } from '../support/fake-config.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { makeCa, type TestCa } from './engine/ca.ts';
