@@ -2,6 +2,7 @@ import { writeAtomically } from '../common/atomic-file.ts';
 import { systemClock } from '../common/clock.ts';
 import { messageOf } from '../common/errors.ts';
 import { jsonLogger } from '../common/log.ts';
+import { inEnvironment } from '../sources/flags.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { type ControlPlane, startControlPlane } from './start.ts';
 
@@ -9,7 +10,11 @@ const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
 /** Runs the control plane until a signal ends it. `program` is the module that Node was started with. */
-export async function runControlPlane(program: string, args: readonly string[]): Promise<void> {
+export async function runControlPlane(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
   const parsed = parseOptions(args);
   if (!parsed.ok) {
     process.stderr.write(`control-plane: ${parsed.error.message}\n\n${USAGE}`);
@@ -19,7 +24,7 @@ export async function runControlPlane(program: string, args: readonly string[]):
     process.stdout.write(USAGE);
     process.exit(0);
   }
-  const options = parsed.value;
+  const options = inEnvironment(parsed.value, env);
   const log = jsonLogger(systemClock, (line) => process.stdout.write(line), options.logLevel);
 
   /** Nothing is served in a state that nobody foresaw: whoever runs this process starts it anew. */

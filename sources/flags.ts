@@ -1,6 +1,7 @@
 import type { Result } from '../common/errors.ts';
 import { wrongUsage } from '../common/flags.ts';
 import type { KubernetesAccess } from './kubernetes/client.ts';
+import type { Environment } from './kubernetes/credentials.ts';
 
 /** How a program is told where its objects come from. */
 export const SOURCE_FLAGS = {
@@ -41,4 +42,10 @@ export function readSource(values: SourceValues): Result<SourceOptions> {
   if (!kubernetes && manifests.length === 0) return wrongUsage('--manifests or --kubernetes is required');
   if (manifests.includes('')) return wrongUsage('--manifests must not be empty');
   return { ok: true, value: { manifests, kubernetes: kubernetes ? { kubeconfig, context } : undefined } };
+}
+
+/** With the environment of the process, by which a pod finds its API server. */
+export function inEnvironment<T extends SourceOptions>(options: T, env: Environment): T {
+  const { kubernetes } = options;
+  return kubernetes === undefined ? options : { ...options, kubernetes: { ...kubernetes, env } };
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type Program, startProgram } from '../../common/program.ts';
+import { inEnvironment } from '../../sources/flags.ts';
 import { cgroupFolder } from './cgroup-root.ts';
 import { LocalPods } from './local-pods.ts';
 import { NodeGround } from './node-ground.ts';
@@ -14,7 +15,7 @@ const agent: Program<AgentOptions, Agent> = {
   parse: parseOptions,
   async start(given, deps) {
     const options = { ...given, cgroup: cgroupFolder(given.cgroup) };
-    if (!options.uninstall) return startAgent(options, deps);
+    if (!options.uninstall) return startAgent(inEnvironment(options, process.env), deps);
     refuseBesideAgent(options.stateDirectory);
     const localPods = new LocalPods(join(options.stateDirectory, 'pods'), deps.log).all();
     const { removed, failed } = uninstallNode({ options, ground: new NodeGround(options, deps), localPods });

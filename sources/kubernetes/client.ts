@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../../common/clock.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { badAnswer, deadline, parseObject, refusal, textOf } from './answers.ts';
-import { kubeconfigCredentials, podCredentials } from './credentials.ts';
+import { type Environment, kubeconfigCredentials, podCredentials } from './credentials.ts';
 import { hasReason } from './errors.ts';
 import { type KubeKind, pathOf } from './kinds.ts';
 import {
@@ -106,16 +106,18 @@ export interface KubernetesAccess {
   readonly kubeconfig: string | undefined;
   /** Undefined: the kubeconfig's current one. */
   readonly context: string | undefined;
+  /** Of the pod that it is, where there is no kubeconfig. */
+  readonly env?: Environment;
 }
 
 /** Rejects with code `kubernetes-credentials`; the server isn't asked anything yet. */
 export async function connectKubernetes(
-  { kubeconfig, context }: KubernetesAccess,
+  { kubeconfig, context, env = {} }: KubernetesAccess,
   clock: Clock = systemClock,
 ): Promise<KubernetesClient> {
   const credentials =
     kubeconfig === undefined
-      ? podCredentials(clock)
+      ? podCredentials(clock, env)
       : await kubeconfigCredentials(clock, kubeconfig, context);
   return kubernetesClient({ transport: httpTransport(credentials), clock, namespace: credentials.namespace });
 }

@@ -3,6 +3,8 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent, type AgentOptions, type RequestOptions } from 'node:https';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+import type { Cluster } from '@kubernetes/client-node/dist/config_types.js';
 import type { Clock } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { CREDENTIALS_FRESH_MS } from './limits.ts';
@@ -26,8 +28,11 @@ export interface Credentials {
   close(): void;
 }
 
+/** As a process has it: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are of interest. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Where kubelet puts a pod's token, root and namespace. */
-export const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
+const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Dead peers are told by the kernel's own questions once a connection has been idle for this long. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -37,7 +42,7 @@ const KEEP_ALIVE_MS = 30_000;
  */
 export function podCredentials(
   clock: Clock,
-  env: NodeJS.ProcessEnv = process.env,
+  env: Environment,
   directory: string = SERVICE_ACCOUNT_DIRECTORY,
 ): Credentials {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
@@ -75,24 +80,7 @@ export async function kubeconfigCredentials(
   context: string | undefined,
 ): Promise<Credentials> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
-  const load = () => {
-    const config = new KubeConfig();
-    try {
-      config.loadFromFile(file);
-    } catch (thrown) {
-      throw wrong(`the kubeconfig ${file} can't be read: ${messageOf(thrown)}`, thrown);
-    }
-    if (context !== undefined) config.setCurrentContext(context);
-    const cluster = config.getCurrentCluster();
-    if (cluster === null) {
-      const names = config.getContexts().map(({ name }) => name);
-      const wanted = context ?? config.getCurrentContext() ?? '';
-      throw wrong(
-        `the kubeconfig ${file} has no context "${wanted}" with a cluster (it has: ${names.join(', ')})`,
-      );
-    }
-    return { config, cluster };
-  };
+  const load = () => read(new KubeConfig(), file, context);
   const first = load();
   const agents = new Agents();
   let loaded: ReturnType<typeof load> | undefined = first;
@@ -125,6 +113,35 @@ export async function kubeconfigCredentials(
     },
     close: () => agents.close(),
   };
+}
+
+/** A kubeconfig with the context that is meant. Rejects with code `kubernetes-credentials`. */
+export async function kubeconfigOf(file: string, context: string | undefined): Promise<LoadedConfig> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  return read(new KubeConfig(), file, context);
+}
+
+interface LoadedConfig {
+  readonly config: KubeConfig;
+  readonly cluster: Cluster;
+}
+
+function read(config: KubeConfig, file: string, context: string | undefined): LoadedConfig {
+  try {
+    config.loadFromFile(file);
+  } catch (thrown) {
+    throw wrong(`the kubeconfig ${file} can't be read: ${messageOf(thrown)}`, thrown);
+  }
+  if (context !== undefined) config.setCurrentContext(context);
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) {
+    const names = config.getContexts().map(({ name }) => name);
+    const wanted = context ?? config.getCurrentContext() ?? '';
+    throw wrong(
+      `the kubeconfig ${file} has no context "${wanted}" with a cluster (it has: ${names.join(', ')})`,
+    );
+  }
+  return { config, cluster };
 }
 
 function headersOf({ headers }: RequestOptions, auth: string | null | undefined): Record<string, string> {

@@ -13,7 +13,7 @@ import { watchCluster } from './watch.ts';
 
 /** The ConfigMap of an installation that holds the mesh's settings, and their place in it. */
 export const SETTINGS_CONFIG_MAP = 'heddle';
-export const SETTINGS_KEY = 'mesh.yaml';
+const SETTINGS_KEY = 'mesh.yaml';
 
 export interface ClusterSettingsOptions {
   readonly client: KubernetesClient;

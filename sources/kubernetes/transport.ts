@@ -71,7 +71,7 @@ function exchange(base: URL, options: RequestOptions, request: ApiRequest): Prom
   });
 }
 
-export function unreachable(base: URL, thrown: unknown): HeddleError {
+function unreachable(base: URL, thrown: unknown): HeddleError {
   const message = `the API server ${base.origin} can't be reached: ${messageOf(thrown)}`;
   return new HeddleError('kubernetes-unreachable', message, { cause: thrown });
 }

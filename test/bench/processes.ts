@@ -17,6 +17,8 @@ export interface ProgramOptions {
   readonly seat: number | undefined;
   /** Polled until it holds. */
   readonly ready: () => boolean | Promise<boolean>;
+  /** How long it may take until it is. Milliseconds. */
+  readonly readyMsMax?: number;
   /** Replaces the environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -48,10 +50,11 @@ export async function startProgram(
   try {
     await eventually(
       () => {
-        if (child.pid === undefined || child.exitCode !== null) throw new Error(`${command} ended: ${text}`);
+        if (child.pid === undefined || child.exitCode !== null)
+          throw new Error(`${command} ended with ${child.exitCode}: ${text}`);
         return options.ready();
       },
-      { deadlineMs: READY_MS_MAX, what: `${line.join(' ')} is ready` },
+      { deadlineMs: options.readyMsMax ?? READY_MS_MAX, what: `${line.join(' ')} is ready` },
     );
   } catch (thrown) {
     await stop();
