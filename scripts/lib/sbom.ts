@@ -73,7 +73,7 @@ export function imageSbom(image: string, packages: Bom, node: string, files: rea
 }
 
 /** The Debian packages that own the files; a file that none owns stands for itself, by its hash. */
-export function systemComponents(files: readonly string[]): readonly Component[] {
+function systemComponents(files: readonly string[]): readonly Component[] {
   const found = new Map<string, Component>();
   for (const file of files) {
     const component = packageOf(file) ?? fileComponent(file);
