@@ -43,8 +43,9 @@ async function runTier(tier, node) {
   return { ran: true, seconds: (performance.now() - started) / 1000, ...counts };
 }
 
-async function prepare({ prepare: command, prepareTimeoutMs: timeoutMs }, node) {
-  return command === undefined || (await run(node, command, { timeoutMs })) === 0;
+async function prepare({ prepare: commands = [], prepareTimeoutMs: timeoutMs }, node) {
+  for (const command of commands) if ((await run(node, command, { timeoutMs })) !== 0) return false;
+  return true;
 }
 
 async function runCommand(tier, node) {

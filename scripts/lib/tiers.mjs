@@ -3,7 +3,10 @@ const MINUTE_MS = 60_000;
 /** What both tiers on a real Kubernetes are like. Its parts are built once and cached, which the timeouts leave out. */
 const KUBERNETES = {
   root: true,
-  prepare: ['test/kubernetes/cluster/main.ts', 'build'],
+  prepare: [
+    ['test/kubernetes/cluster/main.ts', 'build'],
+    ['scripts/images.ts', '--tag', 'test'],
+  ],
   prepareTimeoutMs: 50 * MINUTE_MS,
   needs: ['ip', 'go', 'openssl', 'taskset'],
   optional: [],
@@ -14,7 +17,7 @@ const KUBERNETES = {
 /**
  * The tiers of `npm test`, in order. `needs` are programs of system-packages.mjs; without one that isn't `optional` the
  * tier can't run. `proofs` are programs that only a run of everything installs (HEDDLE_REQUIRE_ALL_TIERS=1): elsewhere
- * what they prove is skipped, and said. `command` runs one program instead of test files; `prepare` one before them.
+ * what they prove is skipped, and said. `command` runs one program instead of test files; `prepare` some before them.
  * A tier with `root` makes network namespaces and loads eBPF programs. One that stands `apart` runs where it is named.
  */
 export const TIERS = [
@@ -31,7 +34,7 @@ export const TIERS = [
     files: [
       '{common,model,proxy,sources,control-plane,injector,cni,cli,scripts}/**/*.test.ts',
       'test/{support,bench}/**/*.test.ts',
-      'test/kubernetes/cluster/*.test.ts',
+      'test/kubernetes/{cluster,support}/*.test.ts',
     ],
     needs: [],
     optional: [],
@@ -82,7 +85,10 @@ export const TIERS = [
   {
     name: 'kubernetes-smoke',
     apart: true,
-    files: ['test/kubernetes/{clusters-leave-nothing-behind,nodes-are-as-pods-expect-them}.test.ts'],
+    files: [
+      'test/kubernetes/{clusters-leave-nothing-behind,nodes-are-as-pods-expect-them}.test.ts',
+      'test/kubernetes/labelled-namespaces-are-meshed.test.ts',
+    ],
     ...KUBERNETES,
     timeoutMs: 20 * MINUTE_MS,
   },

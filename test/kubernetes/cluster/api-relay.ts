@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { HeddleError } from '../../../common/errors.ts';
@@ -30,6 +30,7 @@ export async function startRelay({ netns, cgroup, host, port, log }: RelayOption
   const child = spawn('sh', ['-c', join, cgroup, 'nsenter', `--net=${netns}`, '--', ...node], {
     ...{ detached: true, stdio: ['ignore', output, output, 'ipc'] },
   });
+  closeSync(output);
   const failed = once(child, 'exit').then(() => {
     throw new HeddleError('relay', `the relay to the API server ended: see ${log}`);
   });

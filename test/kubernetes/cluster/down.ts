@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readIfThere } from '../../../common/atomic-file.ts';
 import { HeddleError } from '../../../common/errors.ts';
 import { hierarchiesIn, removeCgroups } from './cgroups.ts';
@@ -21,8 +21,17 @@ export async function down({ directory, prefix }: ClusterLayout): Promise<boolea
       `something is mounted below ${directory}, which isn't removed for that: ${mounted}`,
     );
   rmSync(directory, { recursive: true, force: true });
-  if (existsSync(CLUSTERS) && readdirSync(CLUSTERS).length === 0) rmdirSync(CLUSTERS);
+  removeIfEmpty(CLUSTERS);
   return there;
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw thrown;
+  }
 }
 
 /** Removes clusters whose owners are gone without removing them: tests that were killed. */
@@ -30,6 +39,18 @@ export async function removeForgotten(): Promise<void> {
   for (const name of existsSync(CLUSTERS) ? readdirSync(CLUSTERS) : []) {
     const cluster = layoutOf(name, 0);
     const owner = readIfThere(ownerFile(cluster));
-    if (owner !== undefined && !existsSync(`/proc/${owner}`)) await down(cluster);
+    if (owner !== undefined && !existsSync(`/proc/${owner}`) && takeOver(cluster)) await down(cluster);
   }
+}
+
+/** Of several that find it forgotten, one removes it. */
+function takeOver(cluster: ClusterLayout): boolean {
+  try {
+    renameSync(ownerFile(cluster), `${ownerFile(cluster)}-gone`);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw thrown;
+  }
+  writeFileSync(ownerFile(cluster), String(process.pid));
+  return true;
 }

@@ -38,7 +38,11 @@ export async function up(cluster: ClusterLayout, options: UpOptions): Promise<vo
   const report = (what: string) =>
     options.report(`${((performance.now() - started) / 1000).toFixed(1)} s  ${what}`);
   await removeForgotten();
-  mkdirSync(cluster.directory, { recursive: true });
+  if (mkdirSync(cluster.directory, { recursive: true }) === undefined)
+    throw new HeddleError(
+      'standing',
+      `the cluster ${cluster.name} stands, or what is left of it: run down first`,
+    );
   if (options.owner !== undefined) writeFileSync(ownerFile(cluster), String(options.owner));
   writeFileSync(sizeFile(cluster), String(cluster.nodes.length));
   makeCertificates(cluster);
@@ -55,8 +59,8 @@ export async function up(cluster: ClusterLayout, options: UpOptions): Promise<vo
   report(`the API server answers: KUBECONFIG=${cluster.kubeconfig}`);
   await waitForNodes(cluster, port);
   if (cluster.nodes.length === 0) return;
-  for (const tar of [...cachedImages(options.built), ...options.images])
-    for (const node of cluster.nodes) importImages(node, tar);
+  const archives = [...cachedImages(options.built), ...options.images];
+  await Promise.all(cluster.nodes.map((node) => importImages(node, archives)));
   report(`${cluster.nodes.length} nodes are registered, and have their images`);
 }
 
@@ -72,11 +76,6 @@ function checkMachine(
   if (cluster.nodes.length > 0) needImages(built);
   const gone = images.find((tar) => !existsSync(tar));
   if (gone !== undefined) throw new HeddleError('usage', `there is no archive ${gone}`);
-  if (existsSync(cluster.directory))
-    throw new HeddleError(
-      'standing',
-      `the cluster ${cluster.name} stands, or what is left of it: run down first`,
-    );
 }
 
 /** A changed recipe costs a second, which is no reason to stop. */

@@ -82,14 +82,14 @@ export class KubernetesCluster {
     }
   }
 
-  static #join(name: string, nodes: number, images: readonly string[]): KubernetesCluster {
+  static async #join(name: string, nodes: number, images: readonly string[]): Promise<KubernetesCluster> {
     const cluster = new KubernetesCluster(standingLayout(name), true);
     if (cluster.layout.nodes.length < nodes)
       throw new HeddleError(
         'usage',
         `${name} has ${cluster.layout.nodes.length} nodes, and ${nodes} are needed`,
       );
-    for (const tar of images) cluster.importImages(tar);
+    await cluster.importImages(images);
     return cluster;
   }
 
@@ -113,6 +113,21 @@ export class KubernetesCluster {
   /** With this cluster's administrator as the user. */
   helm(args: readonly string[], options?: CommandOptions): Promise<string> {
     return run(join(this.#parts.folders.helm, 'helm'), ['--kubeconfig', this.kubeconfig, ...args], options);
+  }
+
+  /**
+   * The Gateway API's conformance suite, as this cluster's administrator: everything that it prints, also where tests of it fail.
+   * Throws HeddleError `command` where it was stopped.
+   */
+  runSuite(args: readonly string[], options?: CommandOptions): Promise<string> {
+    const binary = join(this.#parts.folders.conformance, 'conformance.test');
+    const failedTests = 1;
+    return run('env', [`KUBECONFIG=${this.kubeconfig}`, binary, ...args], options, [0, failedTests]);
+  }
+
+  /** A folder with the Gateway API's experimental CustomResourceDefinitions, of the suite's version. */
+  get gatewayApiCrds(): string {
+    return join(this.#parts.folders.conformance, 'crds');
   }
 
   /** One object, or a list where no name is given. */
@@ -187,8 +202,8 @@ export class KubernetesCluster {
   }
 
   /** Into every node. Name images so that a Pod's imagePullPolicy IfNotPresent finds them. */
-  importImages(tar: string): void {
-    for (const node of this.layout.nodes) importImages(node, tar);
+  async importImages(archives: readonly string[]): Promise<void> {
+    await Promise.all(this.layout.nodes.map((node) => importImages(node, archives)));
   }
 
   /** In all of a node's namespaces, with its root file system. */
@@ -260,6 +275,7 @@ async function run(
   command: string,
   args: readonly string[],
   { input, timeoutMs = COMMAND_TIMEOUT_MS }: CommandOptions = {},
+  codes: readonly number[] = [0],
 ): Promise<string> {
   const child = spawn(command, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -275,7 +291,7 @@ async function run(
   child.stdin.on('error', () => {});
   child.stdin.end(input ?? '');
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  if (code === 0) return output.stdout;
+  if (code !== null && codes.includes(code)) return output.stdout;
   const why = signal === null ? `exit code ${code}` : `${signal}, after ${timeoutMs} ms at most`;
   throw new HeddleError('command', `${command} ${args.join(' ')}: ${why}\n${output.stderr}${output.stdout}`);
 }

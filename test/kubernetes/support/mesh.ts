@@ -1,0 +1,57 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HeddleError } from '../../../common/errors.ts';
+import { ADDRESSES } from '../cluster/layout.ts';
+import { KubernetesCluster } from './cluster.ts';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const IMAGES = join(ROOT, 'dist/images');
+const REPOSITORY = 'localhost';
+/** As scripts/lib/tiers.mjs has them built. */
+const TAG = 'test';
+const NAMES = ['heddle-proxy', 'heddle-control-plane', 'heddle-cni'];
+const readyMs = 180_000;
+
+/**
+ * A cluster with Heddle on it, as an operator installs it: the Gateway API's definitions, then the chart. Nodes are Ready, and the
+ * control plane and the injector serve. `values` are for the chart, as `helm --set` takes them.
+ */
+export async function startMeshedCluster(
+  nodes: number,
+  values: readonly string[] = [],
+): Promise<KubernetesCluster> {
+  const images = NAMES.map((name) => join(IMAGES, `${name}.tar`));
+  const missing = images.find((tar) => !existsSync(tar));
+  if (missing !== undefined)
+    throw new HeddleError('not-built', `there is no ${missing}: run npm run build:images -- --tag ${TAG}`);
+  const cluster = await KubernetesCluster.start({ nodes, images });
+  try {
+    await installHeddle(cluster, values);
+    return cluster;
+  } catch (thrown) {
+    process.stderr.write(`logs of the cluster: ${await cluster.collectLogs()}\n`);
+    await cluster.stop();
+    throw thrown;
+  }
+}
+
+async function installHeddle(cluster: KubernetesCluster, values: readonly string[]): Promise<void> {
+  await cluster.kubectl(['apply', '--server-side', `--filename=${cluster.gatewayApiCrds}`]);
+  const set = [
+    ...[`image.registry=${REPOSITORY}`, `image.tag=${TAG}`],
+    ...[`apiServerHost=${cluster.layout.first.ip4}`, `apiServerPort=${ADDRESSES.apiServerPort}`],
+    ...values,
+  ];
+  const chart = ['upgrade', '--install', 'heddle', join(ROOT, 'charts/heddle')];
+  await cluster.helm([
+    ...chart,
+    ...['--namespace=heddle-system', '--create-namespace'],
+    ...set.map((value) => `--set=${value}`),
+  ]);
+  const inSystem = { namespace: 'heddle-system', timeoutMs: readyMs };
+  for (const { name } of cluster.layout.nodes)
+    await cluster.waitFor(`node/${name}`, 'condition=Ready', inSystem);
+  for (const name of ['heddle-control-plane', 'heddle-injector'])
+    await cluster.waitFor(`deployment/${name}`, 'condition=Available', inSystem);
+}
