@@ -1,8 +1,8 @@
 import type { JsonObject } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import type { KubernetesClient } from '../../sources/kubernetes/client.ts';
-import { hasReason } from '../../sources/kubernetes/errors.ts';
-import { KINDS, type KubeKind } from '../../sources/kubernetes/kinds.ts';
+import { KINDS } from '../../sources/kubernetes/kinds.ts';
+import { listAll } from '../check/cluster-facts.ts';
 import { at, textAt } from '../kube/fields.ts';
 
 /** Something that an installation has to be allowed to do. */
@@ -62,12 +62,12 @@ export async function gatherClusterFacts(client: FactsClient): Promise<ClusterFa
   const version = textAt(await client.read('/version'), 'gitVersion') ?? '';
   const allowed = await Promise.all(NEEDED_RIGHTS.map((right) => mayI(client, right)));
   const [nodes, daemonSets, webhooks, kinds, dnsServices, apiServices] = await Promise.all([
-    listed(client, KINDS.node),
-    listed(client, KINDS.daemonSet),
-    listed(client, KINDS.mutatingWebhook),
-    listed(client, KINDS.customResourceDefinition),
-    listed(client, KINDS.service, 'kube-system'),
-    listed(client, KINDS.service, 'default'),
+    listAll(client, KINDS.node),
+    listAll(client, KINDS.daemonSet),
+    listAll(client, KINDS.mutatingWebhook),
+    listAll(client, KINDS.customResourceDefinition),
+    listAll(client, KINDS.service, 'kube-system'),
+    listAll(client, KINDS.service, 'default'),
   ]);
   return {
     ...{ version, nodes, daemonSets, webhooks, kinds },
@@ -92,20 +92,4 @@ async function mayI(client: FactsClient, { verb, group, resource, namespace }: R
   const review: JsonObject = { apiVersion, kind, metadata: {}, spec: { resourceAttributes } };
   const { status } = await client.create(KINDS.selfSubjectAccessReview, review);
   return at(status, 'allowed') === true;
-}
-
-async function listed(client: FactsClient, kind: KubeKind, namespace?: string): Promise<Listed> {
-  try {
-    const items: KubeObject[] = [];
-    let next: string | undefined;
-    do {
-      const page = await client.list(kind, { namespace, continue: next, limit: 500 });
-      items.push(...page.items);
-      next = page.continue;
-    } while (next !== undefined);
-    return items;
-  } catch (thrown) {
-    if (hasReason(thrown, 'Forbidden')) return undefined;
-    throw thrown;
-  }
 }

@@ -99,7 +99,7 @@ function waitArguments(input: CommandInput): readonly string[] {
 }
 
 /** Helm's name for a revision. */
-export function releaseOf(revision: string): string {
+function releaseOf(revision: string): string {
   return revision === DEFAULT_REVISION ? 'heddle' : `heddle-${revision}`;
 }
 
