@@ -1,16 +1,10 @@
 import https from 'node:https';
-import { PORTS } from '../common/contracts.ts';
 import { messageOf } from '../common/errors.ts';
 import type { Logger } from '../common/log.ts';
-import { spiffeId } from '../common/spiffe.ts';
-import type { Mesh } from '../model/mesh.ts';
+import { type SidecarAdmin, type SidecarAdminOptions, sidecarAdmin } from './sidecar-admin.ts';
 import type { DecisionStateDump } from './view.ts';
 
-export interface ProxyStateOptions {
-  readonly mesh: () => Mesh;
-  readonly trustBundlePem: () => string;
-  /** The control plane's own certificate: sidecars answer nobody else. */
-  readonly own: () => { readonly certificatePem: string; readonly privateKeyPem: string };
+export interface ProxyStateOptions extends SidecarAdminOptions {
   readonly log: Logger;
 }
 
@@ -23,35 +17,20 @@ export async function fetchProxyState(
   pod: string,
   options: ProxyStateOptions,
 ): Promise<DecisionStateDump | undefined> {
-  const mesh = options.mesh();
-  const workload = mesh.workloads.get(pod);
-  const ip = workload?.ips[0];
-  if (workload === undefined || ip === undefined || !workload.meshed) return undefined;
-  const { namespace, serviceAccount } = workload;
-  const { trustDomain } = mesh.settings;
-  const expected = spiffeId({ trustDomain, namespace, serviceAccount });
+  const admin = sidecarAdmin(pod, options);
+  if (admin === undefined) return undefined;
   try {
-    return JSON.parse(await get(ip, expected, options)) as DecisionStateDump;
+    return JSON.parse(await get(admin)) as DecisionStateDump;
   } catch (thrown) {
     options.log.debug("a sidecar's live state could not be read", { pod, error: messageOf(thrown) });
     return undefined;
   }
 }
 
-function get(ip: string, expected: string, { trustBundlePem, own }: ProxyStateOptions): Promise<string> {
-  const { certificatePem, privateKeyPem } = own();
+function get({ tls, ...to }: SidecarAdmin): Promise<string> {
   return new Promise((resolve, reject) => {
     const request = https.get(
-      {
-        ...{ host: ip, port: PORTS.proxyAdminForControlPlane, path: '/breakers', agent: false },
-        ...{ ca: trustBundlePem(), cert: certificatePem, key: privateKeyPem, minVersion: 'TLSv1.3' },
-        signal: AbortSignal.timeout(ANSWER_MS),
-        // The chain is verified by TLS before this runs; a SPIFFE ID takes the place of the host name.
-        checkServerIdentity: (_host, certificate) =>
-          certificate.subjectaltname === `URI:${expected}`
-            ? undefined
-            : new Error(`the sidecar must present ${expected}`),
-      },
+      { ...to, ...tls, path: '/breakers', agent: false, signal: AbortSignal.timeout(ANSWER_MS) },
       (response) => {
         const chunks: Buffer[] = [];
         let bytes = 0;

@@ -11,6 +11,8 @@ import { Pace } from './ca/pace.ts';
 import { serverIdentity } from './ca/server-credentials.ts';
 import { caService } from './ca/service.ts';
 import { localTokenAuthenticator, noTokens, type TokenAuthenticator } from './ca/token.ts';
+import { pageAccess } from './dashboard/page-access.ts';
+import { proxyPages } from './dashboard/proxy-pages.ts';
 import { startDashboard } from './dashboard/server.ts';
 import { startDropFeed } from './drops/feed.ts';
 import { startGrpc } from './grpc.ts';
@@ -23,6 +25,7 @@ import type { ControlPlaneOptions, ControlPlanePorts } from './options.ts';
 import { type Pipeline, startPipeline } from './pipeline.ts';
 import { fetchProxyState } from './proxy-state.ts';
 import { Readiness } from './readiness.ts';
+import { type SidecarAdminOptions, sidecarAdmin } from './sidecar-admin.ts';
 import { openSources, type Sources } from './sources.ts';
 import { startTraceThread, type TraceThread } from './traces/thread.ts';
 import type { ControlPlaneView } from './view.ts';
@@ -192,7 +195,12 @@ async function listen(parts: Parts) {
   });
   closers.push(() => identity.close());
   closers.push(root.authority.onChange(() => identity.renew()));
-  const view = viewOf(parts, () => identity.current());
+  const admins: SidecarAdminOptions = {
+    mesh: () => pipeline.mesh(),
+    trustBundlePem: () => root.authority.trustBundlePem(),
+    own: () => identity.current(),
+  };
+  const view = viewOf(parts, admins);
   const grpc = await startGrpc({
     ...{ listen: address, port: ports.xds, credentials: identity.credentials },
     ...{ ca: certificates(parts), xds: pipeline.xds.service },
@@ -200,8 +208,13 @@ async function listen(parts: Parts) {
   closers.push(() => grpc.close());
   const drops = nodeAgents.length === 0 ? undefined : startDropFeed({ sockets: nodeAgents, clock, log });
   closers.push(() => drops?.close());
+  const sidecarPages = proxyPages({
+    ...{ sidecar: (pod) => sidecarAdmin(pod, admins), log },
+    access: pageAccess(options.dashboardListen, parts.cluster?.client),
+  });
+  closers.push(() => sidecarPages.close());
   const dashboard = await startDashboard({
-    ...{ view, drops, traces: traces.reader, log, clock },
+    ...{ view, drops, proxyPages: sidecarPages, traces: traces.reader, log, clock },
     ...{ listen: options.dashboardListen, port: ports.dashboard },
   });
   closers.push(() => dashboard.close());
@@ -233,14 +246,9 @@ function tokensOf(
   return localTokenAuthenticator(readFileSync(tokenIssuerKeyFile, 'utf8'), LOCAL_ISSUER, clock);
 }
 
-function viewOf(
-  { pipeline, root, cluster, log }: Parts,
-  own: () => { readonly certificatePem: string; readonly privateKeyPem: string },
-): ControlPlaneView {
-  const mesh = () => pipeline.mesh();
-  const trustBundlePem = () => root.authority.trustBundlePem();
+function viewOf({ pipeline, root, cluster, log }: Parts, admins: SidecarAdminOptions): ControlPlaneView {
   return {
-    mesh,
+    mesh: admins.mesh,
     objects: () => pipeline.objects(),
     statuses: () => pipeline.statuses(),
     statusOf: (object) => pipeline.statusOf(object),
@@ -251,6 +259,6 @@ function viewOf(
     ],
     proxies: () => pipeline.xds.trackers().map((tracker) => tracker.info()),
     onChange: (listener) => pipeline.onChange(listener),
-    proxyState: (pod) => fetchProxyState(pod, { mesh, trustBundlePem, own, log }),
+    proxyState: (pod) => fetchProxyState(pod, { ...admins, log }),
   };
 }

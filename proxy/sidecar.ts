@@ -5,7 +5,7 @@ import type { Logger } from '../common/log.ts';
 import type { Dialer, DialTarget } from '../common/net.ts';
 import type { Random } from '../common/random.ts';
 import { DEFAULT_SIDECAR_SETTINGS } from '../model/snapshot.ts';
-import { adminPages } from './admin/actions.ts';
+import { adminPages, pagesWithLevel } from './admin/actions.ts';
 import { appProber } from './admin/app-probes.ts';
 import { ControlPlaneAdmin } from './admin/control-plane-admin.ts';
 import { guardBrowsers } from './admin/guard.ts';
@@ -75,7 +75,7 @@ export class Sidecar {
     this.#controlPlaneAdmin = new ControlPlaneAdmin({
       ...{ host: this.#podHost(), port: PORTS.proxyAdminForControlPlane, log },
       ...{ trustDomain: bootstrap.trustDomain, identity: this.#link.identity },
-      ...{ pages: readOnlyPages(this.#view()), wallMs: () => clock.wallMs() },
+      ...{ pages: pagesWithLevel(readOnlyPages(this.#view()), log), wallMs: () => clock.wallMs() },
     });
     this.#link.onInbound(({ draining }) => {
       if (draining) this.drain();

@@ -17,9 +17,12 @@ export const DASHBOARD_LIMITS = {
 /** An answer that is not a success. `message` says what to do. */
 export class HttpError extends Error {
   readonly status: number;
-  constructor(status: number, message: string) {
+  /** Beside those that every answer has. */
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.status = status;
+    this.headers = headers;
   }
 }
 
@@ -85,6 +88,7 @@ export function sendJson(
   response: ServerResponse,
   status: number,
   body: unknown,
+  headers: Readonly<Record<string, string>> = {},
 ): void {
-  send(request, response, status, 'application/json; charset=utf-8', JSON.stringify(body));
+  send(request, response, status, 'application/json; charset=utf-8', JSON.stringify(body), headers);
 }

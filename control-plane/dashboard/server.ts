@@ -12,12 +12,15 @@ import { explain, explainTrace, parseExplain } from './explain.ts';
 import { heddleApi } from './heddle-api.ts';
 import { DASHBOARD_LIMITS, HttpError, hostAllowed, readText, send, sendJson } from './http.ts';
 import { jaegerApi, jaegerError } from './jaeger-api.ts';
+import type { ProxyPages } from './proxy-pages.ts';
 
 export interface DashboardOptions {
   readonly view: ControlPlaneView;
   readonly traces: TraceReader;
   /** Undefined: this mesh has no pod network. */
   readonly drops?: DropsView | undefined;
+  /** Pages of sidecars; undefined: there are none to be had. */
+  readonly proxyPages?: ProxyPages | undefined;
   /** IP address to bind; a loopback one unless something guards the port. */
   readonly listen: string;
   /** 0: any free one. */
@@ -33,7 +36,7 @@ export interface Dashboard {
   close(): Promise<void>;
 }
 
-const PAGES = /^\/(?:|traces(?:\/[0-9a-fA-F]{1,32})?|services|objects|explain)$/;
+const PAGES = /^\/(?:|traces(?:\/[0-9a-fA-F]{1,32})?|services|objects|sidecars|explain)$/;
 
 async function handle(
   options: DashboardOptions,
@@ -61,6 +64,10 @@ async function handle(
   }
   if (url.pathname === '/api/heddle/events') {
     events.open(request, response);
+    return;
+  }
+  if (url.pathname.startsWith('/proxies/') && options.proxyPages !== undefined) {
+    await options.proxyPages.answer(request, response, url.pathname);
     return;
   }
   if (url.pathname.startsWith('/api/')) {
@@ -98,10 +105,11 @@ function refuse(log: Logger, request: IncomingMessage, response: ServerResponse,
   if (!(error instanceof HttpError)) log.error('the dashboard failed', { why: messageOf(error) });
   const status = error instanceof HttpError ? error.status : 500;
   const message = error instanceof HttpError ? error.message : 'internal error';
+  const headers = error instanceof HttpError ? error.headers : {};
   if (response.headersSent) response.destroy();
   else if (status === 404 && isPersonAsking(request))
     send(request, response, status, 'text/html; charset=utf-8', NO_SUCH_PAGE);
-  else sendJson(request, response, status, jaegerError(status, message));
+  else sendJson(request, response, status, jaegerError(status, message), headers);
 }
 
 const NO_SUCH_PAGE = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -110,7 +118,12 @@ const NO_SUCH_PAGE = `<!doctype html><html lang="en"><head><meta charset="utf-8"
 
 /** A browser that was sent to an address, rather than a program that asks the API. */
 function isPersonAsking(request: IncomingMessage): boolean {
-  return request.url?.startsWith('/api/') === false && request.headers.accept?.includes('text/html') === true;
+  const path = request.url ?? '';
+  return (
+    !path.startsWith('/api/') &&
+    !path.startsWith('/proxies/') &&
+    request.headers.accept?.includes('text/html') === true
+  );
 }
 
 /** Starts the dashboard: page, Jaeger's query API and Heddle's own. Rejects where the port can't be bound. */

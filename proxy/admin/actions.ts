@@ -35,6 +35,12 @@ export function adminPages(read: PageHandler, actions: AdminActions, log: Logger
   };
 }
 
+/** The pages that change nothing, and the log level in force beside them. */
+export function pagesWithLevel(read: PageHandler, log: Logger): PageHandler {
+  return (request) =>
+    request.path === '/logging' && isRead(request) ? json({ level: log.level() }) : read(request);
+}
+
 function logging(request: PageRequest, log: Logger) {
   if (isRead(request)) return json({ level: log.level() });
   if (request.method !== 'POST') return notAllowed('GET', 'POST');

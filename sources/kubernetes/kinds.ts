@@ -37,6 +37,7 @@ export const KINDS = {
     'selfsubjectaccessreviews',
     false,
   ),
+  subjectAccessReview: kind('authorization.k8s.io/v1', 'SubjectAccessReview', 'subjectaccessreviews', false),
   mutatingWebhook: kind(ADMISSION, 'MutatingWebhookConfiguration', 'mutatingwebhookconfigurations', false),
   customResourceDefinition: kind(
     'apiextensions.k8s.io/v1',

@@ -6,6 +6,7 @@ import { html } from './html.ts';
 import { Objects } from './objects.ts';
 import { Overview } from './overview.ts';
 import { onNavigate } from './router.ts';
+import { Sidecars } from './sidecars.ts';
 import { Trace } from './trace.ts';
 import { Traces } from './traces.ts';
 
@@ -13,6 +14,7 @@ const LINKS = [
   ['/', 'Overview'],
   ['/traces', 'Traces'],
   ['/objects', 'Routes'],
+  ['/sidecars', 'Sidecars'],
   ['/explain', 'Explain'],
 ] as const;
 
@@ -21,6 +23,7 @@ function Page({ path, params }: { readonly path: string; readonly params: URLSea
   if (trace !== null) return html`<${Trace} key=${trace[1]} id=${trace[1]} />`;
   if (path === '/traces') return html`<${Traces} key=${String(params)} params=${params} />`;
   if (path === '/objects') return html`<${Objects} />`;
+  if (path === '/sidecars') return html`<${Sidecars} />`;
   if (path === '/explain') return html`<${Explain} key=${String(params)} params=${params} />`;
   return html`<${Overview} />`;
 }
