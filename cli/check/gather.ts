@@ -5,11 +5,11 @@ import { ANNOTATIONS, PORTS } from '../../common/contracts.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject, Problem } from '../../model/objects.ts';
-import { SETTINGS_FILE } from '../../sources/files/scan.ts';
-import { loadSettings } from '../../sources/files/settings.ts';
 import { agentProblems, askStates, meshAgents } from '../client/agents.ts';
 import { readFolders } from '../client/manifests.ts';
-import { ask, fetchText, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { ask, fetchText, type MeshApi, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { settingsOf } from '../client/settings.ts';
+import type { Mesh } from '../client/which.ts';
 import type { CliContext } from '../context.ts';
 import { listAt, numberAt, objectAt, textAt } from '../kube/fields.ts';
 import { objectKey } from '../kube/kinds.ts';
@@ -27,35 +27,43 @@ const asksMax = 16;
 /** Reads everything that the checks need of a running mesh. Fails with code `unreachable` where it doesn't answer. */
 export async function gatherFacts(mesh: RunningMesh, context: CliContext): Promise<Facts> {
   const objects = await objectsInForce(mesh);
-  const proxies = listAt(await ask(mesh, '/api/heddle/proxies'), 'items');
   return {
     nowMs: context.clock.wallMs(),
     network: mesh.file.network,
     objects,
     ...(await gatherProblems(mesh, context)),
-    sidecars: proxies.map(sidecarOf),
-    leafTtlSeconds: loadSettings(join(mesh.file.manifests, SETTINGS_FILE)).settings.leafTtlMs / 1_000,
+    sidecars: await sidecarViews(mesh),
+    leafTtlSeconds: (await settingsOf(mesh)).leafTtlMs / 1_000,
     answers: await askSidecars(objects),
   };
 }
 
-/** What is wrong with files and objects, and where each object is written. */
-export async function gatherProblems(
+/** What is wrong with files and objects, and where each object is written; only a mesh of this machine has files. */
+export async function problemsOf(
+  mesh: Mesh,
+  context: CliContext,
+): Promise<Pick<Facts, 'problems' | 'origins'>> {
+  return mesh.kind === 'local' ? gatherProblems(mesh, context) : apiProblems(mesh);
+}
+
+/** What the control plane says is wrong. */
+export async function apiProblems(mesh: MeshApi): Promise<Pick<Facts, 'problems' | 'origins'>> {
+  const told = listAt(await ask(mesh, '/api/heddle/problems'), 'items');
+  return { problems: told.map(problemOf), origins: new Map() };
+}
+
+async function gatherProblems(
   mesh: RunningMesh,
   context: CliContext,
 ): Promise<Pick<Facts, 'problems' | 'origins' | 'agents'>> {
-  const told = listAt(await ask(mesh, '/api/heddle/problems'), 'items');
+  const { problems: told } = await apiProblems(mesh);
   const agents = await askStates(meshAgents(mesh.file));
   const files = await readFolders(
     [mesh.file.manifests, appliedFolder(mesh.paths, mesh.file.manifests)],
     context.clock,
   );
   const shown = (path: string) => shownPath(path, context.cwd);
-  const problems = [
-    ...told.map(problemOf),
-    ...manifestProblems(files.objects, mesh.file.network),
-    ...agentProblems(agents),
-  ];
+  const problems = [...told, ...manifestProblems(files.objects, mesh.file.network), ...agentProblems(agents)];
   return {
     agents,
     problems: distinct(problems.map((problem) => ({ ...problem, source: shown(problem.source) }))),
@@ -97,6 +105,11 @@ function distinct(problems: readonly Problem[]): readonly Problem[] {
     seen.add(key);
     return true;
   });
+}
+
+/** The sidecars that are connected to the control plane that answers. */
+export async function sidecarViews(mesh: MeshApi): Promise<readonly SidecarView[]> {
+  return listAt(await ask(mesh, '/api/heddle/proxies'), 'items').map(sidecarOf);
 }
 
 function sidecarOf(proxy: JsonValue): SidecarView {

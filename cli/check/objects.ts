@@ -2,21 +2,24 @@ import type { KubeObject } from '../../model/objects.ts';
 import { conditionsOf, conditionText } from '../client/verdict.ts';
 import { textAt } from '../kube/fields.ts';
 import { JUDGED_KINDS, objectKey } from '../kube/kinds.ts';
-import { problemText } from '../output/problem.ts';
+import { problemPlace, problemText } from '../output/problem.ts';
 import { type Facts, type Finding, podName } from './findings.ts';
 
 /** Routes and policies that aren't accepted, resolved or programmed, and what is wrong with files and objects. */
 export function checkObjects(facts: Facts): readonly Finding[] {
   const fromFiles = facts.problems.map((problem): Finding => {
     const namespace = /^\S+ ([^/\s]+)\//.exec(problem.object ?? '')?.[1];
+    const place = problemPlace(problem);
     return {
       level: problem.severity === 'error' ? 'problem' : 'warning',
       about: problem.object ?? 'manifest',
       message: problemText(problem),
-      where: `${problem.source}:${problem.line}`,
+      ...(place === undefined ? {} : { where: `${problem.source}${place}` }),
       ...(namespace === undefined ? {} : { namespace }),
       ...(problem.severity === 'error'
-        ? { remedy: 'mend the file; what was in force before stays until then' }
+        ? {
+            remedy: `mend the ${place === undefined ? 'object' : 'file'}; what was in force before stays until then`,
+          }
         : {}),
     };
   });

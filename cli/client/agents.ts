@@ -1,25 +1,33 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import type { AgentStatus, ObjectProblem } from '../../common/pod-network.ts';
-import { type CommandInput, MESH_OPTIONS, type OptionSpec, usageError } from '../command-line.ts';
+import { type CommandInput, type OptionSpec, usageError } from '../command-line.ts';
 import type { CliContext } from '../context.ts';
 import { textAt } from '../kube/fields.ts';
 import { nodeName } from '../local/services.ts';
 import type { MeshFile } from '../local/state-dir.ts';
 import { nodePaths, runDirectory } from '../network/layout.ts';
 import { didYouMean } from '../suggest.ts';
-import { fetchText, findMesh } from './mesh.ts';
+import { accessText } from './kubernetes.ts';
+import { fetchText } from './mesh.ts';
+import { ANY_MESH_OPTIONS, type Which, whichMesh } from './which.ts';
 
 /** Where the agent of a real node answers. */
 const DEFAULT_SOCKET = '/run/heddle/cni-admin.sock';
 /** Taking a pod network off a node takes longer than looking at it. */
 const uninstallMs = 120_000;
 
+/** Why a cluster's agents aren't asked from here. */
+const ON_NODES = `a node's agent answers on a socket of that node alone, which the API server doesn't lead to. \
+On the node, run this as root (socket ${DEFAULT_SOCKET}); or read the agent's own words: \
+kubectl logs daemonset/heddle-cni -c agent -n ${SYSTEM_NAMESPACE}`;
+
 /** Options of commands that ask node agents. */
 export const AGENT_OPTIONS: Readonly<Record<string, OptionSpec>> = {
-  ...MESH_OPTIONS,
+  ...ANY_MESH_OPTIONS,
   node: { type: 'string', value: 'NAME', help: 'of this node of the mesh only' },
   'admin-socket': {
     type: 'string',
@@ -94,15 +102,19 @@ export function agentProblems(answers: readonly AgentAnswer[]): readonly ObjectP
 }
 
 /** The local mesh; undefined where none runs but the machine itself is a node. */
-function meshFileOf(input: CommandInput, context: CliContext) {
+function meshFileOf(input: CommandInput, context: CliContext): MeshFile | undefined {
+  const named = Object.keys(AGENT_OPTIONS).some((option) => input.text(option) !== undefined);
+  const isNode = !named && existsSync(DEFAULT_SOCKET);
+  let which: Which;
   try {
-    return findMesh(input, context).file;
+    which = whichMesh(input, context);
   } catch (thrown) {
-    const isUnreachable = thrown instanceof HeddleError && thrown.code === 'unreachable';
-    const named = ['name', 'state-dir', 'node'].some((option) => input.text(option) !== undefined);
-    if (isUnreachable && !named && existsSync(DEFAULT_SOCKET)) return undefined;
+    if (isNode && thrown instanceof HeddleError && thrown.code === 'unreachable') return undefined;
     throw thrown;
   }
+  if (which.kind === 'local') return which.mesh.file;
+  if (isNode) return undefined;
+  throw new HeddleError('unreachable', `${accessText(which.access)}: ${ON_NODES}`);
 }
 
 /** What an agent answers. Fails with `unreachable`, `forbidden`, or `agent` with what it said; a message names the node. */

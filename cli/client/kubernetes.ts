@@ -23,6 +23,18 @@ export interface KubeAccess {
   readonly context: string | undefined;
 }
 
+/** Whether $KUBECONFIG or ~/.kube/config says how to reach a cluster. */
+export function hasKubeconfig({ env, cwd }: CliContext): boolean {
+  const named = (env.KUBECONFIG ?? '').split(delimiter).filter((file) => file !== '');
+  if (named.length > 0) return true;
+  return existsSync(resolve(cwd, env.HOME ?? '/', '.kube/config'));
+}
+
+/** Which cluster that is, for people. */
+export function accessText({ kubeconfig, context }: KubeAccess): string {
+  return context === undefined ? `the current context of ${kubeconfig}` : `context "${context}"`;
+}
+
 /** Which cluster is meant. Fails with code `unreachable` where nothing says how to reach one, `usage` where too much does. */
 export function kubeAccess(input: CommandInput, context: CliContext): KubeAccess {
   const given = input.text('kubeconfig');

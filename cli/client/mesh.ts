@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { dirname, join, resolve } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
@@ -14,8 +15,17 @@ import { type MeshFile, readMeshFile, type StatePaths, statePaths } from '../loc
 const answerBytesMax = 64 * 1024 * 1024;
 const requestMs = 15_000;
 
-/** A running mesh as a command sees it. */
-export interface RunningMesh {
+/** The control plane's HTTP API, however it is reached. */
+export interface MeshApi {
+  /** In messages, after "the control plane": `at http://127.0.0.1:15080`. */
+  readonly where: string;
+  /** Rejects where nobody answers. */
+  fetch(path: string, options: Pick<FetchOptions, 'body'>): Promise<FetchAnswer>;
+}
+
+/** A mesh that runs on this machine. */
+export interface RunningMesh extends MeshApi {
+  readonly kind: 'local';
   readonly file: MeshFile;
   readonly paths: StatePaths;
 }
@@ -39,7 +49,14 @@ export function findMesh(input: CommandInput, context: CliContext): RunningMesh 
       'unreachable',
       `the mesh of ${paths.root} crashed; "heddle up DIR" cleans up and starts it again, "heddle down" only cleans up`,
     );
-  return { file, paths };
+  const { dashboard } = file;
+  return {
+    ...{ kind: 'local', file, paths, where: `at ${dashboard}` },
+    async fetch(path, options) {
+      if (dashboard === '') throw new HeddleError('unreachable', 'the control plane is still starting');
+      return fetchText(`${dashboard}${path}`, options);
+    },
+  };
 }
 
 function noMesh(paths: StatePaths, input: CommandInput): string {
@@ -64,15 +81,15 @@ function otherMeshes(paths: StatePaths): readonly string[] {
 }
 
 /** Asks the control plane's HTTP API. Fails with code `unreachable`, or `api` with what it said. */
-export async function ask(mesh: RunningMesh, path: string, body?: JsonValue): Promise<JsonValue> {
-  if (mesh.file.dashboard === '') throw new HeddleError('unreachable', 'the control plane is still starting');
-  let answer: { status: number; text: string };
+export async function ask(mesh: MeshApi, path: string, body?: JsonValue): Promise<JsonValue> {
+  let answer: FetchAnswer;
   try {
-    answer = await fetchText(`${mesh.file.dashboard}${path}`, body === undefined ? {} : { body });
+    answer = await mesh.fetch(path, body === undefined ? {} : { body });
   } catch (thrown) {
+    if (thrown instanceof HeddleError) throw thrown;
     throw new HeddleError(
       'unreachable',
-      `the control plane at ${mesh.file.dashboard} doesn't answer: ${messageOf(thrown)}`,
+      `the control plane ${mesh.where} doesn't answer: ${messageOf(thrown)}`,
     );
   }
   let parsed: JsonValue;
@@ -95,12 +112,12 @@ function apiErrors(parsed: JsonValue, status: number): string {
 }
 
 /** The objects in force, as the control plane shows them. */
-export async function objectsInForce(mesh: RunningMesh): Promise<readonly KubeObject[]> {
+export async function objectsInForce(mesh: MeshApi): Promise<readonly KubeObject[]> {
   return listAt(await ask(mesh, '/api/heddle/objects'), 'items').flatMap((item) => asObject(item) ?? []);
 }
 
 /** The object of that kind, namespace and name as the control plane shows it now, or undefined. */
-export async function objectInForce(mesh: RunningMesh, object: KubeObject): Promise<KubeObject | undefined> {
+export async function objectInForce(mesh: MeshApi, object: KubeObject): Promise<KubeObject | undefined> {
   const { name, namespace } = object.metadata;
   const query = new URLSearchParams({
     kind: object.kind,
@@ -126,13 +143,20 @@ export interface FetchOptions {
   readonly timeoutMs?: number;
   /** Of a Unix socket that the server listens on; the URL's host is for the headers then. */
   readonly socketPath?: string;
+  /** Leads to the server already; the URL's host is for the headers then. */
+  readonly connection?: Duplex;
+}
+
+export interface FetchAnswer {
+  readonly status: number;
+  readonly text: string;
 }
 
 /** One request over HTTP on a connection of its own. Rejects where nobody answers in time. */
 export function fetchText(
   url: string,
-  { body, timeoutMs = requestMs, socketPath }: FetchOptions = {},
-): Promise<{ readonly status: number; readonly text: string }> {
+  { body, timeoutMs = requestMs, socketPath, connection }: FetchOptions = {},
+): Promise<FetchAnswer> {
   const text = body === undefined ? undefined : JSON.stringify(body);
   const headers =
     text === undefined
@@ -140,7 +164,11 @@ export function fetchText(
       : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
   return new Promise((done, reject) => {
     const method = text === undefined ? 'GET' : 'POST';
-    const options = { method, agent: false, timeout: timeoutMs, headers, socketPath };
+    const way =
+      connection === undefined
+        ? { agent: false, timeout: timeoutMs, socketPath }
+        : { createConnection: () => connection, signal: AbortSignal.timeout(timeoutMs) };
+    const options = { method, headers, ...way };
     const call = http.request(url, options, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;

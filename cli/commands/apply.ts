@@ -4,9 +4,10 @@ import type { ObjectProblem } from '../../common/pod-network.ts';
 import { type KubeObject, namespacedName, type Problem, type SourcedObject } from '../../model/objects.ts';
 import { type AgentAnswer, agentProblems, askStates, meshAgents } from '../client/agents.ts';
 import { readManifests } from '../client/manifests.ts';
-import { findMesh, objectInForce, objectsInForce, pathsOf, type RunningMesh } from '../client/mesh.ts';
+import { objectInForce, objectsInForce, pathsOf, type RunningMesh } from '../client/mesh.ts';
 import { type Verdict, verdictOf } from '../client/verdict.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { ANY_MESH_OPTIONS, kubectl, localMesh, refuseCluster } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
@@ -34,7 +35,7 @@ export const apply: CommandSpec = {
     "Puts objects in force in the running mesh, over those of its manifests' folder, which is never written.\nWaits until the control plane says what it makes of them, and the proxies that use them have them.",
   examples: ['heddle apply -f route.yaml', 'cat route.yaml | heddle apply -f -'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     filename: {
       type: 'string',
       short: 'f',
@@ -51,6 +52,7 @@ export const apply: CommandSpec = {
 async function runApply(input: CommandInput, context: CliContext): Promise<ExitCode> {
   const files = input.texts('filename');
   if (files.length === 0) throw usageError('say what to apply: -f FILE');
+  refuseCluster(input, kubectl('apply', input));
   const { objects, problems } = await readManifests(files, context);
   // Slips are told also where no mesh runs.
   const network = readMeshFile(pathsOf(input, context))?.network ?? 'loopback';
@@ -61,7 +63,7 @@ async function runApply(input: CommandInput, context: CliContext): Promise<ExitC
     return EXIT.failed;
   }
   if (objects.length === 0) throw new HeddleError('empty', 'no objects in what was given');
-  const mesh = findMesh(input, context);
+  const mesh = localMesh(input, context, kubectl('apply', input));
   const applied = new AppliedObjects(appliedFolder(mesh.paths, mesh.file.manifests));
   const before = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const placed = objects.map((sourced) => inNamespace(sourced, input.text('namespace')));

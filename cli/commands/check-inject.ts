@@ -1,41 +1,23 @@
-import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
-import type { JsonValue } from '../../common/json.ts';
-import { injectorName } from '../../injector/patch/webhooks.ts';
 import type { KubeObject } from '../../model/objects.ts';
-import type { KubernetesClient } from '../../sources/kubernetes/client.ts';
 import { hasReason } from '../../sources/kubernetes/errors.ts';
-import { KINDS, type KubeKind } from '../../sources/kubernetes/kinds.ts';
+import { clusterInjection, INJECTED_WORKLOADS } from '../check/cluster-injection.ts';
 import {
   type InjectionFacts,
   type InjectionRow,
   type InjectionState,
   injectionRows,
-  readyEndpoints,
-  type WebhookFacts,
   webhookFindings,
 } from '../check/injection.ts';
-import { asUnreachable, connectCluster, kubeAccess } from '../client/kubernetes.ts';
-import { findMesh, objectsInForce } from '../client/mesh.ts';
+import { asUnreachable, connectCluster } from '../client/kubernetes.ts';
+import { objectsInForce } from '../client/mesh.ts';
+import { whichMesh } from '../client/which.ts';
 import { type CommandInput, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { at, listAt } from '../kube/fields.ts';
 import { palette } from '../output/colour.ts';
 import { formatFindings } from '../output/findings.ts';
 import { formatTable } from '../output/table.ts';
 
-const workload = (apiVersion: string, kind: string, plural: string): KubeKind => ({
-  ...{ apiVersion, kind, plural, namespaced: true },
-});
-/** Kinds with a pod template. */
-const WORKLOADS: readonly KubeKind[] = [
-  KINDS.deployment,
-  workload('apps/v1', 'StatefulSet', 'statefulsets'),
-  KINDS.daemonSet,
-  workload('apps/v1', 'ReplicaSet', 'replicasets'),
-  workload('batch/v1', 'Job', 'jobs'),
-  workload('batch/v1', 'CronJob', 'cronjobs'),
-];
 const PROBLEMS: readonly InjectionState[] = ['missing', 'refused'];
 const WORDS: Readonly<Record<InjectionState, string>> = {
   injected: 'yes',
@@ -85,18 +67,11 @@ function told(rows: readonly InjectionRow[], context: CliContext): string {
 }
 
 async function gather(namespace: string, input: CommandInput, context: CliContext): Promise<InjectionFacts> {
-  const named = input.text('kubeconfig') !== undefined || input.text('context') !== undefined;
-  if (!named) {
-    try {
-      return localFacts(namespace, await objectsInForce(findMesh(input, context)));
-    } catch (thrown) {
-      const local = input.text('name') !== undefined || input.text('state-dir') !== undefined;
-      if (local || !(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
-    }
-  }
-  const client = await connectCluster(kubeAccess(input, context), context);
+  const which = whichMesh(input, context);
+  if (which.kind === 'local') return localFacts(namespace, await objectsInForce(which.mesh));
+  const client = await connectCluster(which.access, context);
   try {
-    return await clusterFacts(namespace, client);
+    return await clusterInjection(namespace, client);
   } catch (thrown) {
     if (hasReason(thrown, 'NotFound')) throw noNamespace(namespace);
     throw asUnreachable(thrown);
@@ -109,7 +84,7 @@ function localFacts(namespace: string, objects: readonly KubeObject[]): Injectio
   const own = objects.find((one) => one.kind === 'Namespace' && one.metadata.name === namespace);
   const within = objects.filter((one) => (one.metadata.namespace ?? 'default') === namespace);
   if (own === undefined && within.length === 0) throw noNamespace(namespace);
-  const kinds = WORKLOADS.map(({ kind }) => kind);
+  const kinds = INJECTED_WORKLOADS.map(({ kind }) => kind);
   return {
     namespace,
     labels: own?.metadata.labels ?? {},
@@ -121,45 +96,4 @@ function localFacts(namespace: string, objects: readonly KubeObject[]): Injectio
 
 function noNamespace(namespace: string): HeddleError {
   return new HeddleError('not-found', `there is no namespace ${namespace}`);
-}
-
-async function clusterFacts(namespace: string, client: KubernetesClient): Promise<InjectionFacts> {
-  const own = await client.get(KINDS.namespace, { name: namespace });
-  const lists = await Promise.all(
-    [KINDS.pod, ...WORKLOADS].map(async (kind) => (await client.list(kind, { namespace })).items),
-  );
-  const [pods = [], ...workloads] = lists;
-  return {
-    namespace,
-    labels: own.metadata.labels ?? {},
-    pods,
-    workloads: workloads.flat().filter((one) => !isOwned(one)),
-    webhooks: await webhookFacts(client),
-  };
-}
-
-/** Made by another workload, whose template says it all. */
-function isOwned(object: KubeObject): boolean {
-  const owners = listAt(object as unknown as JsonValue, 'metadata', 'ownerReferences');
-  return owners.some((owner) => at(owner, 'controller') === true);
-}
-
-async function webhookFacts(client: KubernetesClient): Promise<WebhookFacts> {
-  const read = async (kind: KubeKind, namespace?: string) => {
-    try {
-      return (await client.list(kind, { namespace })).items;
-    } catch (thrown) {
-      if (!hasReason(thrown, 'Forbidden')) throw thrown;
-      return undefined;
-    }
-  };
-  const [configurations, slices] = await Promise.all([
-    read(KINDS.mutatingWebhook),
-    read(KINDS.endpointSlice, SYSTEM_NAMESPACE),
-  ]);
-  return {
-    configurations,
-    readyInjectors: (revision) =>
-      slices === undefined ? undefined : readyEndpoints(slices, injectorName(revision)),
-  };
 }

@@ -4,6 +4,7 @@ import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import { checkAgents } from '../check/agents.ts';
+import { type Inspection, inspectCluster } from '../check/cluster-check.ts';
 import type { Finding } from '../check/findings.ts';
 import { gatherFacts, readRoot } from '../check/gather.ts';
 import { checkCommands, checkMachine, type Machine } from '../check/machine.ts';
@@ -11,8 +12,8 @@ import { checkObjects } from '../check/objects.ts';
 import { checkInjection, checkPods } from '../check/pods.ts';
 import { checkServices } from '../check/services.ts';
 import { checkRoot, checkSidecars } from '../check/sidecars.ts';
-import { KUBE_OPTIONS } from '../client/kubernetes.ts';
-import { findMesh, type RunningMesh } from '../client/mesh.ts';
+import type { RunningMesh } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, type Which, whichMesh } from '../client/which.ts';
 import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { VALUES_OPTIONS } from '../install/installation.ts';
@@ -34,22 +35,22 @@ export const check: CommandSpec = {
   name: 'check',
   summary: 'find what is wrong, and say what to do',
   usage:
-    'check [-n NAMESPACE] [-o json] | check inject NAMESPACE [--context NAME] [-o json] | check --pre [--context NAME] [-f FILE] [--set NAME=VALUE]',
+    'check [-n NAMESPACE] [--context NAME] [-o json] | check inject NAMESPACE [--context NAME] [-o json] | check --pre [--context NAME] [-f FILE] [--set NAME=VALUE]',
   description:
-    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.\ninject NAMESPACE says for each workload and pod, also of a Kubernetes cluster, whether it has a sidecar, and why.\n--pre looks at a Kubernetes cluster before "heddle install": its version, your rights, nodes, networks and DNS.',
+    'Looks at the running mesh and says what is wrong with it and what to do: its processes, certificates, sidecars,\npods, routes, policies, Services and manifests. Ends with 1 where it finds a problem, with 3 where no mesh runs.\nOn Kubernetes also: replicas, the injector and its caBundle, the CNI on each node, versions.\ninject NAMESPACE says for each workload and pod, also of a Kubernetes cluster, whether it has a sidecar, and why.\n--pre looks at a Kubernetes cluster before "heddle install": its version, your rights, nodes, networks and DNS.',
   examples: [
     'heddle check',
     'heddle check -n shop',
+    'heddle check --context prod',
     'heddle check inject shop',
     'heddle check -o json',
     'heddle check --pre',
   ],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'only what concerns this namespace' },
     output: { type: 'string', short: 'o', value: 'FORMAT', help: 'json' },
     pre: { type: 'boolean', help: 'look at a cluster that Heddle is to be installed on' },
-    ...KUBE_OPTIONS,
     ...VALUES_OPTIONS,
   },
   positionalsMax: 2,
@@ -57,7 +58,7 @@ export const check: CommandSpec = {
 };
 
 /** Options that only one of the two looks takes. */
-const PRE_OPTIONS = [...Object.keys(KUBE_OPTIONS), ...Object.keys(VALUES_OPTIONS)];
+const PRE_OPTIONS = Object.keys(VALUES_OPTIONS);
 const MESH_ONLY_OPTIONS = [...Object.keys(MESH_OPTIONS), 'namespace'];
 
 async function runCheck(input: CommandInput, context: CliContext): Promise<ExitCode> {
@@ -70,10 +71,9 @@ async function runCheck(input: CommandInput, context: CliContext): Promise<ExitC
     throw usageError(`--${misplaced} ${input.flag('pre') ? "doesn't go with --pre" : 'is for --pre'}`);
   if (input.flag('pre')) return reportBeforeInstallation(input, context);
   const json = input.choice('output', ['text', 'json'], 'text') === 'json';
-  const machine = machineOf(context);
-  const { findings, code } = await inspect(input, context, machine);
+  const { findings, code } = await inspect(input, context);
   const namespace = input.text('namespace');
-  const shown = [...checkMachine(machine), ...findings].filter(
+  const shown = findings.filter(
     (one) => namespace === undefined || one.namespace === undefined || one.namespace === namespace,
   );
   const problems = shown.filter((one) => one.level === 'problem').length;
@@ -83,23 +83,23 @@ async function runCheck(input: CommandInput, context: CliContext): Promise<ExitC
   return problems > 0 ? EXIT.failed : EXIT.done;
 }
 
-interface Inspection {
-  readonly findings: readonly Finding[];
-  readonly code: ExitCode;
-}
-
-/** Everything about the mesh itself, as far as it can be reached. */
-async function inspect(input: CommandInput, context: CliContext, machine: Machine): Promise<Inspection> {
-  let mesh: RunningMesh;
+/** Everything about the mesh that is meant, as far as it can be reached. */
+async function inspect(input: CommandInput, context: CliContext): Promise<Inspection> {
+  const machine = machineOf(context);
+  let which: Which;
   try {
-    mesh = findMesh(input, context);
+    which = whichMesh(input, context);
   } catch (thrown) {
     if (!(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
-    return {
-      findings: [{ level: 'problem', about: 'mesh', message: thrown.message }],
-      code: EXIT.unreachable,
-    };
+    const none: Finding = { level: 'problem', about: 'mesh', message: thrown.message };
+    return { findings: [...checkMachine(machine), none], code: EXIT.unreachable };
   }
+  if (which.kind === 'kubernetes') return inspectCluster(which.access, context);
+  const { findings, code } = await inspectLocal(which.mesh, context, machine);
+  return { findings: [...checkMachine(machine), ...findings], code };
+}
+
+async function inspectLocal(mesh: RunningMesh, context: CliContext, machine: Machine): Promise<Inspection> {
   const own = [runs(mesh, context), ...components(mesh)];
   try {
     const facts = await gatherFacts(mesh, context);

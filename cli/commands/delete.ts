@@ -2,8 +2,9 @@ import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { readFolders, readManifests } from '../client/manifests.ts';
-import { findMesh, objectInForce, objectsInForce, type RunningMesh } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { objectInForce, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, kubectl, localMesh } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { objectKey, resourceName } from '../kube/kinds.ts';
 import { AppliedObjects } from '../local/applied.ts';
@@ -23,7 +24,7 @@ export const remove: CommandSpec = {
     "Takes objects out of force. One of the manifests' folder is hidden until it is applied again: the folder is never written.",
   examples: ['heddle delete httproute catalog -n shop', 'heddle delete -f route.yaml'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     filename: {
       type: 'string',
       short: 'f',
@@ -40,7 +41,7 @@ export const remove: CommandSpec = {
 async function runDelete(input: CommandInput, context: CliContext): Promise<ExitCode> {
   const files = input.texts('filename');
   if (files.length > 0 === input.positionals.length > 0) throw usageError('give either -f FILE or KIND NAME');
-  const mesh = findMesh(input, context);
+  const mesh = localMesh(input, context, kubectl('delete', input));
   const inForce = new Map((await objectsInForce(mesh)).map((object) => [objectKey(object), object]));
   const targets =
     files.length > 0 ? await namedByFiles(files, input, context) : [namedObject(input, inForce)];

@@ -1,8 +1,9 @@
-import { gatherProblems } from '../check/gather.ts';
-import { findMesh, objectsInForce } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { problemsOf } from '../check/gather.ts';
+import { objectsInForce } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { objectKey } from '../kube/kinds.ts';
+import { type Kind, objectKey } from '../kube/kinds.ts';
 import { describeObject } from '../output/description.ts';
 import { problemLine } from '../output/problem.ts';
 import { notFound, wantedOf } from './wanted.ts';
@@ -14,7 +15,7 @@ export const describe: CommandSpec = {
   description: 'Shows an object with its pods, endpoints, conditions and problems.',
   examples: ['heddle describe svc catalog -n shop', 'heddle describe httproute/catalog-canary -n shop'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'of the object (default "default")' },
   },
   positionalsMax: 2,
@@ -26,7 +27,14 @@ async function runDescribe(input: CommandInput, context: CliContext): Promise<Ex
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1 || name === undefined)
     throw usageError('name one object: KIND NAME');
-  const mesh = findMesh(input, context);
+  return withMesh(input, context, (mesh) => describeOne({ mesh, kind, name }, input, context));
+}
+
+async function describeOne(
+  { mesh, kind, name }: { readonly mesh: Mesh; readonly kind: Kind; readonly name: string },
+  input: CommandInput,
+  context: CliContext,
+): Promise<ExitCode> {
   const namespace = input.text('namespace') ?? 'default';
   const objects = await objectsInForce(mesh);
   // The start of a pod's name will do, as for logs.
@@ -39,7 +47,7 @@ async function runDescribe(input: CommandInput, context: CliContext): Promise<Ex
     here.find((one) => one.metadata.name === name) ??
     (kind.kind === 'Pod' ? here.find((one) => one.metadata.name.startsWith(`${name}-`)) : undefined);
   if (object === undefined) throw notFound(kind, name, namespace, objects);
-  const { problems, origins } = await gatherProblems(mesh, context);
+  const { problems, origins } = await problemsOf(mesh, context);
   const subject = `${kind.kind} ${kind.namespaced ? `${namespace}/` : ''}${object.metadata.name}`;
   context.out(
     describeObject(object, {

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { sleep } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { findMesh, pathsOf } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
+import { ANY_MESH_OPTIONS, refuseCluster } from '../client/which.ts';
+import type { CommandInput, CommandSpec } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { claimState } from '../local/claim.ts';
 import { endLeftovers } from '../local/leftovers.ts';
@@ -19,12 +20,13 @@ export const down: CommandSpec = {
   description:
     'Ends the mesh: apps first, then their sidecars, then the control plane. Cleans up after one that crashed.\nApplied objects, traces and logs stay for the next "heddle up".',
   examples: ['heddle down'],
-  options: MESH_OPTIONS,
+  options: ANY_MESH_OPTIONS,
   positionalsMax: 0,
   run: runDown,
 };
 
 async function runDown(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  refuseCluster(input, 'heddle uninstall');
   const paths = pathsOf(input, context);
   const file = readMeshFile(paths);
   if (file !== undefined && isSameProcess(file.pid, file.startTime)) {

@@ -1,13 +1,11 @@
-import { join } from 'node:path';
 import { HeddleError } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
-import { silentLogger } from '../../common/log.ts';
-import { SETTINGS_FILE } from '../../sources/files/scan.ts';
-import { watchSettings } from '../../sources/files/settings.ts';
-import { ask, findMesh, objectsInForce, type RunningMesh } from '../client/mesh.ts';
+import { ask, objectsInForce } from '../client/mesh.ts';
+import { settingsOf } from '../client/settings.ts';
 import { sourcePod } from '../client/source-pod.ts';
 import { isOutside, unknownHost } from '../client/unknown-host.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { palette } from '../output/colour.ts';
 import { type ExplainAnswer, formatExplanation } from '../output/explanation.ts';
@@ -27,7 +25,7 @@ export const explain: CommandSpec = {
     'heddle explain --trace 4bf92f3577b34da6a3ce929d0e0e4736',
   ],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     from: { type: 'string', value: 'NAMESPACE/POD', help: 'who asks: a pod, or the name of its Deployment' },
     request: { type: 'string', short: 'X', value: 'METHOD', help: 'method (default GET)' },
     header: {
@@ -69,8 +67,9 @@ async function explainTrace(trace: string, input: CommandInput, context: CliCont
     throw usageError('--trace explains the request of that trace: leave out --from and URL');
   if (!/^[0-9a-fA-F]{1,32}$/.test(trace))
     throw usageError(`a trace id is 1 to 32 hexadecimal digits, not "${trace}"; "heddle traces" lists them`);
-  const mesh = findMesh(input, context);
-  return answerOf(await ask(mesh, `/api/heddle/explain?trace=${trace}`));
+  return withMesh(input, context, async (mesh) =>
+    answerOf(await ask(mesh, `/api/heddle/explain?trace=${trace}`)),
+  );
 }
 
 async function explainRequest(
@@ -85,26 +84,24 @@ async function explainRequest(
   const url = parseUrl(text);
   const method = input.text('request') ?? 'GET';
   if (!METHOD.test(method)) throw usageError(`"${method}" is not a method`);
-  const mesh = findMesh(input, context);
-  const objects = await objectsInForce(mesh);
-  const { namespace, pod } = sourcePod(from, objects);
-  const answer = answerOf(
-    await ask(mesh, '/api/heddle/explain', {
-      from: { namespace, ...(pod === undefined ? {} : { name: pod }) },
-      ...{ url: url.href, method: method.toUpperCase(), headers: headers.map((header) => [...header]) },
-    }),
-  );
-  if (answer.answer?.code !== 'unknown-destination') return answer;
-  if (!isOutside(url.hostname, namespace, objects)) throw unknownHost(url, namespace, objects);
-  return { ...answer, answer: { ...answer.answer, message: outsideText(url, mesh, context) } };
+  return withMesh(input, context, async (mesh) => {
+    const objects = await objectsInForce(mesh);
+    const { namespace, pod } = sourcePod(from, objects);
+    const answer = answerOf(
+      await ask(mesh, '/api/heddle/explain', {
+        from: { namespace, ...(pod === undefined ? {} : { name: pod }) },
+        ...{ url: url.href, method: method.toUpperCase(), headers: headers.map((header) => [...header]) },
+      }),
+    );
+    if (answer.answer?.code !== 'unknown-destination') return answer;
+    if (!isOutside(url.hostname, namespace, objects)) throw unknownHost(url, namespace, objects);
+    return { ...answer, answer: { ...answer.answer, message: await outsideText(url, mesh) } };
+  });
 }
 
 /** What becomes of requests to the world outside: the mesh's settings say. */
-function outsideText(url: URL, mesh: RunningMesh, context: CliContext): string {
-  const file = join(mesh.file.manifests, SETTINGS_FILE);
-  const source = watchSettings({ file, clock: context.clock, log: silentLogger, onChange: () => undefined });
-  const setting = source.current().settings.outboundUnknown;
-  source.close();
+async function outsideText(url: URL, mesh: Mesh): Promise<string> {
+  const { outboundUnknown: setting } = await settingsOf(mesh);
   const what =
     setting === 'ALLOW'
       ? 'requests pass through as they are, without routes, retries or breakers'

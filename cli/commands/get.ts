@@ -1,7 +1,8 @@
 import { stringify } from 'yaml';
 import type { KubeObject } from '../../model/objects.ts';
-import { findMesh, objectsInForce } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS } from '../command-line.ts';
+import { objectsInForce } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, withMesh } from '../client/which.ts';
+import type { CommandInput, CommandSpec } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { KINDS, type Kind, resourceName } from '../kube/kinds.ts';
 import { columnsOf } from '../output/columns.ts';
@@ -17,7 +18,7 @@ export const get: CommandSpec = {
   description: `Shows objects of the running mesh with their status.\nKinds: ${KINDS.map((kind) => kind.plural).join(', ')}; "all" for workloads and Services.`,
   examples: ['heddle get pods -A', 'heddle get httproute catalog -n shop -o yaml', 'heddle get svc -n shop'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     namespace: {
       type: 'string',
       short: 'n',
@@ -34,10 +35,9 @@ export const get: CommandSpec = {
 async function runGet(input: CommandInput, context: CliContext): Promise<ExitCode> {
   const format = input.choice('output', FORMATS, 'table');
   const { kinds, name } = wantedOf(input.positionals);
-  const mesh = findMesh(input, context);
   const everywhere = input.flag('all-namespaces');
   const namespace = input.text('namespace') ?? 'default';
-  const all = await objectsInForce(mesh);
+  const all = await withMesh(input, context, objectsInForce);
   const found = kinds.map((kind) => ({
     kind,
     objects: all

@@ -5,8 +5,8 @@ import { readIfThere } from '../../common/atomic-file.ts';
 import { sleep } from '../../common/clock.ts';
 import { SIDECAR, SYSTEM_NAMESPACE } from '../../common/contracts.ts';
 import { HeddleError } from '../../common/errors.ts';
-import { findMesh } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { ANY_MESH_OPTIONS, kubectl, localMesh } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { didYouMean } from '../suggest.ts';
 
@@ -24,7 +24,7 @@ export const logs: CommandSpec = {
     'heddle logs control-plane -n heddle-system --tail 20',
   ],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'of the pod (default "default")' },
     container: { type: 'string', short: 'c', value: 'CONTAINER', help: 'container of the pod' },
     follow: { type: 'boolean', short: 'f', help: 'go on with what is written' },
@@ -41,7 +41,7 @@ async function runLogs(input: CommandInput, context: CliContext): Promise<ExitCo
   // kubectl's `deploy/web` and `pod/web-…`: both are the start of a pod's name here.
   const pod = named.replace(/^(pods?|po|deployments?|deploy|jobs?)\//, '');
   const tail = input.number('tail', 0, 1_000_000);
-  const { paths } = findMesh(input, context);
+  const { paths } = localMesh(input, context, kubectl('logs', input));
   const namespace = input.text('namespace') ?? 'default';
   const file =
     namespace === SYSTEM_NAMESPACE

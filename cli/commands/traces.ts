@@ -1,7 +1,8 @@
 import { HeddleError } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
-import { ask, findMesh, type RunningMesh } from '../client/mesh.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { ask } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { at, listAt, numberAt, textAt } from '../kube/fields.ts';
 import { palette } from '../output/colour.ts';
@@ -21,7 +22,7 @@ export const traces: CommandSpec = {
     'Lists the latest traces; with an id shows that one as a waterfall, with attempts and what the mesh decided.\nThe start of an id is enough where it means one of the latest traces only.',
   examples: ['heddle traces', 'heddle traces --service web --errors', 'heddle traces 4bf92f35'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     service: { type: 'string', value: 'NAME', help: 'only traces that this service took part in' },
     errors: { type: 'boolean', help: 'only traces with an error' },
     limit: { type: 'string', value: 'N', help: `how many (default ${DEFAULT_LIMIT})` },
@@ -37,16 +38,20 @@ async function runTraces(input: CommandInput, context: CliContext): Promise<Exit
   const [id] = input.positionals;
   if (id !== undefined && !/^[0-9a-fA-F]{1,32}$/.test(id))
     throw usageError(`a trace id is 1 to 32 hexadecimal digits, not "${id}"`);
-  const mesh = findMesh(input, context);
-  if (id !== undefined) return showOne(await wholeId(mesh, id.toLowerCase()), mesh, context, json);
-  const items = await latest(mesh, limit, input);
+  return withMesh(input, context, async (mesh) => {
+    if (id !== undefined) return showOne(await wholeId(mesh, id.toLowerCase()), mesh, context, json);
+    return list(await latest(mesh, limit, input), context, json);
+  });
+}
+
+function list(items: readonly JsonValue[], context: CliContext, json: boolean): ExitCode {
   if (json) context.out(`${JSON.stringify({ items }, undefined, 2)}\n`);
   else if (items.length === 0) context.err('No traces found: send a request through the mesh first.\n');
   else context.out(traceTable(items, context.clock.wallMs()));
   return EXIT.done;
 }
 
-async function latest(mesh: RunningMesh, limit: number, input?: CommandInput): Promise<readonly JsonValue[]> {
+async function latest(mesh: Mesh, limit: number, input?: CommandInput): Promise<readonly JsonValue[]> {
   const query = new URLSearchParams({ limit: String(limit) });
   const service = input?.text('service');
   if (service !== undefined) query.set('service', service);
@@ -72,7 +77,7 @@ function traceTable(items: readonly JsonValue[], nowMs: number): string {
 }
 
 /** The id that `start` begins, of the latest traces; itself where none of them does. */
-async function wholeId(mesh: RunningMesh, start: string): Promise<string> {
+async function wholeId(mesh: Mesh, start: string): Promise<string> {
   if (start.length >= 16) return start;
   const ids = (await latest(mesh, limitMax)).map((item) => textAt(item, 'traceId') ?? '');
   const matches = ids.filter((id) => id.startsWith(start));
@@ -81,7 +86,7 @@ async function wholeId(mesh: RunningMesh, start: string): Promise<string> {
   return matches[0] ?? start;
 }
 
-async function showOne(id: string, mesh: RunningMesh, context: CliContext, json: boolean): Promise<ExitCode> {
+async function showOne(id: string, mesh: Mesh, context: CliContext, json: boolean): Promise<ExitCode> {
   const answer = await ask(mesh, `/api/traces/${id}`);
   if (json) {
     context.out(`${JSON.stringify(answer, undefined, 2)}\n`);
@@ -98,8 +103,8 @@ async function showOne(id: string, mesh: RunningMesh, context: CliContext, json:
     `${paint.bold(`trace ${textAt(trace, 'traceID') ?? id}`)}  ${new Date(startMs).toISOString()}  ${rows.length} spans${errors}\n\n`,
   );
   context.out(formatWaterfall(rows, view));
-  context.out(
-    `\nWhy it went this way: heddle explain --trace ${id}\nOn the dashboard: ${mesh.file.dashboard}/traces/${id}\n`,
-  );
+  const page =
+    mesh.kind === 'local' ? `${mesh.file.dashboard}/traces/${id}` : `heddle dashboard, then /traces/${id}`;
+  context.out(`\nWhy it went this way: heddle explain --trace ${id}\nOn the dashboard: ${page}\n`);
   return EXIT.done;
 }

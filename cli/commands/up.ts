@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import { readIfThere } from '../../common/atomic-file.ts';
 import { PORTS } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
-import { type CommandInput, type CommandSpec, MESH_OPTIONS, usageError } from '../command-line.ts';
+import { ANY_MESH_OPTIONS, refuseCluster } from '../client/which.ts';
+import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { claimState } from '../local/claim.ts';
 import { endLeftovers } from '../local/leftovers.ts';
@@ -31,7 +32,7 @@ export const up: CommandSpec = {
     'Runs the manifests of DIR (default: the current folder) as a mesh on this machine, until Ctrl-C or "heddle down".\nContainers are processes: their images are not pulled, their commands are run.',
   examples: ['heddle up demo/shop', 'heddle up ./manifests --name second --dashboard-port 15081'],
   options: {
-    ...MESH_OPTIONS,
+    ...ANY_MESH_OPTIONS,
     network: {
       type: 'string',
       value: 'KIND',
@@ -49,6 +50,7 @@ export const up: CommandSpec = {
 };
 
 async function runUp(input: CommandInput, context: CliContext): Promise<ExitCode> {
+  refuseCluster(input, 'heddle install');
   const manifests = resolve(context.cwd, input.positionals[0] ?? '.');
   if (statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw usageError(`${manifests} is not a folder of manifests`);

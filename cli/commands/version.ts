@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
-import type { JsonValue } from '../../common/json.ts';
 import type { CommandSpec } from '../command-line.ts';
 import { EXIT } from '../context.ts';
-import { textAt } from '../kube/fields.ts';
+import { heddleVersion } from '../version.ts';
 
 export const version: CommandSpec = {
   name: 'version',
@@ -13,10 +11,7 @@ export const version: CommandSpec = {
   options: {},
   positionalsMax: 0,
   async run(_input, context) {
-    const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-    context.out(
-      `heddle ${textAt(JSON.parse(text) as JsonValue, 'version') ?? 'unknown'} (Node ${context.nodeVersion})\n`,
-    );
+    context.out(`heddle ${heddleVersion()} (Node ${context.nodeVersion})\n`);
     return EXIT.done;
   },
 };

@@ -11,7 +11,14 @@ export function shownPath(path: string, cwd: string): string {
 /** `route.yaml:7: HTTPRoute shop/catalog: spec.rules[0].matches: …`. */
 export function problemLine(problem: Problem, cwd: string): string {
   const subject = problem.object === undefined ? '' : `${problem.object}: `;
-  return `${shownPath(problem.source, cwd)}:${problem.line}: ${subject}${problemText(problem)}`;
+  const place = problemPlace(problem);
+  const where = place === undefined ? '' : `${shownPath(problem.source, cwd)}${place}: `;
+  return `${where}${subject}${problemText(problem)}`;
+}
+
+/** `:7` of a file. Objects of an API server have no line: they are named themselves. */
+export function problemPlace({ line }: Problem): string | undefined {
+  return line === 0 ? undefined : `:${line}`;
 }
 
 /** The message with its field in front, once. */

@@ -1,0 +1,137 @@
+import { ANNOTATIONS } from '../../common/contracts.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
+import { DEFAULT_REVISION } from '../../injector/patch/webhooks.ts';
+import type { KubeObject } from '../../model/objects.ts';
+import { type ClusterMesh, openClusterMesh, replicasOf } from '../client/cluster-mesh.ts';
+import { accessText, asUnreachable, type KubeAccess } from '../client/kubernetes.ts';
+import { ask, objectsInForce } from '../client/mesh.ts';
+import { settingsOf } from '../client/settings.ts';
+import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { listAt, textAt } from '../kube/fields.ts';
+import { heddleVersion } from '../version.ts';
+import { gatherInstallation } from './cluster-facts.ts';
+import { type Facts, type Finding, type SidecarAnswer, type SidecarView } from './findings.ts';
+import { apiProblems, sidecarViews } from './gather.ts';
+import { checkInstallation } from './installation.ts';
+import { checkObjects } from './objects.ts';
+import { checkSidecars } from './sidecars.ts';
+
+/** Sidecars asked at once for their certificates. */
+const asksMax = 8;
+/** More sidecars than this aren't asked one by one: the first ones are, and it is said. */
+export const certificateAsksMax = 200;
+
+/** What was found, and the exit code that it asks for where it isn't in the findings. */
+export interface Inspection {
+  readonly findings: readonly Finding[];
+  readonly code: ExitCode;
+}
+
+/** `heddle check` of a mesh on Kubernetes: Heddle's own parts by the API server, the rest as the control plane knows it. */
+export async function inspectCluster(access: KubeAccess, context: CliContext): Promise<Inspection> {
+  const mesh = await openClusterMesh(access, context);
+  try {
+    return await inspectMesh(mesh, context.clock.wallMs());
+  } finally {
+    mesh.close();
+  }
+}
+
+/** The same of an open mesh. Fails with code `unreachable` where the API server can't be asked. */
+export async function inspectMesh(mesh: ClusterMesh, nowMs: number): Promise<Inspection> {
+  const about: Finding = { level: 'note', about: 'mesh', message: `Kubernetes, ${accessText(mesh.access)}` };
+  let pods: readonly KubeObject[];
+  let own: readonly Finding[];
+  try {
+    const facts = await gatherInstallation(mesh.client, nowMs, heddleVersion());
+    pods = (facts.pods ?? []).filter(isOfThisMesh);
+    own = [about, ...checkInstallation(facts)];
+  } catch (thrown) {
+    throw asUnreachable(thrown);
+  }
+  try {
+    const findings = await inspectApi(mesh, pods, nowMs);
+    return { findings: [...own, ...findings.map(withKubectl)], code: EXIT.done };
+  } catch (thrown) {
+    if (!(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
+    const finding: Finding = { level: 'problem', about: 'control plane', message: messageOf(thrown) };
+    return { findings: [...own, finding], code: EXIT.unreachable };
+  }
+}
+
+/** Sidecars of other revisions are connected to control planes of their own, which aren't asked. */
+function isOfThisMesh({ metadata: { annotations = {} } }: KubeObject): boolean {
+  return (annotations[ANNOTATIONS.injected] ?? DEFAULT_REVISION) === DEFAULT_REVISION;
+}
+
+async function inspectApi(
+  mesh: ClusterMesh,
+  pods: readonly KubeObject[],
+  nowMs: number,
+): Promise<readonly Finding[]> {
+  const sidecars = await allSidecars(mesh);
+  const { answers, unasked } = await certificatesOf(mesh, sidecars, nowMs);
+  const facts: Facts = {
+    ...{ nowMs, network: 'ebpf', sidecars, answers, agents: [] },
+    // Pods as the API server has them: their conditions may be newer than the control plane's.
+    objects: [...(await objectsInForce(mesh)).filter(({ kind }) => kind !== 'Pod'), ...pods],
+    ...(await apiProblems(mesh)),
+    leafTtlSeconds: (await settingsOf(mesh)).leafTtlMs / 1_000,
+  };
+  return [...checkSidecars(facts), ...unasked, ...checkObjects(facts)];
+}
+
+/** Of all replicas: each knows the sidecars that are connected to it. */
+async function allSidecars(mesh: ClusterMesh): Promise<readonly SidecarView[]> {
+  const views = await Promise.all((await replicasOf(mesh)).map(sidecarViews));
+  return views.flat();
+}
+
+interface Certificates {
+  readonly answers: ReadonlyMap<string, SidecarAnswer>;
+  readonly unasked: readonly Finding[];
+}
+
+/** Asks sidecars for their certificates, through the control plane. */
+async function certificatesOf(
+  mesh: ClusterMesh,
+  sidecars: readonly SidecarView[],
+  nowMs: number,
+): Promise<Certificates> {
+  const answers = new Map<string, SidecarAnswer>();
+  const asked = sidecars.slice(0, certificateAsksMax);
+  for (let start = 0; start < asked.length; start += asksMax)
+    await Promise.all(
+      asked
+        .slice(start, start + asksMax)
+        .map(async ({ pod }) => answers.set(pod, await certificateOf(mesh, pod, nowMs))),
+    );
+  const message = `${sidecars.length - asked.length} of ${sidecars.length} sidecars were not asked for their certificates`;
+  const unasked: Finding[] =
+    asked.length === sidecars.length ? [] : [{ level: 'note', about: 'sidecars', message }];
+  return { answers, unasked };
+}
+
+async function certificateOf(mesh: ClusterMesh, pod: string, nowMs: number): Promise<SidecarAnswer> {
+  try {
+    const [leaf] = listAt(await ask(mesh, `/proxies/${pod}/certs`), 'chain');
+    const endMs = Date.parse(textAt(leaf, 'validTo') ?? '');
+    const certificateSeconds = Number.isNaN(endMs) ? undefined : (endMs - nowMs) / 1_000;
+    return { certificateSeconds, error: undefined };
+  } catch (thrown) {
+    return { certificateSeconds: undefined, error: messageOf(thrown) };
+  }
+}
+
+/** Remedies of the local mesh's checks, in the words of a cluster. */
+function withKubectl(finding: Finding): Finding {
+  if (finding.remedy === undefined) return finding;
+  const remedy = finding.remedy
+    .replaceAll(
+      'heddle logs control-plane -n heddle-system',
+      'kubectl logs deployment/heddle-control-plane -n heddle-system',
+    )
+    .replaceAll(/heddle (logs|get) /g, 'kubectl $1 ')
+    .replaceAll('heddle apply shows', 'kubectl describe shows');
+  return { ...finding, remedy };
+}
