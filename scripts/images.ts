@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bundlesAreFresh } from '../cli/local/bundles.ts';
 import { messageOf } from '../common/errors.ts';
+import { DEMO_IMAGE, demoImage } from './lib/demo-image.ts';
 import { DEFAULT_TAG, heddleImages, REPOSITORY } from './lib/heddle-images.ts';
 import { layOut, makeImage } from './lib/host-image.ts';
 
@@ -15,10 +16,12 @@ const USAGE = `Usage: npm run build:images -- [options]
   --out DIR    where NAME.tar go, for "ctr -n k8s.io image import" or "docker load" (default dist/images)
   --tag TAG    (default ${DEFAULT_TAG})
   --roots DIR  folders instead, DIR/NAME with everything that the image has; images/Dockerfile copies them
+  --demo       also the image of demo/shop's services; needs python3
 
 The images are ${REPOSITORY}/heddle-proxy:TAG, ${REPOSITORY}/heddle-control-plane:TAG and ${REPOSITORY}/heddle-cni:TAG. No registry has that
 name, so nodes must have them already (imagePullPolicy: IfNotPresent or Never). For the chart:
   helm install heddle charts/heddle --set image.registry=${REPOSITORY} --set image.tag=TAG
+With --demo there is ${DEMO_IMAGE} beside them, which demo/shop names.
 `;
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -29,7 +32,8 @@ function main(): number {
   const work = mkdtempSync(join(tmpdir(), 'heddle-images-'));
   try {
     const dist = bundles(work);
-    const images = heddleImages({ root: ROOT, dist, node: process.execPath, tag: options.tag, work });
+    const images = [...heddleImages({ root: ROOT, dist, node: process.execPath, tag: options.tag, work })];
+    if (options.demo) images.push(demoImage({ root: ROOT, node: process.execPath, work }));
     for (const image of images) {
       const name = image.name.slice(REPOSITORY.length + 1).split(':')[0] ?? '';
       if (options.roots !== undefined) {
@@ -57,6 +61,7 @@ function readOptions() {
         out: { type: 'string', default: join(ROOT, 'dist/images') },
         tag: { type: 'string', default: DEFAULT_TAG },
         roots: { type: 'string' },
+        demo: { type: 'boolean', default: false },
         help: { type: 'boolean' },
       },
     });

@@ -108,8 +108,8 @@ export function heddleImages(input: ImagesInput): readonly ImageContents[] {
   });
 }
 
-/** Node, its libraries, and what a program expects of any system. */
-function baseLayer(node: string, work: string): ImageLayer {
+/** Node, its libraries, and what a program expects of any system. `work` is a folder that must stay until the images are made. */
+export function baseLayer(node: string, work: string): ImageLayer {
   const made = join(work, 'etc');
   mkdirSync(made, { recursive: true });
   const users = { root: 0, heddle: SIDECAR.uid, nonroot: NONROOT };
@@ -149,7 +149,8 @@ function programFiles({ root, dist }: ImagesInput, { programs, beside = [] }: Re
   ];
 }
 
-function unique(files: readonly ImageFile[]): readonly ImageFile[] {
+/** The last of those that have one place in the image. */
+export function unique(files: readonly ImageFile[]): readonly ImageFile[] {
   return [...new Map(files.map((file) => [file.to, file])).values()];
 }
 
@@ -163,7 +164,8 @@ function versionOf(node: string): string {
   return stdout.trim().replace(/^v/, '');
 }
 
-function programPath(name: string): string {
+/** Of the system itself, whatever comes first in PATH. */
+export function programPath(name: string): string {
   const folders = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
   const found = folders
     .map((folder) => join(folder, name))

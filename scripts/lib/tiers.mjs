@@ -5,10 +5,10 @@ const KUBERNETES = {
   root: true,
   prepare: [
     ['test/kubernetes/cluster/main.ts', 'build'],
-    ['scripts/images.ts', '--tag', 'test'],
+    ['scripts/images.ts', '--tag', 'test', '--demo'],
   ],
   prepareTimeoutMs: 50 * MINUTE_MS,
-  needs: ['ip', 'go', 'openssl', 'taskset'],
+  needs: ['ip', 'go', 'openssl', 'taskset', 'python3'],
   optional: [],
   concurrency: 1,
   testTimeoutMs: 20 * MINUTE_MS,
