@@ -5,7 +5,7 @@ const SUITE_TIMEOUT_MS = 20 * 60_000;
 const OUTPUT_TAIL_CHARS = 4_000;
 
 /** What Heddle claims of the mesh profile: pkg/features/mesh.go and httproute.go of the Gateway API. */
-export const MESH_FEATURES: readonly string[] = [
+const MESH_FEATURES: readonly string[] = [
   ...['Mesh', 'MeshClusterIPMatching', 'MeshConsumerRoute', 'MeshHTTPRouteRewritePath'],
   ...['MeshHTTPRouteSchemeRedirect', 'MeshHTTPRouteRedirectPort', 'MeshHTTPRouteRedirectPath'],
   ...['MeshHTTPRouteBackendRequestHeaderModification', 'MeshHTTPRouteQueryParamMatching'],
