@@ -46,7 +46,7 @@ for (const mode of ['tunnel', 'direct'] as const)
       before = dumps(node);
       for (const one of cluster.nodes) cluster.startAgent(one, one === node ? installing() : []);
       for (const one of cluster.nodes) await cluster.ready(one);
-      assert.deepEqual(installed(), [['05-heddle.conflist'], ['heddle-cni']]);
+      assert.deepEqual(installed(), [['05-heddle.conflist'], ['heddle-cni', 'loopback']]);
     });
     afterEach(() => cluster?.close());
 
