@@ -20,7 +20,7 @@ const COMMAND_MS = 240_000;
 const rolloutMs = 120_000;
 /** In a load of this length everything that happens must fit in, on a busy machine as well. */
 const loadSeconds = 90;
-const loadCallsMin = 100;
+const loadCallsMin = 40;
 
 const SHOP = `
 apiVersion: v1
