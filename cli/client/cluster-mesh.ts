@@ -9,7 +9,7 @@ import type { CliContext } from '../context.ts';
 import { textsAt } from '../kube/fields.ts';
 import { isReady } from '../output/columns.ts';
 import { accessText, asUnreachable, connectCluster, type KubeAccess } from './kubernetes.ts';
-import { fetchText, type MeshApi } from './mesh.ts';
+import { type FetchAnswer, fetchText, type MeshApi } from './mesh.ts';
 
 const SERVICE = 'heddle-control-plane';
 /** What the dashboard is asked under, inside its pod. */
@@ -50,10 +50,22 @@ export function clusterMesh(
     ...{ kind: 'kubernetes', access, ...link, where: `of ${accessText(access)}` },
     async fetch(path, options) {
       const { stream } = await dialDashboard(link);
-      return fetchText(`${DASHBOARD}${path}`, { ...options, connection: stream });
+      return fetchThrough(stream, path, options);
     },
     close: () => client.close(),
   };
+}
+
+function fetchThrough(
+  connection: Duplex,
+  path: string,
+  options: Parameters<MeshApi['fetch']>[1],
+): Promise<FetchAnswer> {
+  return fetchText(`${DASHBOARD}${path}`, { ...options, connection }).catch(rejectUnreachable);
+}
+
+function rejectUnreachable(thrown: unknown): never {
+  throw asUnreachable(thrown);
 }
 
 /** Each ready control plane by itself: what is connected to one is known to that one alone. */
@@ -61,8 +73,8 @@ export async function replicasOf(link: ClusterLink): Promise<readonly MeshApi[]>
   return (await controlPlanePods(link)).map(({ metadata: { name: pod } }) => ({
     where: `in pod ${pod}`,
     async fetch(path, options) {
-      const connection = await link.dial({ namespace: SYSTEM_NAMESPACE, pod, port: PORTS.dashboard });
-      return fetchText(`${DASHBOARD}${path}`, { ...options, connection });
+      const target = { namespace: SYSTEM_NAMESPACE, pod, port: PORTS.dashboard };
+      return fetchThrough(await link.dial(target).catch(rejectUnreachable), path, options);
     },
   }));
 }

@@ -1,4 +1,4 @@
-import { Duplex } from 'node:stream';
+import { Duplex, PassThrough } from 'node:stream';
 import type { Clock } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { kubeconfigOf } from './credentials.ts';
@@ -55,7 +55,9 @@ export async function podDialer(
 ): Promise<PodDialer> {
   const { config } = await kubeconfigOf(kubeconfig, context);
   const { WebSocketHandler } = await import('@kubernetes/client-node/dist/web-socket-handler.js');
-  const handler = new WebSocketHandler(config);
+  // Its own default would open this process's standard input.
+  const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
+  const handler = new WebSocketHandler(config, undefined, streams);
   const open: SocketOpener = async (path, onMessage) =>
     // What it returns is typed for browsers as well; here it is the `ws` package's.
     (await handler.connect(path, null, (channel, bytes) => {
@@ -140,7 +142,7 @@ class ForwardStream extends Duplex {
   #socket: ForwardSocket | undefined;
   /** Channels whose first message has come. */
   readonly #begun = new Set<number>();
-  #why = '';
+  #failure: HeddleError | undefined;
 
   constructor(target: PodPort, clock: Clock) {
     super({ allowHalfOpen: false });
@@ -148,8 +150,10 @@ class ForwardStream extends Duplex {
     this.#clock = clock;
   }
 
+  /** Throws what kubelet has said already. */
   attach(socket: ForwardSocket): void {
     this.#socket = socket;
+    if (this.#failure !== undefined) throw this.#failure;
     socket.onclose = () => this.#closed();
     // It may have been closed before anybody could listen.
     if (socket.readyState > 1) this.#closed();
@@ -162,8 +166,10 @@ class ForwardStream extends Duplex {
     if (channel === DATA_CHANNEL) {
       if (!this.push(payload)) this.#socket?.pause();
     } else if (channel === ERROR_CHANNEL) {
-      this.#why = payload.toString('utf8');
-      this.destroy(new HeddleError('port-forward', `${nameOf(this.#target)} can't be reached: ${this.#why}`));
+      const why = payload.toString('utf8').trim();
+      this.#failure = new HeddleError('port-forward', `${nameOf(this.#target)} can't be reached: ${why}`);
+      // Before that nobody listens for an error.
+      if (this.#socket !== undefined) this.destroy(this.#failure);
     }
   }
 

@@ -3,14 +3,15 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { Method } from '../../../sources/kubernetes/transport.ts';
 import type { FakeApi } from './fake-api.ts';
+import type { PortForwards } from './port-forwards.ts';
 
 export interface HttpApi {
   readonly server: string;
   close(): Promise<void>;
 }
 
-/** The fake API server on a real port. */
-export async function serveApi(api: FakeApi): Promise<HttpApi> {
+/** The fake API server on a real port, with pods' ports behind it where `forwards` is given. */
+export async function serveApi(api: FakeApi, forwards?: PortForwards): Promise<HttpApi> {
   const server: Server = createServer((request, response) => {
     const leaving = new AbortController();
     response.on('close', () => leaving.abort(new Error('the client is gone')));
@@ -31,6 +32,7 @@ export async function serveApi(api: FakeApi): Promise<HttpApi> {
       })
       .catch(() => response.destroy());
   });
+  if (forwards !== undefined) server.on('upgrade', forwards.onUpgrade);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -38,6 +40,7 @@ export async function serveApi(api: FakeApi): Promise<HttpApi> {
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
+        forwards?.close();
       }),
   };
 }
