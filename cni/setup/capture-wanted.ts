@@ -27,9 +27,14 @@ export interface CaptureFamily {
   readonly own: readonly RouteSpec[];
 }
 
-/** Accepted sockets take over their SYN's mark; the sidecar binds a client's IPv6 address. */
+/**
+ * Accepted sockets take over their SYN's mark, and so does the refusal of a port where nobody listens, or the sidecar, which dials
+ * from its client's address, never hears of it; the sidecar binds a client's IPv6 address.
+ */
 const CAPTURE_SYSCTLS: Sysctls = {
   'net/ipv4/tcp_fwmark_accept': '1',
+  'net/ipv4/fwmark_reflect': '1',
+  'net/ipv6/fwmark_reflect': '1',
   'net/ipv6/ip_nonlocal_bind': '1',
 };
 

@@ -97,6 +97,13 @@ describe('a meshed pod', () => {
       });
     });
 
+    it(`tells its sidecar at once that nobody listens: ${family}`, async () => {
+      await peer.error(`tcp("${meshed[family]}", 7999)`);
+      const refused = () => sidecar.told.find(({ problem }) => problem !== undefined)?.problem;
+      await eventually(() => refused() !== undefined, { deadlineMs: 1_000, what: 'the refusal arrives' });
+      assert.match(refused() ?? '', /ECONNREFUSED/);
+    });
+
     it(`keeps connections to itself to itself: ${family}`, async () => {
       const [text] = (await app.value(`tcp("${meshed[family]}", 8080)`)) as [string];
       assert.equal(text, `p11 ${meshed[family]}`);

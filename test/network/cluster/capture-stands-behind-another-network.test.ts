@@ -285,7 +285,7 @@ function stateOf(netns: string): string {
       'sysctl',
       '-a',
       '--pattern',
-      '^net\\.ipv[46]\\.(tcp_fwmark_accept|ip_nonlocal_bind|ip_forward|conf\\.all)',
+      '^net\\.ipv[46]\\.(tcp_fwmark_accept|fwmark_reflect|ip_nonlocal_bind|ip_forward|conf\\.all)',
     ],
   ] as const;
   return words.map(([command, ...rest]) => runIn(netns, command, ...rest)).join('\n');

@@ -121,6 +121,8 @@ describe('capture', () => {
 
   const damages: readonly (readonly [command: string, sentence: RegExp])[] = [
     ['sysctl -qw net.ipv4.tcp_fwmark_accept=0', /tcp_fwmark_accept is 0 instead of 1/],
+    ['sysctl -qw net.ipv4.fwmark_reflect=0', /ipv4\/fwmark_reflect is 0 instead of 1/],
+    ['sysctl -qw net.ipv6.fwmark_reflect=0', /ipv6\/fwmark_reflect is 0 instead of 1/],
     ['sysctl -qw net.ipv6.ip_nonlocal_bind=0', /ip_nonlocal_bind is 0 instead of 1/],
     [`ip route del local ${IP4} table 101`, /local route to 10\.244\.1\.5\/32 is missing in table 101/],
     ['ip route del local 127.0.0.0/8 table 101', /127\.0\.0\.0\/8 is missing in table 101/],

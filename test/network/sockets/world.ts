@@ -218,7 +218,12 @@ export class SocketWorld {
 
 /** As cni/README.md says, by the tool that everybody has. */
 function captureRoutes(pod: TestPod): void {
-  const sysctls = ['net.ipv4.tcp_fwmark_accept=1', 'net.ipv6.ip_nonlocal_bind=1'];
+  const sysctls = [
+    'net.ipv4.tcp_fwmark_accept=1',
+    'net.ipv4.fwmark_reflect=1',
+    'net.ipv6.fwmark_reflect=1',
+    'net.ipv6.ip_nonlocal_bind=1',
+  ];
   execFileSync('nsenter', [`--net=${pod.netns}`, 'sysctl', '-qw', ...sysctls]);
   batch(`${prefix}${pod.name}`, [
     `route add local ${pod.ip4} dev lo src ${pod.ip4} table 101`,
