@@ -7,7 +7,7 @@ import { cacheFolder, layoutOf } from './layout.ts';
 import { up } from './up.ts';
 
 const USAGE = `usage: node bin/pinned test/kubernetes/cluster/main.ts COMMAND
-  build                                              everything that a cluster is made of, where it is missing
+  build [--own-cases]                                everything that a cluster is made of, where it is missing; and Kubernetes' own cases
   up [--name NAME] [--nodes N] [--images TAR ...]    two nodes unless it is said; 0: an API server with its controllers
   down [--name NAME]                                 nothing is left of it
 The name is "heddle" unless it is said.
@@ -24,6 +24,7 @@ async function main(): Promise<void> {
       name: { type: 'string', default: 'heddle' },
       nodes: { type: 'string', default: '2' },
       images: { type: 'string', multiple: true, default: [] },
+      'own-cases': { type: 'boolean', default: false },
     },
   });
   const [command, ...more] = positionals;
@@ -32,7 +33,7 @@ async function main(): Promise<void> {
     throw new HeddleError('usage', USAGE);
   const built = locateParts(cacheFolder(process.env));
   const layout = layoutOf(values.name, Number(values.nodes));
-  if (command === 'build') buildParts(built, print);
+  if (command === 'build') buildParts(built, print, { ownCases: values['own-cases'] });
   else if (command === 'up') await up(layout, { built, images: [...values.images, ...more], report: print });
   else if (command === 'down')
     print((await down(layout)) ? `${layout.name} is gone` : `there was no ${layout.name}`);

@@ -1,34 +1,24 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { arch } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { HeddleError } from '../../../common/errors.ts';
 import { type ImageContents, makeImage } from '../../../scripts/lib/host-image.ts';
+import { OWN_CASES_PARTS } from './own-cases-parts.ts';
+import {
+  appletsOf,
+  buildError,
+  busyboxIn,
+  go,
+  goBuild,
+  goPart,
+  goTestBinary,
+  KUBERNETES_VERSION,
+  ownText,
+  type Part,
+  type PartFolders,
+  STRIPPED,
+  unpackDebian,
+} from './part-tools.ts';
 
-/** Where the parts are that others are made of, by name. */
-export type PartFolders = (name: PartName) => string;
-
-/** Something that is built once and kept until what it is made from changes. */
-export interface Part {
-  readonly name: PartName;
-  /** Parts that it is made from. */
-  readonly from: readonly PartName[];
-  /** What else it is made from: a change of any gives another fingerprint. */
-  readonly inputs: () => readonly (string | Buffer)[];
-  /** Fills the folder. Throws HeddleError `build` with what to do. */
-  readonly make: (folder: string, parts: PartFolders) => void;
-}
-
-export type PartName = 'kubernetes' | 'etcd' | 'conformance' | 'echo' | 'helm' | 'debian' | 'images';
-
-const KUBERNETES_VERSION = '1.34.4';
-const GO_TIMEOUT_MS = 40 * 60_000;
-const APT_TIMEOUT_MS = 5 * 60_000;
-const LOG_TAIL_CHARS = 2_000;
-
-const MODULES = fileURLToPath(new URL('./modules/', import.meta.url));
-const STRIPPED = '-s -w';
 const ECHO = 'istio.io/istio/pkg/test/echo/cmd';
 
 export const IMAGES = {
@@ -59,7 +49,7 @@ export const PARTS: readonly Part[] = [
     name: 'debian',
     from: [],
     inputs: () => [...DEBIAN_PACKAGES, readFileSync('/etc/os-release')],
-    make: unpackDebian,
+    make: (folder) => unpackDebian('debian', folder, DEBIAN_PACKAGES),
   },
   {
     name: 'images',
@@ -67,36 +57,12 @@ export const PARTS: readonly Part[] = [
     inputs: () => [ownText('./parts.ts'), ownText('../../../scripts/lib/host-image.ts')],
     make: makeImages,
   },
+  ...OWN_CASES_PARTS,
 ];
-
-function goPart(name: PartName, make: (folder: string) => void): Part {
-  const files = () => readdirSync(join(MODULES, name)).sort();
-  return {
-    ...{ name, from: [], make },
-    inputs: () => [
-      KUBERNETES_VERSION,
-      arch(),
-      ...files().map((file) => readFileSync(join(MODULES, name, file))),
-    ],
-  };
-}
-
-function goBuild(name: PartName, output: string, target: string, ldflags = STRIPPED): void {
-  go(name, ['build', '-trimpath', '-ldflags', ldflags, '-o', output, target]);
-}
 
 /** The suite, the CustomResourceDefinitions of the same version, and the manifests that it applies itself. */
 function makeConformance(folder: string): void {
-  go('conformance', [
-    'test',
-    '-c',
-    '-trimpath',
-    '-ldflags',
-    STRIPPED,
-    '-o',
-    join(folder, 'conformance.test'),
-    '.',
-  ]);
+  goTestBinary('conformance', join(folder, 'conformance.test'));
   const moduleFolder = (module: string) => go('conformance', ['list', '-m', '-f', '{{.Dir}}', module]).trim();
   const crds = join(moduleFolder('sigs.k8s.io/gateway-api'), 'config/crd/experimental');
   mkdirSync(join(folder, 'crds'));
@@ -106,34 +72,9 @@ function makeConformance(folder: string): void {
   cpSync(join(suite, 'mesh/manifests.yaml'), join(folder, 'mesh-manifests.yaml'));
 }
 
-function unpackDebian(folder: string): void {
-  const archives = join(folder, 'archives');
-  mkdirSync(archives);
-  const download = () => run('apt-get', ['download', '-q', ...DEBIAN_PACKAGES], archives, APT_TIMEOUT_MS);
-  if (!download().ok) {
-    run('apt-get', ['update', '-q'], archives, APT_TIMEOUT_MS);
-    const again = download();
-    if (!again.ok)
-      throw buildError(
-        'debian',
-        again.output,
-        'apt-get of Debian or Ubuntu with a reachable archive is needed',
-      );
-  }
-  for (const file of readdirSync(archives)) {
-    const unpacked = run('dpkg', ['-x', join(archives, file), folder], archives, APT_TIMEOUT_MS);
-    if (!unpacked.ok) throw buildError('debian', unpacked.output, 'dpkg is needed');
-  }
-}
-
 function makeImages(folder: string, parts: PartFolders): void {
-  const busybox = [join(parts('debian'), 'bin/busybox'), join(parts('debian'), 'usr/bin/busybox')];
-  const binary = busybox.find((path) => run(path, ['true'], folder, APT_TIMEOUT_MS).ok);
-  if (binary === undefined)
-    throw buildError('images', '', 'the package busybox-static has no busybox that runs');
-  const applets = execFileSync(binary, ['--list'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((one) => one !== '' && one !== 'busybox');
+  const binary = busyboxIn(parts('debian'));
+  const applets = appletsOf(binary);
   const shell: ImageContents = {
     name: IMAGES.tool,
     layers: [
@@ -178,41 +119,4 @@ function makeEchoImage(folder: string, parts: PartFolders): void {
     entrypoint: ['/usr/local/bin/server'],
   };
   makeImage(echo, join(folder, 'echo-advanced.tar'));
-}
-
-function go(name: PartName, args: readonly string[]): string {
-  const environment = { GOFLAGS: '-mod=readonly', GOWORK: 'off', CGO_ENABLED: '0' };
-  const done = run('go', args, join(MODULES, name), GO_TIMEOUT_MS, environment);
-  if (!done.ok)
-    throw buildError(name, done.output, 'Go 1.26 or newer and a reachable Go module proxy are needed');
-  return done.output;
-}
-
-function run(
-  command: string,
-  args: readonly string[],
-  cwd: string,
-  timeout: number,
-  environment: Readonly<Record<string, string>> = {},
-): { readonly ok: boolean; readonly output: string } {
-  const done = spawnSync(command, args, {
-    ...{
-      cwd,
-      timeout,
-      encoding: 'utf8',
-      maxBuffer: 64 * 1024 * 1024,
-      env: { ...process.env, ...environment },
-    },
-  });
-  const ok = done.status === 0;
-  return { ok, output: ok ? done.stdout : `${done.error?.message ?? ''}${done.stderr ?? ''}` };
-}
-
-function buildError(part: PartName, output: string, remedy: string): HeddleError {
-  const tail = output.slice(-LOG_TAIL_CHARS);
-  return new HeddleError('build', `${part} can't be built: ${remedy}${tail === '' ? '' : `\n${tail}`}`);
-}
-
-function ownText(path: string): Buffer {
-  return readFileSync(fileURLToPath(new URL(path, import.meta.url)));
 }
