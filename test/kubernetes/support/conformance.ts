@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { HeddleError } from '../../../common/errors.ts';
 import type { KubernetesCluster } from './cluster.ts';
 
@@ -45,9 +46,9 @@ export async function runConformance(
         '-organization=heddle',
         '-project=heddle',
         '-url=https://heddle.dev',
-        '-version=test',
-        '-contact=none',
+        '-contact=heddle.dev/maintainers',
       ],
+      ...['-mode=default', `-version=v${releasedAs()}`],
       ...(test === undefined ? [] : [`-run-test=${test}`]),
       ...(report === undefined ? [] : [`-report-output=${report}`]),
     ],
@@ -57,6 +58,13 @@ export async function runConformance(
   if (results.passed.length + results.failed.length === 0)
     throw new HeddleError('conformance', `no test of the suite ran:\n${output.slice(-OUTPUT_TAIL_CHARS)}`);
   return { ...results, output };
+}
+
+function releasedAs(): string {
+  const manifest: { readonly version: string } = JSON.parse(
+    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+  );
+  return manifest.version;
 }
 
 /** The suite's tests by result, from what `go test -v` prints: four spaces stand before its own, eight before their parts. */
