@@ -10,7 +10,7 @@ import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { listAt, textAt } from '../kube/fields.ts';
 import { heddleVersion } from '../version.ts';
 import { gatherInstallation } from './cluster-facts.ts';
-import { type Facts, type Finding, type SidecarAnswer, type SidecarView } from './findings.ts';
+import type { Facts, Finding, SidecarAnswer, SidecarView } from './findings.ts';
 import { apiProblems, sidecarViews } from './gather.ts';
 import { checkInstallation } from './installation.ts';
 import { checkObjects } from './objects.ts';

@@ -1,10 +1,11 @@
 import { HeddleError } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
-import { ask } from '../client/mesh.ts';
-import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
+import type { MeshApi } from '../client/mesh.ts';
+import { latestTraces, traceKeepers, wholeTrace } from '../client/traces.ts';
+import { ANY_MESH_OPTIONS, withMesh } from '../client/which.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { at, listAt, numberAt, textAt } from '../kube/fields.ts';
+import { at, numberAt, textAt } from '../kube/fields.ts';
 import { palette } from '../output/colour.ts';
 import { formatAge, formatTable } from '../output/table.ts';
 import { formatMicroseconds, formatWaterfall, rowsOf } from '../output/waterfall.ts';
@@ -39,8 +40,10 @@ async function runTraces(input: CommandInput, context: CliContext): Promise<Exit
   if (id !== undefined && !/^[0-9a-fA-F]{1,32}$/.test(id))
     throw usageError(`a trace id is 1 to 32 hexadecimal digits, not "${id}"`);
   return withMesh(input, context, async (mesh) => {
-    if (id !== undefined) return showOne(await wholeId(mesh, id.toLowerCase()), mesh, context, json);
-    return list(await latest(mesh, limit, input), context, json);
+    const keepers = await traceKeepers(mesh);
+    if (id === undefined) return list(await latest(keepers, limit, input), context, json);
+    const dashboard = mesh.kind === 'local' ? mesh.file.dashboard : 'heddle dashboard, then ';
+    return showOne({ keepers, dashboard, id: await wholeId(keepers, id.toLowerCase()) }, context, json);
   });
 }
 
@@ -51,12 +54,16 @@ function list(items: readonly JsonValue[], context: CliContext, json: boolean): 
   return EXIT.done;
 }
 
-async function latest(mesh: Mesh, limit: number, input?: CommandInput): Promise<readonly JsonValue[]> {
+function latest(
+  keepers: readonly MeshApi[],
+  limit: number,
+  input?: CommandInput,
+): Promise<readonly JsonValue[]> {
   const query = new URLSearchParams({ limit: String(limit) });
   const service = input?.text('service');
   if (service !== undefined) query.set('service', service);
   if (input?.flag('errors')) query.set('errors', '1');
-  return listAt(await ask(mesh, `/api/heddle/traces?${query}`), 'items');
+  return latestTraces(keepers, query, limit);
 }
 
 function traceTable(items: readonly JsonValue[], nowMs: number): string {
@@ -77,17 +84,28 @@ function traceTable(items: readonly JsonValue[], nowMs: number): string {
 }
 
 /** The id that `start` begins, of the latest traces; itself where none of them does. */
-async function wholeId(mesh: Mesh, start: string): Promise<string> {
+async function wholeId(keepers: readonly MeshApi[], start: string): Promise<string> {
   if (start.length >= 16) return start;
-  const ids = (await latest(mesh, limitMax)).map((item) => textAt(item, 'traceId') ?? '');
+  const ids = (await latest(keepers, limitMax)).map((item) => textAt(item, 'traceId') ?? '');
   const matches = ids.filter((id) => id.startsWith(start));
   if (matches.length > 1)
     throw new HeddleError('ambiguous', `${matches.length} traces begin with "${start}": give more of the id`);
   return matches[0] ?? start;
 }
 
-async function showOne(id: string, mesh: Mesh, context: CliContext, json: boolean): Promise<ExitCode> {
-  const answer = await ask(mesh, `/api/traces/${id}`);
+interface Wanted {
+  readonly keepers: readonly MeshApi[];
+  readonly id: string;
+  /** What comes before the path of the trace's page. */
+  readonly dashboard: string;
+}
+
+async function showOne(
+  { keepers, id, dashboard }: Wanted,
+  context: CliContext,
+  json: boolean,
+): Promise<ExitCode> {
+  const answer = await wholeTrace(keepers, id);
   if (json) {
     context.out(`${JSON.stringify(answer, undefined, 2)}\n`);
     return EXIT.done;
@@ -103,8 +121,8 @@ async function showOne(id: string, mesh: Mesh, context: CliContext, json: boolea
     `${paint.bold(`trace ${textAt(trace, 'traceID') ?? id}`)}  ${new Date(startMs).toISOString()}  ${rows.length} spans${errors}\n\n`,
   );
   context.out(formatWaterfall(rows, view));
-  const page =
-    mesh.kind === 'local' ? `${mesh.file.dashboard}/traces/${id}` : `heddle dashboard, then /traces/${id}`;
-  context.out(`\nWhy it went this way: heddle explain --trace ${id}\nOn the dashboard: ${page}\n`);
+  context.out(
+    `\nWhy it went this way: heddle explain --trace ${id}\nOn the dashboard: ${dashboard}/traces/${id}\n`,
+  );
   return EXIT.done;
 }
