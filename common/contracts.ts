@@ -39,6 +39,7 @@ export const ANNOTATIONS = {
   proxyMemoryLimit: 'heddle.dev/proxy-memory-limit',
   logLevel: 'heddle.dev/log-level',
   traceSampling: 'heddle.dev/trace-sampling',
+  shutdownDelay: 'heddle.dev/shutdown-delay',
 } as const;
 
 export const SIDECAR = { container: 'heddle-proxy', uid: 1337, gid: 1337 } as const;

@@ -11,7 +11,8 @@ export const DEFAULT_MESH_SETTINGS: MeshSettings = {
   rootTtlMs: 87_600 * 3_600_000,
 };
 
-const LEAF_TTL_MIN_MS = 60_000;
+/** Renewed at half of its life, with time for two more attempts. */
+const LEAF_TTL_MIN_MS = 30_000;
 /** A century. */
 const TTL_MAX_MS = 876_000 * 3_600_000;
 const DETECTION_TIMEOUT_MAX_MS = 60_000;

@@ -207,7 +207,7 @@ spec:
     [
       { image: 'shop', name: 'one' },
       { image: 'shop', name: 'two' },
-    ].map(({ name, image }) => ({ name, image })),
+    ].map(({ name, image }) => ({ name, image, lifecycle: { preStop: { sleep: { seconds: 5 } } } })),
   );
 });
 

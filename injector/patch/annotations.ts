@@ -4,6 +4,7 @@ import type { JsonObject } from '../../common/json.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
 import { portList } from '../../model/read/meta.ts';
 import { sidecarResources } from './resources.ts';
+import { shutdownDelaySeconds } from './shutdown.ts';
 
 /** What a pod's annotations say of its sidecar. */
 export interface SidecarSettings {
@@ -11,6 +12,8 @@ export interface SidecarSettings {
   readonly logLevel: LogLevel | undefined;
   /** Percent of requests traced, as written. */
   readonly traceSampling: string | undefined;
+  /** How long apps serve on once their pod is to end; 0: not at all. */
+  readonly shutdownDelaySeconds: number;
 }
 
 export interface ReadSettings {
@@ -46,11 +49,13 @@ export function readSettings(annotations: ReadonlyMap<string, string>): ReadSett
   if (traceSampling !== undefined && !isPercentage(traceSampling))
     problem(ANNOTATIONS.traceSampling, 'a percentage from 0 to 100');
   const resources = sidecarResources(annotations, problem);
+  const shutdownDelay = shutdownDelaySeconds(annotations, problem);
   return {
     settings: {
       resources,
       logLevel: logLevel !== undefined && isLogLevel(logLevel) ? logLevel : undefined,
       traceSampling,
+      shutdownDelaySeconds: shutdownDelay,
     },
     problems,
     warnings: unknownAnnotations(annotations),

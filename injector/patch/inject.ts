@@ -10,6 +10,7 @@ import { type ContainerView, type PodView, readPod } from './pod.ts';
 import { enlargePod } from './pod-resources.ts';
 import { type CarriedProbes, rewriteProbes } from './probes.ts';
 import { mergeScraping } from './scraping.ts';
+import { delayShutdown } from './shutdown.ts';
 import {
   APP_PROBES_VARIABLE,
   APP_PROMETHEUS_VARIABLE,
@@ -106,6 +107,7 @@ function patchFor(
         ...(standing === undefined ? [marked(view, options.revision)] : []),
         ...scraping.operations,
         ...probes.operations,
+        ...(standing === undefined ? delayShutdown(view, settings.shutdownDelaySeconds) : []),
         ...volume,
         ...pullSecrets(view, options),
         ...enlarged.operations,

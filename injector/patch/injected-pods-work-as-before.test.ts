@@ -10,6 +10,7 @@ import {
   scraped,
   sidecarOf,
   stored,
+  withoutDelay,
   withoutProbes,
 } from '../../test/support/injection-simulator.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
@@ -49,8 +50,9 @@ each(
     assert.equal(textAt(sidecar, 'name'), 'heddle-proxy', name);
     assert.equal(textAt(sidecar, 'restartPolicy'), 'Always', name);
     assert.deepEqual(others.map(withoutProbes), containers(pod, 'initContainers').map(withoutProbes), name);
-    const apps = containers(pod, 'containers').map(withoutProbes);
-    assert.deepEqual(containers(after, 'containers').map(withoutProbes), apps, name);
+    const apps = containers(pod, 'containers').map(withoutProbes).map(withoutDelay);
+    const now = containers(after, 'containers').map(withoutProbes).map(withoutDelay);
+    assert.deepEqual(now, apps, name);
     assert.deepEqual(listAt(after, 'spec', 'volumes').slice(0, -1), listAt(pod, 'spec', 'volumes'), name);
     const secrets = listAt(pod, 'spec', 'imagePullSecrets');
     const added = options.imagePullSecrets

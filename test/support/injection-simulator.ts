@@ -141,6 +141,15 @@ export function withoutProbes(container: JsonValue): JsonValue {
   return rest;
 }
 
+/** A container that had no `preStop` of its own, without the delay that it got. */
+export function withoutDelay(container: JsonValue): JsonValue {
+  if (!isJsonObject(container) || !isJsonObject(container.lifecycle)) return container;
+  const { preStop, ...hooks } = container.lifecycle;
+  if (!isJsonObject(preStop) || preStop.sleep === undefined) return container;
+  const { lifecycle: _lifecycle, ...rest } = container;
+  return Object.keys(hooks).length === 0 ? rest : { ...rest, lifecycle: hooks };
+}
+
 /** Why a pod is outside of the restricted Pod Security level (Kubernetes, "Pod Security Standards"), as far as sidecars matter. */
 export function restrictedFaults(pod: KubeObject): string[] {
   const spec = objectAt(pod, 'spec');
