@@ -19,7 +19,7 @@ import { checkSidecars } from './sidecars.ts';
 /** Sidecars asked at once for their certificates. */
 const asksMax = 8;
 /** More sidecars than this aren't asked one by one: the first ones are, and it is said. */
-export const certificateAsksMax = 200;
+const certificateAsksMax = 200;
 
 /** What was found, and the exit code that it asks for where it isn't in the findings. */
 export interface Inspection {
@@ -38,7 +38,7 @@ export async function inspectCluster(access: KubeAccess, context: CliContext): P
 }
 
 /** The same of an open mesh. Fails with code `unreachable` where the API server can't be asked. */
-export async function inspectMesh(mesh: ClusterMesh, nowMs: number): Promise<Inspection> {
+async function inspectMesh(mesh: ClusterMesh, nowMs: number): Promise<Inspection> {
   const about: Finding = { level: 'note', about: 'mesh', message: `Kubernetes, ${accessText(mesh.access)}` };
   let pods: readonly KubeObject[];
   let own: readonly Finding[];

@@ -41,7 +41,7 @@ export async function openClusterMesh(access: KubeAccess, context: CliContext): 
   }
 }
 
-export function clusterMesh(
+function clusterMesh(
   link: { readonly client: KubernetesClient; readonly dial: PodDialer },
   access: KubeAccess,
 ): ClusterMesh {

@@ -24,7 +24,7 @@ export async function latestTraces(
 }
 
 /** One list of all: of a trace that is in several, the entry that knows the most spans. The latest first. */
-export function mergeLists(lists: readonly (readonly JsonValue[])[], limit: number): readonly JsonValue[] {
+function mergeLists(lists: readonly (readonly JsonValue[])[], limit: number): readonly JsonValue[] {
   const [only] = lists;
   if (only !== undefined && lists.length === 1) return only;
   const best = new Map<string, JsonValue>();

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { readBody } from '../http-body.ts';
 
 /** Bounds of the dashboard's HTTP server. */
@@ -45,7 +45,10 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cross-origin-resource-policy': 'same-origin',
 };
 
-/** Whether a `Host` is one the page is served under; a name of somebody else's choosing may be DNS rebinding. */
+/**
+ * Whether a `Host` is one the page is served under; a name of somebody else's choosing may be DNS rebinding. An address can't
+ * be: where the page listens on all of the machine's (`0.0.0.0`, `::` among `allowed`), any is taken.
+ */
 export function hostAllowed(host: string | undefined, allowed: readonly string[]): boolean {
   if (host === undefined) return false;
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::\d{1,5})?$/.exec(host);
@@ -53,6 +56,8 @@ export function hostAllowed(host: string | undefined, allowed: readonly string[]
   if (name === undefined) return false;
   if (name === 'localhost' || name === '[::1]') return true;
   if (isIPv4(name) && name.startsWith('127.')) return true;
+  const everywhere = allowed.some((each) => each === '0.0.0.0' || each === '::');
+  if (everywhere && isIP(name.replace(/^\[|\]$/g, '')) !== 0) return true;
   return allowed.some((each) => each.toLowerCase() === name);
 }
 

@@ -51,7 +51,7 @@ export interface ProxyPages {
 }
 
 /** Which page a path means. Throws HttpError 404. */
-export function parseProxyPage(pathname: string): ProxyPage {
+function parseProxyPage(pathname: string): ProxyPage {
   const [, namespace, pod, name] = PATH.exec(pathname) ?? [];
   const page = SIDECAR_PAGES.find((one) => one === name);
   if (namespace === undefined || pod === undefined || page === undefined)

@@ -9,7 +9,7 @@ import { PORTS } from '../../common/contracts.ts';
 import type { JsonObject } from '../../common/json.ts';
 import { silentLogger } from '../../common/log.ts';
 import { createAuthority, makeRoot } from '../../control-plane/ca/authority.ts';
-import { HttpError } from '../../control-plane/dashboard/http.ts';
+import { HttpError, hostAllowed } from '../../control-plane/dashboard/http.ts';
 import { pageAccess } from '../../control-plane/dashboard/page-access.ts';
 import { PROXY_PAGE_LIMITS, proxyPages } from '../../control-plane/dashboard/proxy-pages.ts';
 import { type Dashboard, startDashboard } from '../../control-plane/dashboard/server.ts';
@@ -324,6 +324,16 @@ test('no more than so many pages are fetched at once', async () => {
   assert.equal((await ask(port, '/proxies/shop/web/config')).status, 503);
   for (const response of held) response.end('{}');
   for (const { status } of await Promise.all(first)) assert.equal(status, 200);
+});
+
+test('a dashboard on all addresses is asked under any address, and under no name of somebody else', () => {
+  for (const listen of ['0.0.0.0', '::']) {
+    for (const host of ['10.0.0.5', '10.0.0.5:15080', '[fd00::1]:15080', 'localhost:1'])
+      assert.equal(hostAllowed(host, [listen]), true, host);
+    for (const host of ['evil.example', '10.0.0.5.evil.example', '', 'x:y', undefined])
+      assert.equal(hostAllowed(host, [listen]), false, host);
+  }
+  assert.equal(hostAllowed('10.0.0.6', ['10.0.0.5']), false);
 });
 
 /** An API server that knows one token, and lets its owner see pods/proxy of one namespace. */
