@@ -6,13 +6,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { type ClusterLink, dialDashboard } from '../../cli/client/cluster-mesh.ts';
-import { type Forward, forwardDashboard } from '../../cli/client/forward.ts';
+import {
+  type Forward,
+  forwardConnectionsMax,
+  forwardDashboard,
+  forwardPortTriesMax,
+  podLookMs,
+} from '../../cli/client/forward.ts';
 import { fetchText } from '../../cli/client/mesh.ts';
 import { systemClock } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { connectKubernetes, type KubernetesClient } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
-import { DIAL_TIMEOUT_MS, dialThrough, podDialer } from '../../sources/kubernetes/port-forward.ts';
+import {
+  DIAL_TIMEOUT_MS,
+  dialThrough,
+  podDialer,
+  SEND_BUFFER_BYTES_MAX,
+} from '../../sources/kubernetes/port-forward.ts';
 import { FakeApi } from '../support/kubernetes/fake-api.ts';
 import { type HttpApi, serveApi } from '../support/kubernetes/http.ts';
 import { kubeconfig, putControlPlane, putInstallation } from '../support/kubernetes/installed.ts';
@@ -240,4 +251,78 @@ test('a port that is taken is left to whoever has it', async () => {
   } finally {
     await new Promise((resolve) => taken.close(resolve));
   }
+});
+
+test('a range of ports that are all taken is said', async () => {
+  const first = 24_000;
+  const taken = Array.from({ length: forwardPortTriesMax }, () =>
+    net.createServer().on('error', () => undefined),
+  );
+  // One that somebody else has already is as good.
+  await Promise.all(
+    taken.map(
+      (server, index) =>
+        new Promise<void>((resolve) => {
+          server.once('error', () => resolve());
+          server.listen(first + index, '127.0.0.1', resolve);
+        }),
+    ),
+  );
+  try {
+    const quiet = { onPod: () => undefined, onFailure: () => undefined };
+    await assert.rejects(forwardDashboard({ ...quiet, link, port: first, clock: systemClock }), {
+      code: 'port-conflict',
+    });
+  } finally {
+    await Promise.all(
+      taken
+        .filter((server) => server.listening)
+        .map((server) => new Promise((resolve) => server.close(resolve))),
+    );
+  }
+});
+
+test('connections to a pod that is not ready any more are ended, and too many are dropped', async () => {
+  await pods(() => undefined, FIRST, SECOND);
+  const clock = new VirtualClock();
+  forward = await forwardDashboard({
+    ...{ link, port: 0, clock, onPod: () => undefined, onFailure: () => undefined },
+  });
+  const { port } = forward;
+  let closed = 0;
+  const dialled = Array.from({ length: forwardConnectionsMax + 1 }, () => {
+    const socket = net.connect({ port, host: '127.0.0.1' });
+    socket.on('error', () => undefined);
+    socket.once('close', () => closed++);
+    return socket;
+  });
+  await eventually(() => closed === 1 && forwards.open === forwardConnectionsMax, {
+    ...{ deadlineMs: 15_000, what: 'all but one are carried' },
+  });
+  putControlPlane(api, FIRST, false);
+  await clock.advance(podLookMs);
+  await eventually(() => closed === dialled.length, { deadlineMs: 10_000, what: 'they are ended' });
+});
+
+test('what the WebSocket has not sent yet holds the writer up', async () => {
+  const clock = new VirtualClock();
+  const socket = {
+    ...{ readyState: 1, bufferedAmount: SEND_BUFFER_BYTES_MAX + 1, onclose: null, sent: 0 },
+    ...{
+      pause: () => undefined,
+      resume: () => undefined,
+      close: () => undefined,
+      terminate: () => undefined,
+    },
+    send: () => void socket.sent++,
+  };
+  const stream = await dialThrough(async () => socket, clock)({ namespace: NAMESPACE, pod: FIRST, port: 1 });
+  let written = 0;
+  for (let part = 0; part < 3; part++) stream.write('x', () => written++);
+  await clock.advance(1_000);
+  assert.deepEqual([socket.sent, written], [1, 0]);
+  socket.bufferedAmount = SEND_BUFFER_BYTES_MAX;
+  await clock.advance(1_000);
+  assert.deepEqual([socket.sent, written], [3, 3]);
+  stream.destroy();
 });
