@@ -7,6 +7,7 @@ export type AcceptedReason =
   | 'Accepted'
   | 'NoMatchingParent'
   | 'UnsupportedValue'
+  | 'IncompatibleFilters'
   | 'Unsupported'
   | 'Conflicted'
   | 'TargetNotFound';
@@ -70,6 +71,15 @@ function lineOf(sourced: SourcedObject, path: FieldPath): number {
 /** An object as it was when it was last sound, in the place of one that isn't; undefined where nobody remembers. */
 export function lastGoodOf({ lastGood, origin }: SourcedObject): SourcedObject | undefined {
   return lastGood === undefined ? undefined : { object: lastGood, origin };
+}
+
+/**
+ * Why an object with errors isn't accepted: `IncompatibleFilters` (Gateway API, RouteConditionReason) where its filters can't
+ * stand together and nothing else is wrong.
+ */
+export function refusal(errors: readonly FieldError[]): 'UnsupportedValue' | 'IncompatibleFilters' {
+  const onlyFilters = errors.every(({ reason }) => reason === 'IncompatibleFilters');
+  return errors.length > 0 && onlyFilters ? 'IncompatibleFilters' : 'UnsupportedValue';
 }
 
 /** One message for all errors of an object, each with field and line, and on what holds in its stead. */

@@ -2,13 +2,8 @@ import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/ba
 import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type { JsonObject } from '../../common/json.ts';
 import { escapeHeaderValue } from '../../common/wire/values.ts';
+import type { BothEdits } from '../../model/route/edit-layers.ts';
 import type { HeaderEdit } from '../../model/snapshot.ts';
-
-/** Edits of requests and responses, of a rule or of one of its backends. */
-export interface BothEdits {
-  readonly requestHeaders: HeaderEdit | undefined;
-  readonly responseHeaders: HeaderEdit | undefined;
-}
 
 /** The fields that a route and a weighted cluster of Envoy have alike. */
 export function headerEdits({ requestHeaders, responseHeaders }: BothEdits) {

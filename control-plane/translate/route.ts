@@ -18,6 +18,7 @@ import type { JsonObject } from '../../common/json.ts';
 import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
 import { toDuration } from '../../common/wire/values.ts';
 import type { HashKey, RequestPolicy } from '../../model/policy-types.ts';
+import { type EditLayers, editLayers } from '../../model/route/edit-layers.ts';
 import type {
   Destination,
   RouteEntry,
@@ -37,10 +38,12 @@ export type HashKeyOf = (cluster: string) => HashKey | undefined;
 /** One entry as one Envoy route: first match wins in both worlds. */
 export function routeOf(entry: RouteEntry, destination: Destination, hashKeyOf: HashKeyOf): RouteProto {
   const { rule, match } = entry;
+  const served = serves(rule.backends);
+  const layers = served ? editLayers(rule) : undefined;
   return RouteCodec.fromPartial({
     name: rule.id,
     match: matchOf(match),
-    ...headerEdits(rule),
+    ...headerEdits(layers?.ofRule ?? rule),
     metadata: heddleMetadata({
       rule: compact({
         object: rule.object,
@@ -50,19 +53,20 @@ export function routeOf(entry: RouteEntry, destination: Destination, hashKeyOf: 
         matches: rule.matches.length,
       }),
       prefix: writtenPrefix(match),
-      ...headerMetadata(rule),
+      ...(layers?.moved === true ? { edits: compact(wholeEdits(rule)) } : headerMetadata(rule)),
       ...urlMetadata(rule),
-      backends: rule.backends.map((backend) => backendMetadata(backend, serves(rule.backends))),
+      backends: rule.backends.map((backend) => backendMetadata(backend, layers?.moved === false)),
       policy: requestPolicyMetadata(rule.policy),
       // Answers of Envoy's own have no place for the standard fields of a route action.
-      ...(serves(rule.backends) ? {} : { action: unservedPolicy(rule.policy) }),
+      ...(served ? {} : { action: unservedPolicy(rule.policy) }),
     }),
-    action: actionOf(entry, destination, hashKeyOf),
+    action: actionOf(entry, layers, destination, hashKeyOf),
   });
 }
 
 function actionOf(
   { rule, match }: RouteEntry,
+  layers: EditLayers | undefined,
   destination: Destination,
   hashKeyOf: HashKeyOf,
 ): DeepPartial<RouteProto>['action'] {
@@ -70,12 +74,13 @@ function actionOf(
   if (redirect !== undefined) {
     return { $case: 'redirect', value: redirectAction(redirect, match, destination) };
   }
-  if (!serves(backends)) return { $case: 'directResponse', value: { status: 500 } };
+  if (layers === undefined) return { $case: 'directResponse', value: { status: 500 } };
+  const edited = backends.map((backend, index) => ({ ...backend, ...layers.ofBackends[index] }));
   return {
     $case: 'route',
     value: {
-      ...routeAction(backends, rule.policy, hashKeyOf),
-      ...hostRewrite(rule.requestHeaders, rewrite?.hostname),
+      ...routeAction(edited, rule.policy, hashKeyOf),
+      ...hostRewrite(layers.ofRule.requestHeaders, layers.hostname),
       ...pathRewrite(rewrite?.path, match),
       requestMirrorPolicies: mirrorPolicies(rule.mirrors),
     },
@@ -109,10 +114,10 @@ function serves(backends: readonly WeightedBackend[]): boolean {
   return backends.some((backend) => backend.weight > 0);
 }
 
-/** The edits of backends without a weighted cluster to stand in are told whole. */
-function backendMetadata(backend: WeightedBackend, served: boolean): JsonObject {
+/** Edits that aren't those of a weighted cluster, for want of one or because a rule's are among them, are told whole. */
+function backendMetadata(backend: WeightedBackend, inFields: boolean): JsonObject {
   const { cluster, weight, invalid } = backend;
-  return compact({ cluster, weight, invalid, ...(served ? headerMetadata(backend) : wholeEdits(backend)) });
+  return compact({ cluster, weight, invalid, ...(inFields ? headerMetadata(backend) : wholeEdits(backend)) });
 }
 
 function unservedPolicy(policy: RequestPolicy): JsonObject {

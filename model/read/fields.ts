@@ -7,6 +7,8 @@ export type FieldPath = readonly (string | number)[];
 export interface FieldError {
   readonly path: FieldPath;
   readonly message: string;
+  /** The Gateway API's word for it, where that isn't `UnsupportedValue`. */
+  readonly reason?: 'IncompatibleFilters';
 }
 
 export interface Item {
@@ -43,8 +45,9 @@ export class Fields {
     if (value !== undefined && value !== null && !isJsonObject(value)) this.error([], 'must be an object');
   }
 
-  error(under: FieldPath, message: string): undefined {
-    this.errors.push({ path: [...this.path, ...under], message });
+  error(under: FieldPath, message: string, reason?: FieldError['reason']): undefined {
+    const path = [...this.path, ...under];
+    this.errors.push(reason === undefined ? { path, message } : { path, message, reason });
     return undefined;
   }
 

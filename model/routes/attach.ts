@@ -5,7 +5,7 @@ import { DEFAULT_REQUEST_POLICY, type RequestPolicy } from '../policy-types.ts';
 import type { FieldPath } from '../read/fields.ts';
 import type { ServicePort } from '../services.ts';
 import type { AppProtocol, Mirror, RouteRule, WeightedBackend } from '../snapshot.ts';
-import { accepted, errorText, Findings, type ResolvedReason, resolved } from '../status.ts';
+import { accepted, errorText, Findings, type ResolvedReason, refusal, resolved } from '../status.ts';
 import type { AttachedRoutes } from './attached.ts';
 import type { ServiceRef } from './backend-ref.ts';
 import { type BackendContext, type ResolvedRef, resolveRef } from './backends.ts';
@@ -55,7 +55,7 @@ export function attachRoute(route: ParsedRoute, context: RouteContext, attached:
   if (mine.length === 0) {
     const invalid = route.errors.length > 0;
     const message = invalid ? errorText(route.sourced, route.errors) : 'spec.parentRefs names no parent';
-    const condition = accepted(invalid ? 'UnsupportedValue' : 'NoMatchingParent', message);
+    const condition = accepted(invalid ? refusal(route.errors) : 'NoMatchingParent', message);
     if (!invalid) findings.problem(route.sourced, 'error', ['spec', 'parentRefs'], message);
     findings.status(route.sourced, [{ ref: `HTTPRoute ${route.key}`, conditions: [condition] }]);
     return;
@@ -146,7 +146,7 @@ function attachTo(
     context.findings.problem(route.sourced, 'error', parent.path, message);
     return accepted(reason, message);
   };
-  if (route.errors.length > 0) return accepted('UnsupportedValue', errorText(route.sourced, route.errors));
+  if (route.errors.length > 0) return accepted(refusal(route.errors), errorText(route.sourced, route.errors));
   if (parent.kind !== 'Service' || parent.group !== '') {
     const hint = parent.kind === 'Service' ? 'a Service has group: ""' : 'only Services are';
     return refuse('UnsupportedValue', `parentRef ${parent.group}/${parent.kind} is not supported: ${hint}`);

@@ -36,6 +36,10 @@ const TYPES = [
 type FilterType = (typeof TYPES)[number];
 /** The filters that one backend may have. */
 const BACKEND_TYPES: readonly FilterType[] = ['RequestHeaderModifier', 'ResponseHeaderModifier'];
+/** What a backend may have in the place of a filter that it can't. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  URLRewrite: 'write it among the filters of the rule, or a hostname as Host of a RequestHeaderModifier',
+};
 /** What can't stand in one rule with a redirect, and why. */
 const BESIDE_REDIRECT: Partial<Record<FilterType, string>> = {
   RequestHeaderModifier: 'no request goes on that could be edited',
@@ -48,7 +52,8 @@ export function readFilters(rule: Fields, namespace: string): Filters {
   const filters = new FilterList(rule, namespace, TYPES, (type) => `${type} is not supported`);
   for (const [type, why] of Object.entries(BESIDE_REDIRECT)) {
     if (filters.redirect === undefined) break;
-    filters.placeOf(type)?.error(['type'], `must not stand beside RequestRedirect: ${why}`);
+    const message = `must not stand beside RequestRedirect: ${why}`;
+    filters.placeOf(type)?.error(['type'], message, 'IncompatibleFilters');
   }
   const { requestHeaders, responseHeaders, redirect, rewrite, mirrors } = filters;
   return { requestHeaders, responseHeaders, redirect, rewrite, mirrors };
@@ -58,7 +63,7 @@ export function readFilters(rule: Fields, namespace: string): Filters {
 export function readBackendFilters(backend: Fields): HeaderFilters {
   const { requestHeaders, responseHeaders } = new FilterList(backend, '', BACKEND_TYPES, (type) =>
     TYPES.some((known) => known === type)
-      ? `${type} is not supported for one backend, write it among the filters of the rule`
+      ? `${type} is not supported for one backend, ${INSTEAD[type] ?? 'write it among the filters of the rule'}`
       : `${type} is not supported`,
   );
   return { requestHeaders, responseHeaders };
@@ -97,7 +102,7 @@ class FilterList {
 
   #read(type: FilterType, filter: Fields, namespace: string): void {
     if (!this.#places.has(type)) this.#places.set(type, filter);
-    else if (type !== 'RequestMirror') filter.error(['type'], 'must not be repeated');
+    else if (type !== 'RequestMirror') filter.error(['type'], 'must not be repeated', 'IncompatibleFilters');
     READERS[type](this, filter, namespace);
   }
 }

@@ -38,16 +38,6 @@ export function readResponseEdit(filter: Fields): HeaderEdit {
   return readEdit(filter, 'responseHeaderModifier', FORBIDDEN_IN_RESPONSES);
 }
 
-/** The names that an edit is about, in lower case. */
-export function editedNames(edit: HeaderEdit | undefined): readonly string[] {
-  if (edit === undefined) return [];
-  return [...edit.set.map(lowerName), ...edit.add.map(lowerName), ...edit.remove];
-}
-
-function lowerName([name]: readonly [string, string]): string {
-  return name.toLowerCase();
-}
-
 /** Reports a value that no header has. */
 export function checkHeaderValue(entry: Fields, value: string): void {
   if (!HEADER_VALUE.test(value)) {

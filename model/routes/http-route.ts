@@ -3,11 +3,11 @@ import { EMPTY_PATCH, type PolicyPatch } from '../policies/patch.ts';
 import { DEFAULT_RETRY } from '../policy-types.ts';
 import { type FieldError, type FieldPath, Fields, shown } from '../read/fields.ts';
 import { createdAtMs, keyOf, namespaceOf, strayFields } from '../read/meta.ts';
+import { editedNames } from '../route/edit-layers.ts';
 import type { RouteMatch } from '../snapshot.ts';
 import { lastGoodOf } from '../status.ts';
 import { type BackendRef, readServiceRef } from './backend-ref.ts';
 import { type Filters, readBackendFilters, readFilters } from './filters.ts';
-import { editedNames } from './header-edits.ts';
 import { EVERYTHING, readMatch } from './match.ts';
 import { type ParentRef, readParents } from './parents.ts';
 
@@ -123,28 +123,16 @@ function checkFilters(
 ): void {
   const { redirect, rewrite } = filters;
   if (redirect !== undefined && backends.length > 0) {
-    rule.error(['backendRefs'], 'must be left out beside a RequestRedirect: no request goes on');
+    const why = 'must be left out beside a RequestRedirect: no request goes on';
+    rule.error(['backendRefs'], why, 'IncompatibleFilters');
   }
   const replacesPrefix = redirect?.path?.kind === 'prefix' || rewrite?.path?.kind === 'prefix';
   const [only = EVERYTHING, ...others] = matches;
   if (replacesPrefix && (others.length > 0 || only.path.kind !== 'prefix')) {
     rule.error(['matches'], 'must be exactly one, of type PathPrefix, beside replacePrefixMatch');
   }
-  const ofRule = new Set(editedNames(filters.requestHeaders));
-  if (rewrite?.hostname !== undefined) {
-    if (ofRule.has('host')) rule.error(['filters'], 'set Host twice: URLRewrite has a hostname, too');
-    ofRule.add('host');
-  }
-  const ofResponses = new Set(editedNames(filters.responseHeaders));
-  for (const backend of backends) {
-    const twice = [
-      ...editedNames(backend.requestHeaders).filter((name) => ofRule.has(name)),
-      ...editedNames(backend.responseHeaders).filter((name) => ofResponses.has(name)),
-    ];
-    for (const name of twice) {
-      const message = `edit ${name}, which the filters of the rule edit, too: write it for every backend alone`;
-      rule.errors.push({ path: [...backend.path, 'filters'], message });
-    }
+  if (rewrite?.hostname !== undefined && editedNames(filters.requestHeaders).includes('host')) {
+    rule.error(['filters'], 'set Host twice: URLRewrite has a hostname, too', 'IncompatibleFilters');
   }
 }
 

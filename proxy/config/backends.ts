@@ -1,7 +1,14 @@
 import type { Route, RouteAction } from '../../common/gen/envoy/config/route/v3/route_components.ts';
 import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
-import type { WeightedBackend } from '../../model/snapshot.ts';
-import { checkHostRewrite, decodeHeaderEdits, decodeWholeEdits, HEADER_EDIT_FIELDS } from './header-edits.ts';
+import { editLayers } from '../../model/route/edit-layers.ts';
+import type { RouteRule, WeightedBackend } from '../../model/snapshot.ts';
+import {
+  checkHeaderEdits,
+  checkHostRewrite,
+  decodeHeaderEdits,
+  decodeWholeEdits,
+  HEADER_EDIT_FIELDS,
+} from './header-edits.ts';
 import { ConfigError, onlyFields, Reader } from './reader.ts';
 
 const DEFAULT_ACTION_FIELDS = [
@@ -32,7 +39,7 @@ export function decodeBackends(route: Route, metadata: Reader, path: string): We
   switch (action?.$case) {
     case 'route':
       onlyFields(action.value, ACTION_FIELDS, `${path}.route`);
-      return servedBackends(action.value, said, CLUSTER_FIELDS, `${path}.route`);
+      return servedBackends(action.value, said, CLUSTER_FIELDS, `${path}.route`, editsAreWhole(metadata));
     case 'redirect': {
       const backends = said.list(unservedBackend);
       if (backends.length > 0) throw new ConfigError(`${path}.redirect`, 'must have no backends beside it');
@@ -55,11 +62,37 @@ export function decodeBackends(route: Route, metadata: Reader, path: string): We
   }
 }
 
+/** Whether the metadata says the edits of a rule and its backends whole, as some of them are moved between the two. */
+export function editsAreWhole(metadata: Reader): boolean {
+  return !metadata.field('edits').absent;
+}
+
+/** Refuses fields that don't do what a rule and its backends do one after the other. Throws `ConfigError`. */
+export function checkLayers(
+  route: Route,
+  rule: Pick<RouteRule, 'requestHeaders' | 'responseHeaders' | 'rewrite' | 'backends'>,
+  path: string,
+): void {
+  const { action } = route;
+  if (action?.$case !== 'route' || action.value.clusterSpecifier?.$case !== 'weightedClusters') {
+    throw new ConfigError(`${path}.action`, 'has no clusters that header edits could be moved to');
+  }
+  const { ofRule, hostname, ofBackends } = editLayers(rule);
+  checkHeaderEdits(route, ofRule, path);
+  checkHostRewrite(action.value.hostRewriteSpecifier, ofRule.requestHeaders, hostname, `${path}.route`);
+  for (const [index, cluster] of action.value.clusterSpecifier.value.clusters.entries()) {
+    const at = `${path}.route.weighted_clusters.clusters[${index}]`;
+    const meant = ofBackends[index] ?? { requestHeaders: undefined, responseHeaders: undefined };
+    checkHeaderEdits(cluster, meant, at);
+    checkHostRewrite(cluster.hostRewriteSpecifier, meant.requestHeaders, undefined, at);
+  }
+}
+
 /** What serves a destination without rules: its own cluster, and nothing is edited. Throws `ConfigError`. */
 export function checkDefaultAction(action: RouteAction, cluster: string, path: string): void {
   onlyFields(action, DEFAULT_ACTION_FIELDS, path);
   const said = new Reader([{ cluster, weight: 1 }], path);
-  servedBackends(action, said, DEFAULT_CLUSTER_FIELDS, path);
+  servedBackends(action, said, DEFAULT_CLUSTER_FIELDS, path, false);
 }
 
 function servedBackends(
@@ -67,6 +100,7 @@ function servedBackends(
   said: Reader,
   fields: readonly string[],
   path: string,
+  wholeEdits: boolean,
 ): WeightedBackend[] {
   if (action.clusterSpecifier?.$case !== 'weightedClusters') {
     throw new ConfigError(`${path}.cluster_specifier`, 'must be weighted_clusters');
@@ -82,6 +116,7 @@ function servedBackends(
       throw differ();
     const at = `${path}.weighted_clusters.clusters[${index}]`;
     onlyFields(cluster, fields, at);
+    if (wholeEdits) return { ...backend, ...decodeWholeEdits(item) };
     const edits = decodeHeaderEdits(cluster, item, at);
     checkHostRewrite(cluster.hostRewriteSpecifier, edits.requestHeaders, undefined, at);
     return { ...backend, ...edits };

@@ -16,7 +16,7 @@ import { decodeRoutes } from './routes.ts';
 
 const ruleAt = (index: number) => `virtual_hosts[0].routes["HTTPRoute/shop/catalog#${index}"]`;
 const META = `metadata.filter_metadata["${METADATA_KEY}"]`;
-const [UNSERVED, REWRITTEN, REHOSTED, REDIRECTED] = [1, 2, 3, 4].map(ruleAt);
+const [UNSERVED, REWRITTEN, REHOSTED, REDIRECTED, SHARED] = [1, 2, 3, 4, 5].map(ruleAt);
 
 /** Spoils the route of a rule of one match. */
 function route(
@@ -50,6 +50,7 @@ function metadata(rule: string | undefined, path: readonly (string | number)[], 
 }
 
 const CLUSTER = `${REWRITTEN}.route.weighted_clusters.clusters[0]`;
+const SHARED_CLUSTER = `${SHARED}.route.weighted_clusters.clusters[0]`;
 
 refuses<RouteConfiguration>('routes', routesProto, decodeRoutes, [
   [`${REWRITTEN}.route.prefix_rewrite`, metadata(REWRITTEN, ['rewrite', 'path'], undefined)],
@@ -115,6 +116,26 @@ refuses<RouteConfiguration>('routes', routesProto, decodeRoutes, [
     `${UNSERVED}.${META}.backends[0].requestHeaders.add`,
     metadata(UNSERVED, ['backends', 0, 'requestHeaders', 'add'], 'none'),
   ],
+  [`${SHARED}.request_headers_to_add`, metadata(SHARED, ['edits', 'requestHeaders', 'add'], [])],
+  [`${SHARED}.response_headers_to_add`, route(SHARED, (it) => it.responseHeadersToRemove.push('x-other'))],
+  [
+    `${SHARED}.route.host_rewrite_specifier`,
+    action(SHARED, (it) => (it.hostRewriteSpecifier = { $case: 'hostRewriteLiteral', value: 'new.example' })),
+  ],
+  [
+    `${SHARED_CLUSTER}.request_headers_to_add`,
+    cluster(SHARED, (it) => it.requestHeadersToRemove.push('x-other')),
+  ],
+  [`${SHARED_CLUSTER}.response_headers_to_add`, cluster(SHARED, (it) => (it.responseHeadersToRemove = []))],
+  [
+    `${SHARED_CLUSTER}.host_rewrite_specifier`,
+    cluster(SHARED, (it) => (it.hostRewriteSpecifier = { $case: 'hostRewriteLiteral', value: 'x' })),
+  ],
+  [
+    `${SHARED}.${META}.edits.requestHeaders.set[0].key`,
+    metadata(SHARED, ['edits', 'requestHeaders', 'set', 0, 'name'], 'a b'),
+  ],
+  [`${UNSERVED}.action`, metadata(UNSERVED, ['edits'], {})],
   [`${REDIRECTED}.redirect`, metadata(REDIRECTED, ['redirect'], undefined)],
   [`${REDIRECTED}.redirect`, metadata(REDIRECTED, ['backends'], [{ cluster: 'c', weight: 0 }])],
   [`${REDIRECTED}.redirect.strip_query`, redirect((it) => (it.stripQuery = true))],

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { HeaderValueOption } from '../../common/gen/envoy/config/core/v3/base.ts';
 import { HeaderValueOption_HeaderAppendAction } from '../../common/gen/envoy/config/core/v3/base.ts';
 import { unescapeHeaderValue } from '../../common/wire/values.ts';
+import type { BothEdits } from '../../model/route/edit-layers.ts';
 import type { HeaderEdit } from '../../model/snapshot.ts';
 import { ConfigError, onlyFields, type Reader } from './reader.ts';
 
@@ -24,7 +26,7 @@ export function decodeHeaderEdits(owner: HeaderEditFields, metadata: Reader, pat
   return {
     requestHeaders: withHost(
       headerEdit(
-        metadata.field('requestHeaders'),
+        !metadata.field('requestHeaders').absent,
         owner.requestHeadersToAdd,
         owner.requestHeadersToRemove,
         `${path}.request_headers_to_add`,
@@ -33,7 +35,7 @@ export function decodeHeaderEdits(owner: HeaderEditFields, metadata: Reader, pat
     ),
     responseHeaders: withHost(
       headerEdit(
-        metadata.field('responseHeaders'),
+        !metadata.field('responseHeaders').absent,
         owner.responseHeadersToAdd,
         owner.responseHeadersToRemove,
         `${path}.response_headers_to_add`,
@@ -63,6 +65,25 @@ function wholeEdit(said: Reader): HeaderEdit | undefined {
     add: said.field('add').list(pair),
     remove: said.field('remove').list((item) => item.string()),
   };
+}
+
+/** Refuses fields that make other edits than `meant`, but for Host, which they don't hold. Throws `ConfigError`. */
+export function checkHeaderEdits(owner: HeaderEditFields, meant: BothEdits, path: string): void {
+  const requests = `${path}.request_headers_to_add`;
+  const said = headerEdit(true, owner.requestHeadersToAdd, owner.requestHeadersToRemove, requests);
+  if (!isDeepStrictEqual(said, withoutHost(meant.requestHeaders))) {
+    throw new ConfigError(requests, 'differs from the edits in the metadata');
+  }
+  const responses = `${path}.response_headers_to_add`;
+  const answered = headerEdit(true, owner.responseHeadersToAdd, owner.responseHeadersToRemove, responses);
+  if (!isDeepStrictEqual(answered, withoutHost(meant.responseHeaders))) {
+    throw new ConfigError(responses, 'differs from the edits in the metadata');
+  }
+}
+
+function withoutHost(edit: HeaderEdit | undefined): HeaderEdit {
+  const { set, add, remove } = edit ?? { set: [], add: [], remove: [] };
+  return { set: set.filter(([name]) => name.toLowerCase() !== 'host'), add, remove };
 }
 
 /** Refuses a Host that Envoy was told to write and that the metadata doesn't know of, or the other way round. */
@@ -95,12 +116,12 @@ function checkHeader(name: string, value: string, path: string): void {
 }
 
 function headerEdit(
-  present: Reader,
+  present: boolean,
   additions: readonly HeaderValueOption[],
   remove: readonly string[],
   path: string,
 ): HeaderEdit | undefined {
-  if (present.absent && additions.length === 0 && remove.length === 0) return undefined;
+  if (!present && additions.length === 0 && remove.length === 0) return undefined;
   const set: [string, string][] = [];
   const add: [string, string][] = [];
   for (const [index, option] of additions.entries()) {

@@ -3,8 +3,8 @@ import { METADATA_KEY } from '../../common/contracts.ts';
 import type { RouteConfiguration } from '../../common/gen/envoy/config/route/v3/route.ts';
 import type { Route, VirtualHost } from '../../common/gen/envoy/config/route/v3/route_components.ts';
 import type { Destination, RouteEntry, RouteMatch, RouteRule } from '../../model/snapshot.ts';
-import { checkDefaultAction, decodeBackends } from './backends.ts';
-import { checkHostRewrite, decodeHeaderEdits, HEADER_EDIT_FIELDS } from './header-edits.ts';
+import { checkDefaultAction, checkLayers, decodeBackends, editsAreWhole } from './backends.ts';
+import { checkHostRewrite, decodeHeaderEdits, decodeWholeEdits, HEADER_EDIT_FIELDS } from './header-edits.ts';
 import { decodeMatch } from './matches.ts';
 import { requestPolicy, standardPolicy, standardPolicyFromMetadata, wholePolicy } from './policy.ts';
 import { PROTOCOLS } from './protocols.ts';
@@ -122,9 +122,12 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
   });
   const { route, info } = progress;
   const metadata = heddleMetadataOf(route, path);
-  const edits = decodeHeaderEdits(route, metadata, path);
+  const whole = editsAreWhole(metadata);
+  const edits = whole ? decodeWholeEdits(metadata.field('edits')) : decodeHeaderEdits(route, metadata, path);
   const rewrite = decodeRewrite(route, metadata, matches, path);
-  if (route.action?.$case === 'route') {
+  const backends = decodeBackends(route, metadata, path);
+  if (whole) checkLayers(route, { ...edits, rewrite, backends }, path);
+  else if (route.action?.$case === 'route') {
     const { hostRewriteSpecifier } = route.action.value;
     checkHostRewrite(hostRewriteSpecifier, edits.requestHeaders, rewrite?.hostname, `${path}.route`);
   }
@@ -135,7 +138,7 @@ function decodeRule(id: string, progress: RuleInProgress, path: string): RouteRu
     redirect: decodeRedirect(route, metadata, matches, path),
     rewrite,
     mirrors: decodeMirrors(route, metadata, path),
-    backends: decodeBackends(route, metadata, path),
+    backends,
     policy: decodePolicy(route, metadata, path),
     createdAtMs: info.field('createdAtMs').number(-8.64e15, 8.64e15),
     object: info.field('object').string(),

@@ -2,34 +2,23 @@ import type { Forward } from '../../model/decision-types.ts';
 import { rewrittenPath } from '../../model/route/rewrite.ts';
 import type { HeaderEdit } from '../../model/snapshot.ts';
 import type { RequestHead } from '../codec/request-head.ts';
-import type { RequestChanges } from './heads.ts';
+import { type RequestChanges, setsHost } from './heads.ts';
 
 /**
  * What a rule and its backend change of a request; undefined for nothing, which most do. The rule's edits come before the
- * backend's. X-Forwarded-Host isn't written: the Gateway API doesn't ask for it, and Envoy doesn't by default.
+ * backend's. A copy for a mirror goes out as its original does, the edits of the backend included, as Envoy sends it.
+ * X-Forwarded-Host isn't written: the Gateway API doesn't ask for it, and Envoy doesn't by default.
  */
 export function requestChanges(decision: Forward | undefined, head: RequestHead): RequestChanges | undefined {
-  return changes(decision, head, decision?.backend?.requestHeaders);
-}
-
-/** The same for a copy, which the rule's backends have no part in. */
-export function mirrorChanges(decision: Forward, head: RequestHead): RequestChanges | undefined {
-  return changes(decision, head, undefined);
-}
-
-function changes(
-  decision: Forward | undefined,
-  head: RequestHead,
-  backendEdit: HeaderEdit | undefined,
-): RequestChanges | undefined {
   const rule = decision?.rule;
   if (decision === undefined || rule === undefined) return undefined;
   const { rewrite, requestHeaders } = rule;
-  if (rewrite === undefined && requestHeaders === undefined && backendEdit === undefined) return undefined;
+  const ofBackend = decision.backend?.requestHeaders;
+  if (rewrite === undefined && requestHeaders === undefined && ofBackend === undefined) return undefined;
   return {
     target: rewrittenTarget(decision, head),
-    authority: rewrite?.hostname,
-    edits: editList(requestHeaders, backendEdit) ?? [],
+    authority: ofBackend !== undefined && setsHost(ofBackend) ? undefined : rewrite?.hostname,
+    edits: editList(requestHeaders, ofBackend) ?? [],
   };
 }
 

@@ -74,7 +74,7 @@ export function requestHeadText(
     text += `host: ${authority}\r\n`;
   } else if (head.form === 'absolute' || head.form === 'authority' || head.hostMissing) {
     fields.dropMask(bit(FIELD.HOST));
-    if (changes === undefined || !changes.edits.some(editsHost)) text += `host: ${head.authority}\r\n`;
+    if (changes === undefined || !changes.edits.some(setsHost)) text += `host: ${head.authority}\r\n`;
   }
   text +=
     changes === undefined ? fields.kept() : editedFields(fields, changes.edits, authority !== undefined);
@@ -164,7 +164,8 @@ export function interimHeadText(head: ResponseHead): string {
   return `HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fields.kept()}\r\n`;
 }
 
-function editsHost(edit: HeaderEdit): boolean {
+/** Whether Host is among the headers that an edit sets. */
+export function setsHost(edit: HeaderEdit): boolean {
   return edit.set.some(([name]) => name.toLowerCase() === 'host');
 }
 

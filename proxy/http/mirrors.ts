@@ -8,7 +8,7 @@ import type { Pool, PoolTarget } from '../pool/pool.ts';
 import type { AttemptHandle, AttemptScope, RequestScope } from '../stage.ts';
 import type { FailedAttempt } from '../upstream/connect.ts';
 import type { BodyBuffer } from './body-buffer.ts';
-import { mirrorChanges } from './changes.ts';
+import { requestChanges } from './changes.ts';
 import type { Deadlines } from './deadlines.ts';
 import { type RequestMarks, requestHeadText } from './heads.ts';
 import { type CopyOwner, MirrorCopy } from './mirror-copy.ts';
@@ -80,7 +80,7 @@ export class Mirrors implements CopyOwner {
     const marks = stages.marks(head, client, scope, attempt);
     const request = {
       method: head.method,
-      headText: requestHeadText(head, marks, mirrorChanges(decision, head)),
+      headText: requestHeadText(head, marks, requestChanges(decision, head)),
       framing: head.framing,
       hasBody: head.hasBody,
       answerMs: answerMs(decision.timeouts, stages.limits),

@@ -98,6 +98,19 @@ test('Host is replaced, whatever a header edit says of it, and no X-Forwarded-Ho
   await answer();
 });
 
+const setHost = (value: string) => edit({ set: [['Host', value]] });
+for (const [how, rule] of [
+  ['rewritten', rewriting({ hostname: 'rule.example' })],
+  ['edited', { requestHeaders: setHost('rule.example') }],
+] as const) {
+  test(`a backend's Host comes after that of its rule, ${how}`, async () => {
+    serve({ ...rule, backends: [backend({ requestHeaders: setHost('backend.example') })] });
+    await ask('GET /a');
+    assert.deepEqual(valuesOf(apps, 'host'), ['backend.example']);
+    await answer();
+  });
+}
+
 test('an absolute target goes on as a rewritten path under the new Host', async () => {
   serve(rewriting({ hostname: 'new.example', path: { kind: 'prefix', value: '/x' } }));
   await ask('GET http://catalog/a/b?c', 'Host: elsewhere\r\n');

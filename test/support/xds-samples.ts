@@ -146,6 +146,34 @@ const REHOSTED: RouteRule = {
   })),
 };
 
+/** The rule edits what its first backend edits, too, Host included. */
+const SHARED: RouteRule = {
+  ...UNSERVED,
+  ...{ id: 'HTTPRoute/shop/catalog#5', ruleIndex: 5 },
+  matches: [{ path: { kind: 'prefix', value: '/shared' }, method: undefined, headers: [], queryParams: [] }],
+  requestHeaders: { set: [['X-Both', '5%']], add: [['x-rule', 'r']], remove: ['x-less'] },
+  responseHeaders: { set: [], add: [['x-both', 'r']], remove: [] },
+  rewrite: { hostname: 'new.example', path: undefined },
+  backends: [
+    {
+      ...{ cluster: CATALOG_CLUSTER, weight: 1, invalid: undefined },
+      requestHeaders: {
+        set: [
+          ['host', 'a.example'],
+          ['x-less', 'b'],
+        ],
+        add: [['x-both', 'b']],
+        remove: [],
+      },
+      responseHeaders: { set: [], add: [], remove: ['x-both'] },
+    },
+    {
+      ...{ cluster: CATALOG_CLUSTER, weight: 2, invalid: undefined },
+      ...{ requestHeaders: undefined, responseHeaders: undefined },
+    },
+  ],
+};
+
 const REDIRECTED: RouteRule = {
   ...UNSERVED,
   ...{ id: 'HTTPRoute/shop/catalog#4', ruleIndex: 4, backends: [] },
@@ -166,7 +194,7 @@ export const PLAIN_DESTINATION: Destination = {
 
 export const DESTINATION: Destination = {
   ...PLAIN_DESTINATION,
-  entries: [RULE, UNSERVED, REWRITTEN, REHOSTED, REDIRECTED].flatMap((rule) =>
+  entries: [RULE, UNSERVED, REWRITTEN, REHOSTED, REDIRECTED, SHARED].flatMap((rule) =>
     rule.matches.map((match) => ({ match, rule })),
   ),
 };
