@@ -25,3 +25,15 @@ export function privateMb(pids: readonly number[]): number {
   }
   return kilobytes / 1024;
 }
+
+/** Memory of a process that is in RAM, now and at most so far, in MiB (proc(5), `status`). */
+export function residentMb(pid: number): { readonly nowMb: number; readonly peakMb: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const mb = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
+  return { nowMb: mb('VmRSS'), peakMb: mb('VmHWM') };
+}
+
+/** How long a process's main thread could run and had no processor, in microseconds (Documentation/scheduler/sched-stats, `schedstat`). */
+export function waitedMicros(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1_000;
+}
