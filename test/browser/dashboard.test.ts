@@ -135,7 +135,7 @@ test('without a pod network the page says that drops are not known', options, as
 for (const width of [1280, 390]) {
   for (const scheme of ['light', 'dark'] as const) {
     test(`every page fits ${width} px, ${scheme}`, options, async () => {
-      for (const path of ['/', '/traces', `/traces/${TRACE}`, '/objects', '/explain']) {
+      for (const path of ['/', '/traces', `/traces/${TRACE}`, '/objects', '/sidecars', '/explain']) {
         await visit({ path, width, scheme }, async (page) => {
           await page.waitForLoadState('load');
           if (path.startsWith('/traces/')) await page.locator('.span-row').nth(1).click();
