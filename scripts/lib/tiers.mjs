@@ -80,6 +80,9 @@ export const TIERS = [
     apart: true,
     files: ['test/kubernetes/*.test.ts', 'test/kubernetes/chart/**/*.test.ts'],
     ...KUBERNETES,
+    prepare: KUBERNETES.prepare.map((command) =>
+      command.includes('build') ? [...command, '--own-cases'] : command,
+    ),
     timeoutMs: 90 * MINUTE_MS,
   },
   {

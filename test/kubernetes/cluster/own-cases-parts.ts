@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   type ImageContents,
@@ -22,15 +22,24 @@ import {
 } from './part-tools.ts';
 
 const TEST_IMAGES = 'k8s.io/kubernetes/test/images';
-/** What the cases run in pods of agnhost beside agnhost itself; its own image has Alpine's packages of the same programs. */
+/**
+ * What the cases run in pods of agnhost beside agnhost itself; its own image has Alpine's packages of the same programs. busybox has
+ * all others. Its own shell would prefer its own commands to these, and static as it is it can't resolve names beside a C library.
+ */
 const TOOLS = {
   'bind9-dnsutils': ['usr/bin/dig', 'usr/bin/nslookup'],
   curl: ['usr/bin/curl'],
+  dash: ['bin/dash'],
   iproute2: ['bin/ip', 'bin/ss'],
   iperf: ['usr/bin/iperf'],
   'libc-bin': ['usr/bin/getent'],
   'netcat-openbsd': ['bin/nc.openbsd'],
+  'util-linux': ['usr/bin/nsenter'],
+  wget: ['usr/bin/wget'],
 } as const;
+
+/** What the distribution's alternatives would name. */
+const OTHER_NAMES: Readonly<Record<string, string>> = { 'bin/nc.openbsd': 'bin/nc', 'bin/dash': 'bin/sh' };
 
 /** Kubernetes' own end-to-end cases of its network, and the images that their pods have. */
 export const OWN_CASES_PARTS: readonly Part[] = [
@@ -76,11 +85,9 @@ function makeOwnCasesImages(folder: string, parts: PartFolders): void {
   const shell: ImageContents['layers'][number] = {
     directories: [{ path: '/tmp', mode: 0o1777 }, { path: '/etc' }],
     files: [{ from: busybox, to: '/bin/busybox' }],
-    symlinks: appletsOf(busybox)
-      .filter((applet) => !['ip', 'nc', 'nslookup', 'ss'].includes(applet))
-      .map((applet) => ({ at: `/bin/${applet}`, target: 'busybox' })),
+    symlinks: appletsOf(busybox).map((applet) => ({ at: `/bin/${applet}`, target: 'busybox' })),
   };
-  const tools = { files: toolFiles(join(folder, 'tools')), symlinks: [] };
+  const tools = { files: toolFiles(join(folder, 'tools')) };
   const agnhost: ImageContents['layers'][number] = {
     directories: [{ path: '/uploads' }],
     files: [
@@ -109,6 +116,7 @@ function makeOwnCasesImages(folder: string, parts: PartFolders): void {
     },
   };
   for (const [name, contents] of Object.entries(images)) makeImage(contents, join(folder, `${name}.tar`));
+  rmSync(join(folder, 'tools'), { recursive: true });
 }
 
 /** `registry.k8s.io/e2e-test-images/agnhost:2.56`, as the cases of this version name it. */
@@ -134,7 +142,7 @@ function toolFiles(folder: string): readonly ImageFile[] {
     const binary = join(folder, program);
     if (!existsSync(binary))
       throw buildError('e2e-images', '', `the distribution's packages have no ${program}`);
-    const to = program === 'bin/nc.openbsd' ? '/bin/nc' : `/${program}`;
+    const to = `/${OTHER_NAMES[program] ?? program}`;
     files.set(to, { from: binary, to, mode: 0o755 });
     for (const library of librariesOf(binary, folder)) files.set(library.to, library);
   }

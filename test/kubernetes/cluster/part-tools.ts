@@ -58,7 +58,7 @@ export function goBuild(name: PartName, output: string, target: string, ldflags 
 
 /** The module's own tests, as a program. */
 export function goTestBinary(name: PartName, output: string, ldflags = STRIPPED): void {
-  go(name, ['test', '-c', '-trimpath', '-ldflags', ldflags, '-o', output, '.']);
+  go(name, ['test', '-c', '-vet=off', '-trimpath', '-ldflags', ldflags, '-o', output, '.']);
 }
 
 /** The standard output of the Go command in a module. Throws HeddleError `build`. */

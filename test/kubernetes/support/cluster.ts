@@ -7,7 +7,7 @@ import { afterEach } from 'node:test';
 import { HeddleError, messageOf } from '../../../common/errors.ts';
 import type { JsonObject } from '../../../common/json.ts';
 import { eventually } from '../../support/wait.ts';
-import { locateParts } from '../cluster/build.ts';
+import { locateParts, needParts } from '../cluster/build.ts';
 import { down } from '../cluster/down.ts';
 import {
   type ClusterLayout,
@@ -17,6 +17,7 @@ import {
   standingLayout,
 } from '../cluster/layout.ts';
 import { importImages, insideNode } from '../cluster/node.ts';
+import { ownCasesImages } from '../cluster/own-cases-parts.ts';
 import { up } from '../cluster/up.ts';
 
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -123,6 +124,29 @@ export class KubernetesCluster {
     const binary = join(this.#parts.folders.conformance, 'conformance.test');
     const failedTests = 1;
     return run('env', [`KUBECONFIG=${this.kubeconfig}`, binary, ...args], options, [0, failedTests]);
+  }
+
+  /**
+   * Kubernetes' own cases by Ginkgo's command, as this cluster's administrator: everything that it prints, also where cases fail.
+   * Throws HeddleError `not-built` without the part, `command` where it was stopped.
+   */
+  runOwnCases(args: readonly string[], options?: CommandOptions): Promise<string> {
+    needParts(this.#parts, ['e2e']);
+    const { e2e } = this.#parts.folders;
+    const failedCases = 1;
+    const flags = [
+      ...[`--kubeconfig=${this.kubeconfig}`, `--kubectl-path=${join(this.#parts.cache, 'bin/kubectl')}`],
+      ...['--provider=skeleton', '--dump-logs-on-failure=false'],
+    ];
+    const command = [...args, join(e2e, 'e2e.test'), '--', ...flags];
+    return run(join(e2e, 'ginkgo'), command, options, [0, failedCases]);
+  }
+
+  /** Archives of the images that the pods of Kubernetes' own cases have. Throws HeddleError `not-built` without the part. */
+  static get ownCasesImages(): readonly string[] {
+    const parts = locateParts(cacheFolder(process.env));
+    needParts(parts, ['e2e-images']);
+    return ownCasesImages(parts.folders['e2e-images']);
   }
 
   /** A folder with the Gateway API's experimental CustomResourceDefinitions, of the suite's version. */

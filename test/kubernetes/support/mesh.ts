@@ -15,17 +15,18 @@ const readyMs = 180_000;
 
 /**
  * A cluster with Heddle on it, as an operator installs it: the Gateway API's definitions, then the chart. Nodes are Ready, and the
- * control plane and the injector serve. `values` are for the chart, as `helm --set` takes them.
+ * control plane and the injector serve. `values` are for the chart, as `helm --set` takes them; `more` are archives of further images.
  */
 export async function startMeshedCluster(
   nodes: number,
   values: readonly string[] = [],
+  more: readonly string[] = [],
 ): Promise<KubernetesCluster> {
-  const images = NAMES.map((name) => join(IMAGES, `${name}.tar`));
-  const missing = images.find((tar) => !existsSync(tar));
+  const own = NAMES.map((name) => join(IMAGES, `${name}.tar`));
+  const missing = own.find((tar) => !existsSync(tar));
   if (missing !== undefined)
     throw new HeddleError('not-built', `there is no ${missing}: run npm run build:images -- --tag ${TAG}`);
-  const cluster = await KubernetesCluster.start({ nodes, images });
+  const cluster = await KubernetesCluster.start({ nodes, images: [...own, ...more] });
   try {
     await installHeddle(cluster, values);
     return cluster;
