@@ -37,6 +37,8 @@ export async function startGrpc(options: GrpcOptions): Promise<GrpcServer> {
     // Proxies behind a silent network are noticed, and their streams freed.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
+    // Nobody asks for gRPC's own counts of every connection.
+    'grpc.enable_channelz': 0,
     // Nobody holds a connection that carries nothing.
     'grpc.max_connection_idle_ms': 60_000,
   });

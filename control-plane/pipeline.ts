@@ -9,6 +9,7 @@ import type { ObjectSource, SettingsSource } from '../sources/source.ts';
 import { StatusBook } from './status/book.ts';
 import { type ProgrammedTeller, Programming } from './status/programmed.ts';
 import { statusRounds } from './status/rounds.ts';
+import { changesBetween } from './translate/changes.ts';
 import { type Translation, translate, translationCache } from './translate/translator.ts';
 import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
 import { type XdsServer, xdsServer } from './xds/server.ts';
@@ -79,8 +80,9 @@ export function startPipeline(options: PipelineOptions): Pipeline {
   const changed = () => {
     if (closed) return;
     const startedMs = clock.now();
+    const before = translation;
     try {
-      translation = translated(build(translation.mesh));
+      translation = translated(build(before.mesh));
     } catch (thrown) {
       log.error('the objects could not be taken in; the mesh before them stays in force', {
         error: messageOf(thrown),
@@ -88,7 +90,7 @@ export function startPipeline(options: PipelineOptions): Pipeline {
       return;
     }
     options.onBuilt(clock.now() - startedMs);
-    xds.changed();
+    xds.changed(changesBetween(before, translation));
     // Proxies get the change first, in their streams' next turn; then what became of it is told.
     setImmediate(rounds.now);
   };

@@ -51,8 +51,15 @@ export function buildCertificate(request: CertificateRequest): Buffer {
   return der(sequence(toBeSigned, ecdsaSha256(), bitString(signature.toString('binary'))));
 }
 
+/** What keys look like in certificates: a leaf needs that twice, and it takes as long as half a signature. */
+const exported = new WeakMap<KeyObject, Buffer>();
+
 function spki(key: KeyObject): Buffer {
-  return key.export({ type: 'spki', format: 'der' });
+  const known = exported.get(key);
+  if (known !== undefined) return known;
+  const bytes = key.export({ type: 'spki', format: 'der' });
+  exported.set(key, bytes);
+  return bytes;
 }
 
 /** A non-negative INTEGER in its shortest form, at most 20 bytes (RFC 5280, section 4.1.2.2). */

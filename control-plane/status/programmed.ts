@@ -9,6 +9,9 @@ interface Shaped {
   readonly name: string;
 }
 
+/** A stock Envoy holds all destinations in one route configuration. */
+const ALL_ROUTES: Shaped = { type: TYPE.route, name: RESOURCE.outbound };
+
 /** Which resources, of which proxies, carry what an object says to one of its parents. */
 interface Reach {
   readonly resources: readonly Shaped[];
@@ -47,6 +50,8 @@ export class Programming implements ProgrammedTeller {
   readonly #trackers: readonly DeliveryTracker[];
   readonly #clustersOf: ReadonlyMap<string, readonly string[]>;
   readonly #destinationsOf: ReadonlyMap<string, readonly string[]>;
+  readonly #tallies = new WeakMap<ParentStatus, Tally>();
+  #holders: ReadonlyMap<string, readonly DeliveryTracker[]> | undefined;
 
   constructor(translation: Translation, trackers: readonly DeliveryTracker[]) {
     this.#translation = translation;
@@ -65,11 +70,18 @@ export class Programming implements ProgrammedTeller {
     const { conditions } = parent;
     if (!conditions.some(({ type, status: holds }) => type === 'Accepted' && holds === 'True'))
       return undefined;
-    const reach = this.#reach(status, parent.ref);
+    const known = this.#tallies.get(parent);
+    if (known !== undefined) return known;
+    const tally = this.#count(this.#reach(status, parent.ref));
+    this.#tallies.set(parent, tally);
+    return tally;
+  }
+
+  #count(reach: Reach): Tally {
     let concerned = 0;
     let waiting = 0;
     const refusals: string[] = [];
-    for (const tracker of this.#trackers) {
+    for (const tracker of this.#candidates(reach)) {
       const state = this.#stateOf(tracker, reach);
       if (state === undefined) continue;
       concerned++;
@@ -78,6 +90,18 @@ export class Programming implements ProgrammedTeller {
     }
     const shown = refusals.slice(0, refusalsShownMax);
     return { concerned, waiting, refused: refusals.length, refusals: shown };
+  }
+
+  /** Proxies that may be concerned: few of many, where it is a matter of single resources. */
+  #candidates(reach: Reach): Iterable<DeliveryTracker> {
+    if (reach.endpoints !== undefined || reach.inbound.size > 0) return this.#trackers;
+    this.#holders ??= holdersOf(this.#trackers);
+    const found = new Set<DeliveryTracker>();
+    for (const resource of reach.resources)
+      for (const tracker of this.#holders.get(keyOf(resource)) ?? []) found.add(tracker);
+    if (!reach.resources.some(({ type }) => type === TYPE.route)) return found;
+    for (const tracker of this.#holders.get(keyOf(ALL_ROUTES)) ?? []) found.add(tracker);
+    return found;
   }
 
   /** Pods of proxies that were told of the trust bundle in force and have not acknowledged it. */
@@ -121,10 +145,7 @@ export class Programming implements ProgrammedTeller {
     if (reach.inbound.has('*') || reach.inbound.has(client.namespace)) {
       shaped.push({ type: TYPE.listener, name: RESOURCE.inbound });
     }
-    // A stock Envoy holds all destinations in one route configuration.
-    if (reach.resources.some(({ type }) => type === TYPE.route)) {
-      shaped.push({ type: TYPE.route, name: RESOURCE.outbound });
-    }
+    if (reach.resources.some(({ type }) => type === TYPE.route)) shaped.push(ALL_ROUTES);
     if (reach.endpoints !== undefined) {
       for (const name of tracker.deliveries(TYPE.endpoints).keys()) {
         const mine = this.#translation.mesh.clusters.get(name)?.namespace;
@@ -164,6 +185,26 @@ export function verdict({ concerned, waiting, refused, refusals }: Tally): Statu
   return { type: 'Programmed', status: 'True', reason: 'Programmed', message };
 }
 
+function keyOf({ type, name }: Shaped): string {
+  return `${type} ${name}`;
+}
+
+/** Proxies by the clusters and routes that they were given. */
+function holdersOf(trackers: readonly DeliveryTracker[]): ReadonlyMap<string, readonly DeliveryTracker[]> {
+  const found = new Map<string, DeliveryTracker[]>();
+  for (const tracker of trackers) {
+    for (const type of [TYPE.cluster, TYPE.route]) {
+      for (const name of tracker.deliveries(type).keys()) {
+        const key = keyOf({ type, name });
+        const holders = found.get(key);
+        if (holders === undefined) found.set(key, [tracker]);
+        else holders.push(tracker);
+      }
+    }
+  }
+  return found;
+}
+
 function clustersByService(mesh: Mesh): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>();
   for (const cluster of mesh.clusters.values()) {
@@ -187,8 +228,10 @@ function destinationsByRoute(
     }
     names.add(destination);
   };
-  for (const namespace of new Set(trackers.map(({ node }) => node.client.namespace))) {
-    for (const destination of mesh.destinationsFor(namespace).values()) {
+  const namespaces = new Set(trackers.map(({ node }) => node.client.namespace));
+  // Namespaces without routes of their own share one view.
+  for (const view of new Set([...namespaces].map((namespace) => mesh.destinationsFor(namespace)))) {
+    for (const destination of view.values()) {
       note(`Service ${destination.namespace}/${destination.service}`, destination.key);
       for (const { rule } of destination.entries) note(rule.object, destination.key);
     }

@@ -1,7 +1,8 @@
 import { PORTS } from '../../common/contracts.ts';
 import { RESOURCE, type ResourceType, TYPE } from '../../common/wire/types.ts';
 import type { Mesh } from '../../model/mesh.ts';
-import type { Cluster, Destination } from '../../model/snapshot.ts';
+import { kept } from '../../model/same.ts';
+import type { Cluster, Destination, InboundConfig } from '../../model/snapshot.ts';
 import { clusterResource } from './cluster.ts';
 import { destinationListener, destinationRoutes } from './destination.ts';
 import type { EncodedResource } from './encoding.ts';
@@ -29,6 +30,7 @@ export interface ClientView {
 
 export interface Translation {
   readonly mesh: Mesh;
+  readonly trustBundlePem: string;
   view(client: Client): ClientView;
 }
 
@@ -38,6 +40,15 @@ export interface TranslationCache {
   readonly endpoints: WeakMap<Cluster, EncodedResource>;
   readonly listeners: WeakMap<Destination, EncodedResource>;
   readonly routes: WeakMap<Destination, { readonly hashes: string; readonly resource: EncodedResource }>;
+  /** What was made of pods' own listeners for the mesh before. */
+  inbound: ReadonlyMap<string, Inbound>;
+}
+
+/** A pod's own listener, and what it was made of. */
+interface Inbound {
+  readonly podIp: string;
+  readonly config: InboundConfig;
+  readonly resource: EncodedResource;
 }
 
 export function translationCache(): TranslationCache {
@@ -46,6 +57,7 @@ export function translationCache(): TranslationCache {
     endpoints: new WeakMap(),
     listeners: new WeakMap(),
     routes: new WeakMap(),
+    inbound: new Map(),
   };
 }
 
@@ -63,7 +75,9 @@ export function translate(mesh: Mesh, trustBundlePem: string, cache: Translation
   const secret = trustBundleSecret(trustBundlePem);
   const outboundRoutes = new Map<string, EncodedResource>();
   const routesMade = new Map<Destination, EncodedResource>();
-  const inboundMade = new Map<string, EncodedResource | undefined>();
+  const inboundBefore = cache.inbound;
+  const inboundMade = new Map<string, Inbound>();
+  cache.inbound = inboundMade;
   const aliases = new Map<string, ReadonlyMap<string, Destination>>();
   let allClusters: readonly EncodedResource[] | undefined;
 
@@ -95,8 +109,9 @@ export function translate(mesh: Mesh, trustBundlePem: string, cache: Translation
     if (name === RESOURCE.outbound) return outboundListener(bindOf(mesh, client));
     if (name === RESOURCE.inbound) {
       const workload = `${client.namespace}/${client.pod}`;
-      if (!inboundMade.has(workload)) inboundMade.set(workload, inboundOf(mesh, workload));
-      return inboundMade.get(workload);
+      const made = inboundMade.get(workload) ?? inboundOf(mesh, workload, inboundBefore.get(workload));
+      if (made !== undefined) inboundMade.set(workload, made);
+      return made?.resource;
     }
     const { namespace } = client;
     const destination = mesh.destinationsFor(namespace).get(name) ?? byAlias(namespace).get(name);
@@ -135,7 +150,7 @@ export function translate(mesh: Mesh, trustBundlePem: string, cache: Translation
     return type === TYPE.listener ? [outboundListener(bindOf(mesh, client))] : [];
   };
   return {
-    mesh,
+    ...{ mesh, trustBundlePem },
     view: (client) => ({
       get: (type, name) => get(client, type, name),
       all: (type) => all(client, type),
@@ -159,10 +174,12 @@ function bindOf(mesh: Mesh, client: Client): BindAddress {
   };
 }
 
-function inboundOf(mesh: Mesh, workload: string): EncodedResource | undefined {
+function inboundOf(mesh: Mesh, workload: string, before: Inbound | undefined): Inbound | undefined {
   const config = mesh.inboundFor(workload);
   const podIp = mesh.workloads.get(workload)?.ips[0];
-  return config === undefined || podIp === undefined ? undefined : inboundListener(podIp, config);
+  if (config === undefined || podIp === undefined) return undefined;
+  if (before?.podIp === podIp && kept(before.config, config) === before.config) return before;
+  return { podIp, config, resource: inboundListener(podIp, config) };
 }
 
 /** Envoy's routes carry the hash keys of their backends' balancers: those may change under a destination that doesn't. */

@@ -10,7 +10,8 @@ const NODE = { nodeId: 'node', identity: 'spiffe://cluster.local/ns/shop/sa/web'
 function setUp() {
   const clock = new VirtualClock();
   const tracker = new DeliveryTracker(NODE, 'delta', clock);
-  const send = (...names: string[]) => tracker.sent(TYPE.cluster, new Map(names.map((name) => [name, 'v'])));
+  const send = (...names: string[]) =>
+    tracker.sent(TYPE.cluster, new Map(names.map((name) => [name, 'v'])), 1);
   const kinds = (...names: string[]) => names.map((name) => tracker.delivery(TYPE.cluster, name)?.kind);
   return { clock, tracker, send, kinds };
 }
@@ -29,8 +30,8 @@ test('an acknowledgement settles what its response carried, and nothing else', a
 
 test('an acknowledgement of a version that was replaced meanwhile leaves the newer one pending', () => {
   const { tracker, kinds } = setUp();
-  const first = tracker.sent(TYPE.cluster, new Map([['a', 'v1']]));
-  tracker.sent(TYPE.cluster, new Map([['a', 'v2']]));
+  const first = tracker.sent(TYPE.cluster, new Map([['a', 'v1']]), 1);
+  tracker.sent(TYPE.cluster, new Map([['a', 'v2']]), 1);
   tracker.acked(first);
   assert.deepEqual(kinds('a'), ['pending']);
 });

@@ -4,7 +4,14 @@ import type {
   DeltaDiscoveryResponse,
 } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
 import { DeltaDiscoveryResponse as ResponseCodec } from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
-import { isResourceType, type ResourceType, TYPE, TYPES_IN_ORDER } from '../../common/wire/types.ts';
+import {
+  isResourceType,
+  RESOURCE,
+  type ResourceType,
+  TYPE,
+  TYPES_IN_ORDER,
+} from '../../common/wire/types.ts';
+import type { Changes } from '../translate/changes.ts';
 import type { EncodedResource } from '../translate/encoding.ts';
 import type { ClientView } from '../translate/translator.ts';
 import type { XdsLimits } from './limits.ts';
@@ -69,6 +76,20 @@ export class DeltaSession {
     this.#subscribe(watch, resourceNamesSubscribe, first);
     this.#unsubscribe(typeUrl, watch, resourceNamesUnsubscribe);
     return first || resourceNamesSubscribe.length > 0 || resourceNamesUnsubscribe.length > 0;
+  }
+
+  /**
+   * Whether anything may be due that wasn't before these changes. Where it says no, `collect` would have nothing to give,
+   * at many times the cost.
+   */
+  isTouched(changes: Changes, namespace: string, view: ClientView): boolean {
+    for (const [type, watch] of this.#watches) {
+      if (watch.wildcard || changes.touches(namespace, type, watch.names)) return true;
+      if (type !== TYPE.listener || !watch.names.has(RESOURCE.inbound)) continue;
+      const own = view.get(TYPE.listener, RESOURCE.inbound);
+      if (own?.version !== watch.held.get(RESOURCE.inbound)) return true;
+    }
+    return false;
   }
 
   /** The responses due now: additions in order, then removals in the reverse order. */
@@ -197,9 +218,10 @@ export class DeltaSession {
     removed: string[],
   ): DeltaDiscoveryResponse {
     const versions = new Map(batch.map(({ name, version }) => [name, version]));
+    const bytes = batch.reduce((sum, { body }) => sum + body.value.length, 0);
     return ResponseCodec.fromPartial({
       typeUrl: type,
-      nonce: this.#tracker.sent(type, versions),
+      nonce: this.#tracker.sent(type, versions, bytes),
       resources: batch.map(({ name, aliases, version, body }) => ({
         name,
         aliases: [...aliases],

@@ -12,6 +12,8 @@ export interface XdsLimits {
   readonly nameBytesMax: number;
   /** Responses sent and neither acknowledged nor refused. */
   readonly responsesUnansweredMax: number;
+  /** Size of the resources in these. With that many on their way, a client is sent nothing more until it answers. */
+  readonly bytesUnansweredMax: number;
   /** Payload of one delta response; a single larger resource travels alone. */
   readonly responseBytesMax: number;
   /** How long a stream may take to say who it is, and a pod to become known: it may be seconds old. */
@@ -25,6 +27,7 @@ export const DEFAULT_XDS_LIMITS: XdsLimits = {
   requestBytesMax: 1024 * 1024,
   nameBytesMax: 512,
   responsesUnansweredMax: 100,
+  bytesUnansweredMax: 4 * 1024 * 1024,
   responseBytesMax: 1024 * 1024,
   admissionWaitMs: 2_000,
 };

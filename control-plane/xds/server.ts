@@ -1,6 +1,7 @@
 import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { Node } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type { AggregatedDiscoveryServiceServer } from '../../common/gen/envoy/service/discovery/v3/ads.ts';
+import { type Changes, EVERYTHING } from '../translate/changes.ts';
 import type { ProxyInfo } from '../view.ts';
 import { DeltaSession } from './delta.ts';
 import { StateOfTheWorldSession } from './state-of-the-world.ts';
@@ -9,8 +10,11 @@ import type { DeliveryTracker } from './tracker.ts';
 
 export interface XdsServer {
   readonly service: AggregatedDiscoveryServiceServer;
-  /** To be called once a new translation is in force: pushes what changed to whom it concerns. */
-  changed(): void;
+  /**
+   * To be called once a new translation is in force: pushes what changed to whom it concerns. `changes` are those since
+   * the translation of the call before.
+   */
+  changed(changes?: Changes): void;
   trackers(): readonly DeliveryTracker[];
   close(): void;
 }
@@ -72,8 +76,8 @@ export function xdsServer(options: StreamOptions): XdsServer {
       streamAggregatedResources: (call) =>
         accept(call, 'state-of-the-world', (tracker) => new StateOfTheWorldSession(tracker, limits)),
     },
-    changed() {
-      for (const stream of [...streams]) stream.changed();
+    changed(changes = EVERYTHING) {
+      for (const stream of [...streams]) stream.changed(changes);
     },
     trackers: () => [...streams].flatMap(({ tracker }) => (tracker === undefined ? [] : [tracker])),
     close() {

@@ -69,6 +69,11 @@ export class StateOfTheWorldSession {
     return true;
   }
 
+  /** A response of this protocol holds everything of its type: whatever changes may be part of one. */
+  isTouched(): boolean {
+    return true;
+  }
+
   /** The responses due now, clusters before what refers to them. What left the mesh leaves the client last. */
   collect(view: ClientView): DiscoveryResponse[] {
     const responses: DiscoveryResponse[] = [];
@@ -132,7 +137,8 @@ export class StateOfTheWorldSession {
     const versions = new Map([...resources.values()].map((resource) => [resource.name, resource.version]));
     watch.version = version;
     watch.resources = resources;
-    watch.nonce = this.#tracker.sent(type, versions);
+    const bytes = resources.values().reduce((sum, { body }) => sum + body.value.length, 0);
+    watch.nonce = this.#tracker.sent(type, versions, bytes);
     return ResponseCodec.fromPartial({
       typeUrl: type,
       versionInfo: version,

@@ -4,14 +4,17 @@ import type { Clock, Timer } from '../../common/clock.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { Node } from '../../common/gen/envoy/config/core/v3/base.ts';
 import type { Logger } from '../../common/log.ts';
+import type { Changes } from '../translate/changes.ts';
 import type { ClientView, Translation } from '../translate/translator.ts';
 import type { ProxyInfo } from '../view.ts';
-import { admit } from './admission.ts';
+import { type AdmittedNode, admit } from './admission.ts';
 import type { XdsLimits } from './limits.ts';
 import { DeliveryTracker } from './tracker.ts';
 
 export interface Session<Request, Response> {
   request(request: Request): boolean;
+  /** Whether anything may be due that wasn't before these changes. */
+  isTouched(changes: Changes, namespace: string, view: ClientView): boolean;
   collect(view: ClientView): Response[];
 }
 
@@ -44,8 +47,8 @@ export function fail(call: { emit(event: 'error', error: object): boolean }, cod
 
 /**
  * One client's stream: waits for the first request, admits the node, then lets its session answer, for as long as the
- * client's certificate lasts. It writes only while the transport takes bytes: meanwhile changes pile up as one difference,
- * not as a queue.
+ * client's certificate lasts. It writes only while the transport takes bytes and the client answers: meanwhile changes pile
+ * up as one difference, not as a queue.
  */
 export class Stream<Request extends { node?: Node | undefined }, Response> {
   readonly #parts: StreamParts<Request, Response>;
@@ -83,14 +86,29 @@ export class Stream<Request extends { node?: Node | undefined }, Response> {
     call.on('error', () => this.#close());
   }
 
-  /** A new mesh is in force: it may have what this client waits for, and it may have no place for it any more. */
-  changed(): void {
-    if (this.#session === undefined) this.#admit();
-    else {
-      const admission = this.#admission();
-      if (admission.kind === 'refused') this.refuse(status.PERMISSION_DENIED, admission.reason);
+  /**
+   * A new mesh is in force, which differs from the one before so: it may have what this client waits for, and it may have
+   * no place for it any more.
+   */
+  changed(changes: Changes): void {
+    const session = this.#session;
+    const client = this.tracker?.node.client;
+    if (session === undefined || client === undefined) {
+      this.#admit();
+      return;
     }
-    this.#due();
+    const admission = this.#admission();
+    if (admission.kind === 'refused') this.refuse(status.PERMISSION_DENIED, admission.reason);
+    else if (!this.#dirty && this.#isTouched(session, changes, client)) this.#due();
+  }
+
+  #isTouched(session: Session<Request, Response>, changes: Changes, client: AdmittedNode['client']): boolean {
+    try {
+      return session.isTouched(changes, client.namespace, this.#options.translation().view(client));
+    } catch {
+      // A resource that can't be made: the comparison will meet it again, and end this stream alone.
+      return true;
+    }
   }
 
   end(): void {
@@ -205,7 +223,8 @@ export class Stream<Request extends { node?: Node | undefined }, Response> {
     const { tracker } = this;
     if (this.#session === undefined || tracker === undefined || !this.#dirty || this.#blocked || this.#ended)
       return;
-    if (tracker.unanswered >= this.#options.limits.responsesUnansweredMax) return;
+    const { responsesUnansweredMax, bytesUnansweredMax } = this.#options.limits;
+    if (tracker.unanswered >= responsesUnansweredMax || tracker.unansweredBytes >= bytesUnansweredMax) return;
     this.#dirty = false;
     try {
       const responses = this.#session.collect(this.#options.translation().view(tracker.node.client));

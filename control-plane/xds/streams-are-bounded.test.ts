@@ -189,6 +189,21 @@ test('a client that answers nothing is sent no more than the limit; the rest com
   assert.equal(call.sent.length, 4, 'nothing is left to tell');
 });
 
+test('a client that answers nothing is sent no more bytes than the limit and one difference', async () => {
+  const server = new Server({ bytesUnansweredMax: 1_000 });
+  const call = await server.connect();
+  for (let connections = 1; connections <= 20; connections++) {
+    server.use(limited(connections));
+    await settle();
+  }
+  const sizes = call.sent.map(({ resources }) => resources[0]?.resource?.value.length ?? 0);
+  const before = sizes.slice(0, -1).reduce((sum, size) => sum + size, 0);
+  assert.ok(before < 1_000 && before + (sizes.at(-1) ?? 0) >= 1_000, `sent ${sizes}`);
+  for (const { nonce } of [...call.sent]) call.request(answer(nonce));
+  await settle();
+  assert.equal(call.sent.length, sizes.length + 1, 'once it answers, it gets the one difference');
+});
+
 test('while the transport is full nothing is written; then one difference is', async () => {
   const server = new Server();
   const call = await server.connect();

@@ -10,6 +10,7 @@ export const nackCharactersMax = 4096;
 interface Sent {
   readonly type: ResourceType;
   readonly versions: ReadonlyMap<string, string>;
+  readonly bytes: number;
 }
 
 /** Where a resource stands with one proxy. */
@@ -41,6 +42,7 @@ export class DeliveryTracker {
   #lastAckAtMs: number | undefined;
   #lastNack: ProxyNack | undefined;
   #nonce = 0;
+  #unansweredBytes = 0;
 
   constructor(node: AdmittedNode, protocol: ProxyInfo['protocol'], clock: Clock) {
     this.node = node;
@@ -54,11 +56,17 @@ export class DeliveryTracker {
     return this.#unanswered.size;
   }
 
-  /** Notes a response and gives its nonce. */
-  sent(type: ResourceType, versions: ReadonlyMap<string, string>): string {
+  /** Of the resources in all unanswered responses. */
+  get unansweredBytes(): number {
+    return this.#unansweredBytes;
+  }
+
+  /** Notes a response, whose resources have so many bytes, and gives its nonce. */
+  sent(type: ResourceType, versions: ReadonlyMap<string, string>, bytes: number): string {
     this.#nonce++;
     const nonce = String(this.#nonce);
-    this.#unanswered.set(nonce, { type, versions });
+    this.#unanswered.set(nonce, { type, versions, bytes });
+    this.#unansweredBytes += bytes;
     for (const [name, version] of versions) this.#of(type).set(name, { kind: 'pending', version });
     return nonce;
   }
@@ -145,6 +153,7 @@ export class DeliveryTracker {
   #take(nonce: string): Sent | undefined {
     const sent = this.#unanswered.get(nonce);
     this.#unanswered.delete(nonce);
+    this.#unansweredBytes -= sent?.bytes ?? 0;
     return sent;
   }
 
