@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   type ImageContents,
@@ -70,16 +70,15 @@ export const OWN_CASES_PARTS: readonly Part[] = [
 
 /** The archives of the part's images. */
 export function ownCasesImages(folder: string): readonly string[] {
-  return ['agnhost', 'busybox', 'dnsutils', 'pause', 'reset-server'].map((name) =>
-    join(folder, `${name}.tar`),
-  );
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.tar'))
+    .map((file) => join(folder, file));
 }
 
 /** Under the very names that the cases ask for. */
 function makeOwnCasesImages(folder: string, parts: PartFolders): void {
   const e2e = parts('e2e');
   const listed = run(join(e2e, 'e2e.test'), ['--list-images'], folder);
-  const nameOf = (image: string) => imageNamed(listed.output, image);
   const busybox = busyboxIn(parts('debian'));
   const base = { env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } };
   const shell: ImageContents['layers'][number] = {
@@ -100,37 +99,29 @@ function makeOwnCasesImages(folder: string, parts: PartFolders): void {
     ],
     symlinks: [{ at: '/agnhost-2', target: 'agnhost' }],
   };
-  const images: Readonly<Record<string, ImageContents>> = {
-    agnhost: {
-      ...{ ...base, name: nameOf('agnhost'), layers: [shell, tools, agnhost] },
-      ...{ entrypoint: ['/agnhost'], cmd: ['pause'] },
-    },
+  const resets = { files: [{ from: join(e2e, 'reset-server'), to: '/regression-issue-74839' }] };
+  const images: Readonly<Record<string, Omit<ImageContents, 'name'>>> = {
+    agnhost: { ...base, layers: [shell, tools, agnhost], entrypoint: ['/agnhost'], cmd: ['pause'] },
     // The other C library that DNS is asked with: there it is Debian's, as it is here in both.
-    dnsutils: { ...base, name: nameOf('jessie-dnsutils'), layers: [shell, tools], entrypoint: ['/bin/sh'] },
-    busybox: { ...base, name: nameOf('busybox'), layers: [shell], entrypoint: [], cmd: ['sh'] },
-    pause: { ...base, name: nameOf('pause'), layers: [shell], entrypoint: ['/bin/sleep', '2147483647'] },
-    'reset-server': {
-      ...{ ...base, name: nameOf('regression-issue-74839') },
-      layers: [{ files: [{ from: join(e2e, 'reset-server'), to: '/regression-issue-74839' }] }],
-      entrypoint: ['/regression-issue-74839'],
-    },
+    'jessie-dnsutils': { ...base, layers: [shell, tools], entrypoint: ['/bin/sh'] },
+    busybox: { ...base, layers: [shell], entrypoint: [], cmd: ['sh'] },
+    pause: { ...base, layers: [shell], entrypoint: ['/bin/sleep', '2147483647'] },
+    'regression-issue-74839': { ...base, layers: [resets], entrypoint: ['/regression-issue-74839'] },
   };
-  for (const [name, contents] of Object.entries(images)) makeImage(contents, join(folder, `${name}.tar`));
+  for (const [image, contents] of Object.entries(images))
+    imagesNamed(listed.output, image).forEach((name, index) => {
+      makeImage({ ...contents, name }, join(folder, `${image}-${index}.tar`));
+    });
   rmSync(join(folder, 'tools'), { recursive: true });
 }
 
-/** `registry.k8s.io/e2e-test-images/agnhost:2.56`, as the cases of this version name it. */
-function imageNamed(list: string, image: string): string {
-  const name = list
-    .split('\n')
-    .find((line) => new RegExp(`^registry\\.k8s\\.io/(e2e-test-images/)?${image}:`).test(line));
-  if (name === undefined)
-    throw buildError(
-      'e2e-images',
-      list,
-      `the cases no longer use ${image}: look at test/utils/image/manifest.go`,
-    );
-  return name.trim();
+/** `registry.k8s.io/e2e-test-images/agnhost:2.56`, as the cases of this version name it; some images they have in two versions. */
+function imagesNamed(list: string, image: string): readonly string[] {
+  const named = new RegExp(`^registry\\.k8s\\.io/(e2e-test-images/)?${image}:`);
+  const names = list.split('\n').filter((line) => named.test(line));
+  const remedy = `the cases no longer use ${image}: look at test/utils/image/manifest.go`;
+  if (names.length === 0) throw buildError('e2e-images', list, remedy);
+  return names.sort();
 }
 
 /** The programs with the libraries of the same release, whatever this machine has installed. */
