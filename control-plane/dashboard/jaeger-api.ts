@@ -78,7 +78,10 @@ async function dependencies(traces: TraceReader, params: URLSearchParams, nowMs:
   const endMs = milliseconds(params, 'endTs') ?? nowMs;
   const lookbackMs = milliseconds(params, 'lookback') ?? DEPENDENCIES_LOOKBACK_MS;
   const { edges } = await traces.graph({ startUs: (endMs - lookbackMs) * 1000, endUs: endMs * 1000 });
-  const links = edges.map((edge) => ({ parent: edge.caller, child: edge.callee, callCount: edge.requests }));
+  // Jaeger tells copies from other calls no more than it knows of mirrors.
+  const links = edges.map(({ caller, callee, requests, copies }) => ({
+    ...{ parent: caller, child: callee, callCount: requests + copies },
+  }));
   return found(links, 0);
 }
 

@@ -1,7 +1,10 @@
 import { jaegerTraceId } from '../traces/jaeger.ts';
-import { type SpanRecord, STATUS, tagText } from '../traces/span.ts';
+import { MIRROR_TAG, type SpanRecord, STATUS, tagText } from '../traces/span.ts';
 
-/** One line of the list of traces. Times in microseconds. */
+/**
+ * One line of the list of traces. Times in microseconds. Copies for mirrors, and what they caused, are among `spans` and
+ * `services` only: the client knows nothing of them.
+ */
 export interface TraceSummary {
   readonly traceId: string;
   readonly startUs: number;
@@ -17,6 +20,8 @@ export interface TraceSummary {
   readonly spans: number;
   readonly errors: number;
   readonly retries: number;
+  /** Requests that were copied, each time counted. */
+  readonly copies: number;
   readonly services: readonly { readonly name: string; readonly spans: number }[];
 }
 
@@ -24,18 +29,36 @@ function httpStatus(span: SpanRecord): string | undefined {
   return tagText(span, 'http.response.status_code') ?? tagText(span, 'http.status_code');
 }
 
+function isCopy(span: SpanRecord): boolean {
+  return tagText(span, MIRROR_TAG) === 'true';
+}
+
+/** The spans without copies and what they caused; all of them where there are no others yet. */
+function originals(spans: readonly SpanRecord[]): readonly SpanRecord[] {
+  if (!spans.some(isCopy)) return spans;
+  const children = Map.groupBy(spans, ({ parentId }) => parentId);
+  const left = new Set(spans);
+  const gone = spans.filter(isCopy);
+  for (const span of gone) {
+    // Spans may name each other as parents: each goes once.
+    if (left.delete(span)) gone.push(...(children.get(span.spanId) ?? []));
+  }
+  return left.size === 0 ? spans : [...left];
+}
+
 export function summarize(spans: readonly SpanRecord[]): TraceSummary {
+  const asked = originals(spans);
   const ids = new Set(spans.map((span) => span.spanId));
   const root =
-    spans.find((span) => span.parentId === '') ?? spans.find((span) => !ids.has(span.parentId)) ?? spans[0];
+    asked.find((span) => span.parentId === '') ?? asked.find((span) => !ids.has(span.parentId)) ?? asked[0];
   let startUs = Number.MAX_SAFE_INTEGER;
   let endUs = 0;
-  const services = new Map<string, number>();
-  for (const span of spans) {
+  for (const span of asked) {
     startUs = Math.min(startUs, span.startUs);
     endUs = Math.max(endUs, span.startUs + span.durationUs);
-    services.set(span.service, (services.get(span.service) ?? 0) + 1);
   }
+  const services = new Map<string, number>();
+  for (const { service } of spans) services.set(service, (services.get(service) ?? 0) + 1);
   return {
     traceId: jaegerTraceId(root?.traceId ?? ''),
     startUs,
@@ -46,8 +69,9 @@ export function summarize(spans: readonly SpanRecord[]): TraceSummary {
     status: root === undefined ? undefined : httpStatus(root),
     failed: root?.status === STATUS.error,
     spans: spans.length,
-    errors: spans.filter((span) => span.status === STATUS.error).length,
-    retries: spans.filter((span) => Number(tagText(span, 'heddle.attempt') ?? 1) > 1).length,
+    errors: asked.filter((span) => span.status === STATUS.error).length,
+    retries: asked.filter((span) => Number(tagText(span, 'heddle.attempt') ?? 1) > 1).length,
+    copies: spans.filter(isCopy).length,
     services: [...services].map(([name, count]) => ({ name, spans: count })),
   };
 }

@@ -1,5 +1,5 @@
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
-import { SPAN_KIND } from './span.ts';
+import { MIRROR_TAG, SPAN_KIND } from './span.ts';
 
 export interface GraphWindow {
   readonly startUs: number;
@@ -13,9 +13,11 @@ export interface Traffic {
   readonly p99Us: number;
 }
 
+/** The traffic is what the caller waited for; its copies for mirrors are a number beside it. */
 export interface GraphEdge extends Traffic {
   readonly caller: string;
   readonly callee: string;
+  readonly copies: number;
 }
 
 export interface GraphNode extends Traffic {
@@ -35,6 +37,7 @@ type Rows = (sql: string, ...values: SQLInputValue[]) => Record<string, SQLOutpu
 class Samples {
   readonly durations: number[] = [];
   errors = 0;
+  copies = 0;
 
   add(durationUs: number, error: boolean): void {
     this.durations.push(durationUs);
@@ -59,11 +62,12 @@ function group(samples: Map<string, Samples>, key: string): Samples {
 
 /**
  * Who called whom, from the SERVER spans of a window and the spans that caused them. A service is a node as soon as it
- * served or sent anything.
+ * served or sent anything; what it served counts for it, copies included, as they are as much work for it.
  */
 export function readGraph(rows: Rows, window: GraphWindow): ServiceGraph {
   const served = rows(
-    `SELECT s.service AS callee, p.service AS caller, s.duration_us AS us, s.error AS error
+    `SELECT s.service AS callee, p.service AS caller, s.duration_us AS us, s.error AS error,
+       EXISTS (SELECT 1 FROM tags t WHERE t.key = '${MIRROR_TAG}' AND t.value = 'true' AND t.span = p.id) AS copy
      FROM spans s LEFT JOIN spans p ON p.trace_id = s.trace_id AND p.span_id = s.parent_id
      WHERE s.start_us BETWEEN ? AND ? AND s.kind = ${SPAN_KIND.server} ORDER BY s.start_us DESC LIMIT ?`,
     window.startUs,
@@ -78,7 +82,9 @@ export function readGraph(rows: Rows, window: GraphWindow): ServiceGraph {
     group(nodes, callee).add(Number(row.us), error);
     if (row.caller === null || row.caller === callee) continue;
     const caller = String(row.caller);
-    group(edges, JSON.stringify([caller, callee])).add(Number(row.us), error);
+    const edge = group(edges, JSON.stringify([caller, callee]));
+    if (row.copy === 1) edge.copies++;
+    else edge.add(Number(row.us), error);
   }
   const senders = rows(
     'SELECT DISTINCT service FROM spans WHERE start_us BETWEEN ? AND ?',
@@ -90,7 +96,7 @@ export function readGraph(rows: Rows, window: GraphWindow): ServiceGraph {
     nodes: [...nodes].map(([service, samples]) => ({ service, ...samples.traffic() })),
     edges: [...edges].map(([key, samples]) => {
       const [caller = '', callee = ''] = JSON.parse(key) as string[];
-      return { caller, callee, ...samples.traffic() };
+      return { caller, callee, copies: samples.copies, ...samples.traffic() };
     }),
   };
 }

@@ -63,6 +63,9 @@ export interface DecodedExport {
   readonly rejected: ReadonlyMap<string, number>;
 }
 
+/** What a sidecar says of the span of a copy: nobody waited for it, and its answer was thrown away. */
+export const MIRROR_TAG = 'heddle.mirror';
+
 /** The value of a tag as text, or undefined where the span lacks it. */
 export function tagText(span: { readonly tags: readonly Tag[] }, key: string): string | undefined {
   const tag = span.tags.find((each) => each.key === key);

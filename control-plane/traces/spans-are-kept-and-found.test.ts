@@ -145,8 +145,29 @@ test('the graph counts a served request for the service that caused it', () => {
   ]);
   const { edges } = store.graph({ startUs: NOW_US, endUs: NOW_US + 10 });
   assert.deepEqual(edges, [
-    { caller: 'web', callee: 'cart', requests: 1, errors: 1, p50Us: 1000, p99Us: 1000 },
+    { caller: 'web', callee: 'cart', copies: 0, requests: 1, errors: 1, p50Us: 1000, p99Us: 1000 },
   ]);
+  store.close();
+});
+
+test('the graph counts copies beside the requests of a call, and as work of the service that served them', () => {
+  const store = open();
+  const { traceId } = span(1);
+  const mirror = [{ key: 'heddle.mirror', type: 'bool', value: true } as const];
+  const served = (number: number, parent: SpanRecord, from: Partial<SpanRecord> = {}) =>
+    span(number, { traceId, parentId: parent.spanId, service: 'cart', ...from });
+  const [attempt, copy] = [span(1, { kind: 3 }), span(3, { traceId, kind: 3, tags: mirror })];
+  const failedCopy = served(4, copy, { status: 2, durationUs: 9000 });
+  const call = span(5, { traceId, parentId: failedCopy.spanId, service: 'cart', kind: 3 });
+  store.add([attempt, served(2, attempt), copy, failedCopy, call, served(6, call, { service: 'stock' })]);
+  const { edges, nodes } = store.graph({ startUs: NOW_US, endUs: NOW_US + 10 });
+  const toCart = edges.find(({ callee }) => callee === 'cart');
+  const usual = { requests: 1, errors: 0, p50Us: 1000, p99Us: 1000 };
+  assert.deepEqual(toCart, { caller: 'web', callee: 'cart', copies: 1, ...usual });
+  const toStock = edges.find(({ callee }) => callee === 'stock');
+  assert.deepEqual(toStock, { caller: 'cart', callee: 'stock', copies: 0, ...usual });
+  const cart = nodes.find(({ service }) => service === 'cart');
+  assert.deepEqual([cart?.requests, cart?.errors], [2, 1]);
   store.close();
 });
 

@@ -95,6 +95,22 @@ test('a waterfall opens from the list and shows attempts and reasons', options, 
   }),
 );
 
+test('a failed copy is marked as one, and is no error of its trace', options, () =>
+  visit({ path: `/traces/${'1'.padStart(32, 'a')}` }, async (page) => {
+    await page.locator('.span.copy').first().waitFor();
+    assert.equal(await page.locator('.span.copy').count(), 2);
+    assert.equal(await page.locator('.span:not(.copy).failed').count(), 0);
+    assert.match((await page.locator('h1 + p').textContent()) ?? '', /· 20\.0 ms ·/);
+    await page.locator('.crumb a').click();
+    const line = page.locator(`a[href="/traces/${'1'.padStart(32, 'a')}"]`);
+    const chips = await line.locator('.chip').allTextContents();
+    assert.ok(chips.includes('1 copy'), chips.join());
+    assert.ok(!chips.some((chip) => chip.includes('error')), chips.join());
+    await page.locator('nav').getByText('Overview').click();
+    await page.locator('tr', { hasText: 'shadow' }).getByText('1 copy').waitFor();
+  }),
+);
+
 test('a dropped packet appears by itself, with its ends, its port and the policy', options, () =>
   visit({ path: '/' }, async (page) => {
     await page.getByRole('heading', { name: 'No packet was dropped' }).waitFor();

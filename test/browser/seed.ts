@@ -3,7 +3,7 @@ import type { DropsView } from '../../control-plane/drops/feed.ts';
 import { DropFlows } from '../../control-plane/drops/flows.ts';
 import type { ControlPlaneView } from '../../control-plane/view.ts';
 
-/** OTLP/JSON traces of a small shop: plain ones, a retry that saved a request, a failure, and hostile text. */
+/** OTLP/JSON traces of a small shop: plain ones, a retry that saved a request, a failure, a copy for a mirror, and hostile text. */
 const TRACES = 12;
 
 const value = (from: string | number | boolean) =>
@@ -133,6 +133,15 @@ function traceOf(index: number, nowMs: number): Made[] {
         'http.response.status_code': 200,
       }),
     );
+  if (index === 0) {
+    // A copy that fails after its request was answered.
+    const [fromMs, toMs] = [3, long + 300];
+    const tags = { 'heddle.mirror': true, 'http.response.status_code': 503 };
+    made.push(
+      make('web', [7, 1], ['mirror shadow', 3], [fromMs, toMs], tags, true),
+      make('shadow', [8, 7], ['GET /items', 2], [fromMs + 1, toMs - 1], {}, true),
+    );
+  }
   if (!failed) {
     made.push(
       make('catalog', [4, retried ? 3 : 2], ['GET /items', 2], [retried ? 13 : 4, long - 4], {

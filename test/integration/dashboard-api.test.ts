@@ -54,7 +54,7 @@ function ask(path: string, { method = 'GET', headers = {}, body }: Ask = {}) {
 const json = async (path: string, options?: Ask) => JSON.parse((await ask(path, options)).text);
 
 test("Jaeger's queries answer in Jaeger's shape", async () => {
-  assert.deepEqual((await json('/api/services')).data, ['catalog', 'reviews', 'web']);
+  assert.deepEqual((await json('/api/services')).data, ['catalog', 'reviews', 'shadow', 'web']);
   assert.deepEqual((await json('/api/services/reviews/operations')).data, ['GET /all']);
   assert.deepEqual((await json('/api/operations?service=reviews')).data, [
     { name: 'GET /all', spanKind: 'server' },
@@ -72,6 +72,8 @@ test("Jaeger's queries answer in Jaeger's shape", async () => {
       (link: { parent: string; child: string }) => link.parent === 'web' && link.child === 'catalog',
     ),
   );
+  const copied = links.find(({ child }: { child: string }) => child === 'shadow');
+  assert.deepEqual(copied, { parent: 'web', child: 'shadow', callCount: 1 }, 'a copy is a call for Jaeger');
 });
 
 test('an unknown trace is 404 with errors, and a bad parameter 400', async () => {

@@ -14,7 +14,11 @@ interface Traffic {
 interface Graph {
   readonly windowSeconds: number;
   readonly nodes: readonly (Traffic & { readonly service: string })[];
-  readonly edges: readonly (Traffic & { readonly caller: string; readonly callee: string })[];
+  readonly edges: readonly (Traffic & {
+    readonly caller: string;
+    readonly callee: string;
+    readonly copies: number;
+  })[];
 }
 interface Counts {
   readonly workloads: number;
@@ -110,7 +114,8 @@ export function Overview() {
           ${edges.map(
             (
               edge,
-            ) => html`<tr><td><${Service} name=${edge.caller} /> <span class="muted">→</span> <${Service} name=${edge.callee} /></td>
+            ) => html`<tr><td><${Service} name=${edge.caller} /> <span class="muted">→</span> <${Service} name=${edge.callee} />
+                ${edge.copies > 0 && html` <span class="chip">${count(edge.copies, 'copy', 'copies')}</span>`}</td>
               <${Cells} row=${edge} seconds=${seconds} /></tr>`,
           )}
         </tbody></table></div></section>`

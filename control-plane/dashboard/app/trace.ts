@@ -73,7 +73,7 @@ function Line({
   const indent = Math.min(row.depth, 12);
   const id = `span-${span.spanID}`;
   const breaker = tagOf(span, 'heddle.breaker.state');
-  return html`<li class=${`span ${row.failed ? 'failed' : ''}`}>
+  return html`<li class=${`span ${row.failed ? 'failed' : ''} ${row.copy ? 'copy' : ''}`}>
     <button type="button" class="span-row" aria-expanded=${open} aria-controls=${id} onClick=${() => setOpen(!open)}>
       <span class=${`span-name indent-${indent}`}>
         <span class="twist" aria-hidden="true">${open ? '▾' : '▸'}</span>
@@ -85,12 +85,18 @@ function Line({
         style=${{ marginInlineStart: `${left}%`, width: `${width}%` }}></span></span>
       <span class="span-meta num">
         ${breaker && breaker !== 'closed' && html`<span class="chip chip-warn">breaker ${breaker}</span>`}
+        ${row.copy && html`<span class="chip">copy</span>`}
         ${row.status && html`<span class=${`chip ${row.failed ? 'chip-bad' : ''}`}>${row.status}</span>`}
         ${row.failed && !row.status && html`<span class="chip chip-bad">error</span>`}
         ${duration(span.duration)}</span>
     </button>
     <div id=${id} hidden=${!open}>${open && html`<${Details} row=${row} />`}</div>
   </li>`;
+}
+
+function lengthUs(spans: readonly JaegerSpanView[]): number {
+  const endUs = Math.max(...spans.map((span) => span.startTime + span.duration));
+  return endUs - Math.min(...spans.map((span) => span.startTime));
 }
 
 export function Trace({ id }: { readonly id: string }) {
@@ -106,11 +112,12 @@ export function Trace({ id }: { readonly id: string }) {
   const startUs = Math.min(...trace.spans.map((span) => span.startTime));
   const endUs = Math.max(...trace.spans.map((span) => span.startTime + span.duration));
   const totalUs = Math.max(1, endUs - startUs);
+  const asked = rows.filter((row) => !row.copy).map(({ span }) => span);
   const services = [...new Set(rows.map((row) => row.service))];
   const root = rows[0];
   return html`<p class="crumb"><a href="/traces">Traces</a></p>
     <h1>${root && html`<${Service} name=${root.service} />`} <span class="op">${root && operation(root)}</span></h1>
-    <p class="muted">${fullTime(startUs)} · <strong>${duration(totalUs)}</strong> · ${count(rows.length, 'span')} · ${count(services.length, 'service')} · <span class="mono id">${trace.traceID}</span></p>
+    <p class="muted">${fullTime(startUs)} · <strong>${duration(lengthUs(asked.length > 0 ? asked : trace.spans))}</strong> · ${count(rows.length, 'span')} · ${count(services.length, 'service')} · <span class="mono id">${trace.traceID}</span></p>
     <${Failure} error=${found.error} />
     <p class="legend">${services.map((name) => html`<${Service} name=${name} />`)}</p>
     <div class="axis" aria-hidden="true">${[0, 0.25, 0.5, 0.75, 1].map((share) => html`<span>${duration(totalUs * share)}</span>`)}</div>

@@ -17,6 +17,7 @@ interface Summary {
   readonly spans: number;
   readonly errors: number;
   readonly retries: number;
+  readonly copies: number;
   readonly services: readonly { readonly name: string; readonly spans: number }[];
 }
 
@@ -66,6 +67,7 @@ function Row({ trace, longest }: { readonly trace: Summary; readonly longest: nu
       ${trace.status && html`<span class=${`chip ${Number(trace.status) >= 500 ? 'chip-bad' : ''}`}>${trace.status}</span>`}
       <span class="chip">${count(trace.spans, 'span')}</span>
       ${trace.retries > 0 && html`<span class="chip chip-warn">${count(trace.retries, 'retry', 'retries')}</span>`}
+      ${trace.copies > 0 && html`<span class="chip">${count(trace.copies, 'copy', 'copies')}</span>`}
       ${trace.errors > 0 && html`<span class="chip chip-bad">${count(trace.errors, 'error')}</span>`}
     </span>
   </a></li>`;

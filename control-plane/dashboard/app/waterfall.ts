@@ -26,6 +26,8 @@ export interface Row {
   readonly service: string;
   readonly depth: number;
   readonly failed: boolean;
+  /** Of a copy for a mirror, or caused by one: the client waited for none of it. */
+  readonly copy: boolean;
   readonly attempt: string | undefined;
   readonly kind: string;
   readonly path: string | undefined;
@@ -48,29 +50,31 @@ export function rowsOf(trace: JaegerTraceView): Row[] {
   }
   const rows: Row[] = [];
   const seen = new Set<string>();
-  const visit = (key: string, depth: number) => {
+  const visit = (key: string, depth: number, ofCopy: boolean) => {
     const below = [...(children.get(key) ?? [])].sort((a, b) => a.startTime - b.startTime);
     for (const span of below) {
       if (seen.has(span.spanID)) continue;
       seen.add(span.spanID);
-      rows.push(rowOf(trace, span, depth));
-      visit(span.spanID, depth + 1);
+      const copy = ofCopy || tagOf(span, 'heddle.mirror') === 'true';
+      rows.push(rowOf(trace, span, depth, copy));
+      visit(span.spanID, depth + 1, copy);
     }
   };
-  visit('', 0);
+  visit('', 0, false);
   // Spans that are each other's parents hang under no root.
   for (const span of trace.spans) {
-    if (!seen.has(span.spanID)) rows.push(rowOf(trace, span, 0));
+    if (!seen.has(span.spanID)) rows.push(rowOf(trace, span, 0, false));
   }
   return rows;
 }
 
-function rowOf(trace: JaegerTraceView, span: JaegerSpanView, depth: number): Row {
+function rowOf(trace: JaegerTraceView, span: JaegerSpanView, depth: number, copy: boolean): Row {
   return {
     span,
     service: trace.processes[span.processID]?.serviceName ?? '',
     depth,
     failed: tagOf(span, 'error') === 'true',
+    copy,
     attempt: tagOf(span, 'heddle.attempt'),
     kind: tagOf(span, 'span.kind') ?? '',
     path: tagOf(span, 'url.path'),
