@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
+import { leakCheck } from '../support/leak-check.ts';
+import { eventually } from '../support/wait.ts';
+import { KubernetesCluster } from './support/cluster.ts';
+import { DEMO_IMAGE_ARCHIVE } from './support/load.ts';
+import { assertNothingLeft } from './support/machine-state.ts';
+import { startMeshedCluster } from './support/mesh.ts';
+
+leakCheck();
+
+const DEMO = fileURLToPath(new URL('../../demo/', import.meta.url));
+const NAMESPACE = '--namespace=shop';
+const rolloutMs = 180_000;
+const dashboardPort = 15_080;
+
+let cluster: KubernetesCluster;
+before(async () => {
+  cluster = await startMeshedCluster(2, [], [DEMO_IMAGE_ARCHIVE]);
+});
+after(async () => {
+  await cluster?.stop();
+  await assertNothingLeft(`t${process.pid}-`);
+});
+KubernetesCluster.logsAfterFailures(() => cluster);
+
+async function deployments(): Promise<readonly string[]> {
+  const { items } = await cluster.get(['deployments', NAMESPACE]);
+  return objectsOf(items).map(({ metadata }) => textOf(recordOf(metadata).name) ?? '');
+}
+
+async function rollouts(): Promise<void> {
+  for (const name of await deployments()) {
+    const flags = [NAMESPACE, `--timeout=${rolloutMs}ms`];
+    await cluster.kubectl(['rollout', 'status', `deployment/${name}`, ...flags], {
+      timeoutMs: rolloutMs * 2,
+    });
+  }
+}
+
+/** Names of the containers that stay, of each pod that isn't about to end. */
+async function sidecars(): Promise<readonly string[]> {
+  const { items } = await cluster.get(['pods', NAMESPACE]);
+  return objectsOf(items)
+    .filter(({ metadata }) => recordOf(metadata).deletionTimestamp === undefined)
+    .map(({ spec }) =>
+      objectsOf(recordOf(spec).initContainers)
+        .map(({ name }) => textOf(name))
+        .join(),
+    );
+}
+
+async function podOf(namespace: string, selector: string): Promise<string> {
+  const { items } = await cluster.get(['pods', `--namespace=${namespace}`, `--selector=${selector}`]);
+  const [pod] = objectsOf(items).filter(({ metadata }) => recordOf(metadata).deletionTimestamp === undefined);
+  return textOf(recordOf(pod?.metadata).name) ?? '';
+}
+
+/** What one more caller of the mesh hears: as the load, whose sidecar asks for it. */
+async function catalogVersion(user: string): Promise<string> {
+  const script = `fetch('http://catalog/items', { headers: { 'x-user': '${user}' } })
+    .then((response) => response.json()).then(({ version }) => console.log(version))`;
+  const place = { namespace: 'shop', name: await podOf('shop', 'app=load'), container: 'load' };
+  return (await cluster.exec(place, ['node', '-e', script])).trim();
+}
+
+test('the demo runs without the mesh, from the same manifests as on a laptop', async () => {
+  await cluster.kubectl(['create', 'namespace', 'shop']);
+  const files = readdirSync(join(DEMO, 'shop')).filter((name) => name.endsWith('.yaml'));
+  // The namespace's own file has the label already.
+  for (const file of files.filter((name) => name !== 'namespace.yaml'))
+    await cluster.apply(readFileSync(join(DEMO, 'shop', file), 'utf8'));
+  await rollouts();
+  assert.deepEqual(new Set(await sidecars()), new Set(['']));
+});
+
+test('after a label and a restart all of it is meshed, and answers', async () => {
+  await cluster.kubectl(['label', 'namespace', 'shop', 'heddle.dev/inject=enabled']);
+  for (const name of await deployments())
+    await cluster.kubectl(['rollout', 'restart', `deployment/${name}`, NAMESPACE]);
+  await rollouts();
+  await eventually(async () => (await sidecars()).every((names) => names === 'heddle-proxy'), {
+    ...{ deadlineMs: rolloutMs, what: 'every pod has a sidecar' },
+  });
+  const forward = await cluster.forward({ namespace: 'shop', name: await podOf('shop', 'app=web') }, 8080);
+  try {
+    const page = await (await fetch(`http://127.0.0.1:${forward.port}/`)).text();
+    assert.match(page, /Merino yarn/);
+  } finally {
+    await forward.close();
+  }
+});
+
+test('the dashboard has traces of it, over several services', async () => {
+  const name = await podOf('heddle-system', 'app.kubernetes.io/name=heddle-control-plane');
+  const forward = await cluster.forward({ namespace: 'heddle-system', name }, dashboardPort);
+  try {
+    await eventually(
+      async () => {
+        const url = `http://127.0.0.1:${forward.port}/api/traces?limit=20`;
+        const { data } = (await (await fetch(url)).json()) as { readonly data: readonly Trace[] };
+        return data.some(({ processes }) => {
+          const services = new Set(Object.values(processes).map(({ serviceName }) => serviceName));
+          return ['load', 'web', 'catalog'].every((service) => services.has(service));
+        });
+      },
+      { deadlineMs: rolloutMs, what: 'a trace has load, web and catalog' },
+    );
+  } finally {
+    await forward.close();
+  }
+});
+
+interface Trace {
+  readonly processes: Readonly<Record<string, { readonly serviceName: string }>>;
+}
+
+test('kubectl apply switches the canary, whose status is told, and kubectl delete switches it back', async () => {
+  assert.equal(await catalogVersion('beta'), 'v1');
+  const canary = join(DEMO, 'try/canary.yaml');
+  await cluster.kubectl(['apply', `--filename=${canary}`]);
+  await eventually(async () => (await catalogVersion('beta')) === 'v2', {
+    ...{ deadlineMs: rolloutMs, what: 'user beta gets version 2' },
+  });
+  await eventually(
+    async () => {
+      const { status } = await cluster.get(['httproute/catalog-canary', NAMESPACE]);
+      const [parent] = objectsOf(recordOf(status).parents);
+      const conditions = objectsOf(parent?.conditions).map(({ type, status: is }) => `${type}=${is}`);
+      return conditions.toSorted().join() === 'Accepted=True,Programmed=True,ResolvedRefs=True';
+    },
+    { deadlineMs: rolloutMs, what: 'Accepted, ResolvedRefs and Programmed are True' },
+  );
+  await cluster.kubectl(['delete', `--filename=${canary}`]);
+  await eventually(async () => (await catalogVersion('beta')) === 'v1', {
+    ...{ deadlineMs: rolloutMs, what: 'user beta gets version 1 again' },
+  });
+});
+
+test('no visitor of the shop has met an error', async () => {
+  const said = await cluster.kubectl([
+    'logs',
+    await podOf('shop', 'app=load'),
+    NAMESPACE,
+    '--container=load',
+  ]);
+  assert.doesNotMatch(said, /visit \d+:/);
+});
