@@ -3,14 +3,15 @@ import { CHANNEL_OPTIONS, controlPlaneCredentials } from '../../../common/ca/con
 import { makeKeyAndRequest } from '../../../common/ca/csr.ts';
 import { DEFAULT_TRUST_DOMAIN } from '../../../common/contracts.ts';
 import { IstioCertificateServiceClient } from '../../../common/gen/istio/v1/auth/ca.ts';
-import { type CertificateOutcome, type CertificatePlan, nowMs, type SidecarSpec } from './messages.ts';
+import { nowMs } from '../../support/simulated-sidecar.ts';
+import type { BenchSidecar, CertificateOutcome, CertificatePlan } from './messages.ts';
 
 const CALL_MS_MAX = 30_000;
 
 export interface CertificateSource {
   readonly controlPlane: string;
   readonly rootPem: string;
-  readonly specs: readonly SidecarSpec[];
+  readonly specs: readonly BenchSidecar[];
 }
 
 /** Has the control plane sign requests, made before the clock starts, each with its workload's own token. */

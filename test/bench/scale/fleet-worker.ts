@@ -1,9 +1,9 @@
 // A process full of simulated sidecars, told what to do by `fleet.ts`.
 import type { ResourceType } from '../../../common/wire/types.ts';
+import { nowMs, SimulatedSidecar } from '../../support/simulated-sidecar.ts';
 import { eventually } from '../../support/wait.ts';
 import { requestCertificates } from './certificate-requests.ts';
-import { type Call, nowMs, type Reply, type TaskName, type Tasks } from './messages.ts';
-import { Sidecar } from './sidecar.ts';
+import type { BenchSidecar, Call, Reply, TaskName, Tasks } from './messages.ts';
 
 /** However busy the machine is. */
 const DEADLINE_MS = 180_000;
@@ -11,23 +11,24 @@ const DEADLINE_MS = 180_000;
 interface Expectation {
   readonly type: ResourceType;
   readonly name: string;
-  readonly wanted: Set<Sidecar>;
+  readonly wanted: Set<SimulatedSidecar>;
   readonly atMs: number[];
 }
 
-let sidecars: readonly Sidecar[] = [];
+let sidecars: readonly SimulatedSidecar[] = [];
+let specs: readonly BenchSidecar[] = [];
 let controlPlane = '';
 let rootPem = '';
 let expectation: Expectation | undefined;
 let failures: Record<string, number> = {};
-const held = new Map<Sidecar, number>();
+const held = new Map<SimulatedSidecar, number>();
 
-function onResource(sidecar: Sidecar, type: ResourceType, name: string): void {
+function onResource(sidecar: SimulatedSidecar, type: ResourceType, name: string): void {
   if (expectation?.name !== name || expectation.type !== type || !expectation.wanted.delete(sidecar)) return;
   expectation.atMs.push(nowMs());
 }
 
-const all = (check: (sidecar: Sidecar) => boolean, what: string) =>
+const all = (check: (sidecar: SimulatedSidecar) => boolean, what: string) =>
   eventually(() => sidecars.every(check), { deadlineMs: DEADLINE_MS, what }).catch((thrown: unknown) => {
     const missing = sidecars.filter((sidecar) => !check(sidecar)).length;
     throw new Error(`${String(thrown)}: ${missing} are missing; ${JSON.stringify(failures)}`);
@@ -39,11 +40,11 @@ const TASKS: {
   ) => Tasks[Name]['answer'] | Promise<Tasks[Name]['answer']>;
 } = {
   start(given) {
-    ({ controlPlane, rootPem } = given);
-    sidecars = given.sidecars.map(
+    ({ controlPlane, rootPem, sidecars: specs } = given);
+    sidecars = specs.map(
       (spec) =>
-        new Sidecar(spec, {
-          ...{ controlPlane, rootPem, onResource, onConfigured: () => undefined },
+        new SimulatedSidecar(spec, {
+          ...{ controlPlane, rootPem, onResource },
           onFailure(reason) {
             failures[reason] = (failures[reason] ?? 0) + 1;
           },
@@ -100,8 +101,7 @@ const TASKS: {
     failures = {};
     return { atMs: sidecars.map(({ configuredAtMs = 0 }) => configuredAtMs), failures: seen };
   },
-  certificates: (plan) =>
-    requestCertificates(plan, { controlPlane, rootPem, specs: sidecars.map(({ spec }) => spec) }),
+  certificates: (plan) => requestCertificates(plan, { controlPlane, rootPem, specs }),
   stop() {
     for (const sidecar of sidecars) sidecar.close();
     return null;

@@ -1,11 +1,10 @@
 import { TYPE } from '../../../common/wire/types.ts';
 import { KINDS } from '../../../sources/kubernetes/kinds.ts';
+import { clusterOf, nowMs } from '../../support/simulated-sidecar.ts';
 import { routeOf, sliceOf } from '../cluster-objects.ts';
 import type { ClusterControlPlane } from '../kubernetes-control-plane.ts';
 import { costOf, type Figures, latencyOf, memoryOf, round, wait } from './figures.ts';
 import type { Fleet } from './fleet.ts';
-import { nowMs } from './messages.ts';
-import { clusterOf } from './sidecar.ts';
 import { destinationOf, POPULAR, type World } from './world.ts';
 
 export interface Stage {

@@ -1,13 +1,9 @@
 import type { ResourceType } from '../../../common/wire/types.ts';
+import type { SidecarSpec } from '../../support/simulated-sidecar.ts';
 
-/** One simulated sidecar: who it is, and what its app talks to. */
-export interface SidecarSpec {
-  readonly nodeId: string;
+/** A sidecar, and what it asks for certificates with. */
+export interface BenchSidecar extends SidecarSpec {
   readonly uri: string;
-  /** Destination keys, in the order of their first use. */
-  readonly destinations: readonly string[];
-  readonly certificateChainPem: string;
-  readonly privateKeyPem: string;
   readonly token: string;
 }
 
@@ -32,7 +28,7 @@ export interface Tasks {
     readonly given: {
       readonly controlPlane: string;
       readonly rootPem: string;
-      readonly sidecars: readonly SidecarSpec[];
+      readonly sidecars: readonly BenchSidecar[];
     };
     readonly answer: null;
   };
@@ -71,9 +67,4 @@ export interface Reply {
   readonly id: number;
   readonly answer?: unknown;
   readonly error?: string;
-}
-
-/** CLOCK_MONOTONIC, which all processes of a machine share. */
-export function nowMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }

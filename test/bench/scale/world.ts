@@ -19,7 +19,7 @@ import {
   serviceOf,
 } from '../cluster-objects.ts';
 import { BenchApi, tokenOf } from './bench-api.ts';
-import type { SidecarSpec } from './messages.ts';
+import type { BenchSidecar } from './messages.ts';
 
 export interface WorldSize extends ClusterSize {
   readonly sidecars: number;
@@ -30,7 +30,7 @@ export interface World {
   readonly api: BenchApi;
   readonly size: WorldSize;
   readonly rootPem: string;
-  readonly specs: readonly SidecarSpec[];
+  readonly specs: readonly BenchSidecar[];
 }
 
 /** The Service that every sidecar uses. */
@@ -67,7 +67,7 @@ export function makeWorld(size: WorldSize): World {
       .map(({ kind, metadata }) => [`${kind} ${metadata.namespace}/${metadata.name}`, metadata.uid]),
   );
   const random = sequence(1);
-  const specs = Array.from({ length: size.sidecars }, (_, index): SidecarSpec => {
+  const specs = Array.from({ length: size.sidecars }, (_, index): BenchSidecar => {
     const place = placeOf(Math.floor((index * podCount(size)) / size.sidecars), size);
     const uri = spiffeId({ trustDomain: DEFAULT_TRUST_DOMAIN, ...place });
     const { privateKeyPem } = makeKeyAndRequest(uri);

@@ -1,33 +1,42 @@
 import type { ClientDuplexStream, StatusObject } from '@grpc/grpc-js';
-import { backoffMs } from '../../../common/backoff.ts';
-import { CHANNEL_OPTIONS, controlPlaneCredentials } from '../../../common/ca/control-plane-tls.ts';
-import { DEFAULT_TRUST_DOMAIN } from '../../../common/contracts.ts';
-import { AggregatedDiscoveryServiceClient } from '../../../common/gen/envoy/service/discovery/v3/ads.ts';
+import { backoffMs } from '../../common/backoff.ts';
+import { CHANNEL_OPTIONS, controlPlaneCredentials } from '../../common/ca/control-plane-tls.ts';
+import { DEFAULT_TRUST_DOMAIN } from '../../common/contracts.ts';
+import { AggregatedDiscoveryServiceClient } from '../../common/gen/envoy/service/discovery/v3/ads.ts';
 import {
   DeltaDiscoveryRequest,
   type DeltaDiscoveryResponse,
-} from '../../../common/gen/envoy/service/discovery/v3/discovery.ts';
-import { systemRandom } from '../../../common/random.ts';
-import { isResourceType, RESOURCE, type ResourceType, TYPE } from '../../../common/wire/types.ts';
-import { DEFAULT_CONFIG_LIMITS } from '../../../proxy/xds/limits.ts';
-import { nowMs, type SidecarSpec } from './messages.ts';
+} from '../../common/gen/envoy/service/discovery/v3/discovery.ts';
+import { systemRandom } from '../../common/random.ts';
+import { isResourceType, RESOURCE, type ResourceType, TYPE } from '../../common/wire/types.ts';
+import { DEFAULT_CONFIG_LIMITS } from '../../proxy/xds/limits.ts';
 
 type Call = ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+
+/** Who a sidecar is, and what its app talks to. */
+export interface SidecarSpec {
+  readonly nodeId: string;
+  /** Destination keys, in the order of their first use. */
+  readonly destinations: readonly string[];
+  readonly certificateChainPem: string;
+  readonly privateKeyPem: string;
+}
 
 export interface SidecarOptions {
   /** host:port. */
   readonly controlPlane: string;
   readonly rootPem: string;
-  readonly onResource: (sidecar: Sidecar, type: ResourceType, name: string) => void;
-  readonly onConfigured: (sidecar: Sidecar) => void;
-  readonly onFailure: (reason: string) => void;
+  /** After each resource that came. */
+  readonly onResource?: (sidecar: SimulatedSidecar, type: ResourceType, name: string) => void;
+  /** After each stream that ended. */
+  readonly onFailure?: (reason: string) => void;
 }
 
 /**
  * What a sidecar is to the control plane: its own connection over mTLS, the same requests in the same order, an answer to
  * each response, the same waits after a loss. What it is told is decoded as far as names and versions go.
  */
-export class Sidecar {
+export class SimulatedSidecar {
   readonly spec: SidecarSpec;
   readonly #options: SidecarOptions;
   readonly #held = new Map<ResourceType, Map<string, string>>();
@@ -37,6 +46,8 @@ export class Sidecar {
   #failures = 0;
   #closed = false;
   responses = 0;
+  /** Of the resources in them. */
+  bytes = 0;
   /** When its stream of now had everything. */
   configuredAtMs: number | undefined;
   connectedAtMs = 0;
@@ -92,10 +103,13 @@ export class Sidecar {
     if (!isResourceType(typeUrl)) throw new Error(`the control plane sent a ${typeUrl}`);
     const held = this.#of(typeUrl);
     const fresh = resources.map(({ name }) => name).filter((name) => !held.has(name));
-    for (const { name, version } of resources) held.set(name, version);
+    for (const { name, version, resource } of resources) {
+      held.set(name, version);
+      this.bytes += resource?.value.length ?? 0;
+    }
     for (const name of removedResources) held.delete(name);
     this.#ask(typeUrl, [], {}, undefined, nonce);
-    for (const { name } of resources) this.#options.onResource(this, typeUrl, name);
+    for (const { name } of resources) this.#options.onResource?.(this, typeUrl, name);
     this.#follow(typeUrl, fresh);
     this.#look();
   }
@@ -118,7 +132,6 @@ export class Sidecar {
     if (this.#of(TYPE.cluster).size < wanted) return;
     this.configuredAtMs = nowMs();
     this.#failures = 0;
-    this.#options.onConfigured(this);
   }
 
   /** On a new stream: everything held with its version, so that only what is newer comes. */
@@ -146,7 +159,7 @@ export class Sidecar {
 
   #lost(call: Call, reason: string): void {
     if (call !== this.#call || this.#closed) return;
-    this.#options.onFailure(reason);
+    this.#options.onFailure?.(reason);
     this.#drop();
     // The trust bundle is asked for without a version: its answer says that the node was taken in.
     this.#of(TYPE.secret).clear();
@@ -173,4 +186,9 @@ export class Sidecar {
 export function clusterOf(destination: string): string {
   const at = destination.lastIndexOf(':');
   return `outbound|${destination.slice(at + 1)}||${destination.slice(0, at)}`;
+}
+
+/** CLOCK_MONOTONIC, which all processes of a machine share. */
+export function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
