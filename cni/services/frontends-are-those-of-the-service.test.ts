@@ -62,6 +62,12 @@ const cases: readonly Case[] = [
     want: {},
   },
   {
+    name: 'a Service that is headless by its label has no frontend, though it has an address',
+    spec: { clusterIP: '10.96.1.1' },
+    more: { labels: { 'service.kubernetes.io/headless': '' } },
+    want: {},
+  },
+  {
     name: 'a node port is for callers inside and outside',
     spec: { type: 'NodePort', clusterIP: '10.96.1.1', ports: [{ port: 80, nodePort: 30_080 }] },
     want: { 'in 10.96.1.1:80/TCP': A, 'in node4:30080/TCP': A, 'out node4:30080/TCP': A },

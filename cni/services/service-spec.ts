@@ -70,12 +70,16 @@ export function readService(sourced: SourcedObject): ReadService {
   return { spec: fallback, problems: findings.problems };
 }
 
-/** Services that another proxy serves say so (kube-proxy ignores them likewise). */
-const OTHER_PROXY_LABEL = 'service.kubernetes.io/service-proxy-name';
+/**
+ * Services that another proxy serves, and those whose address nothing is to lead to, say so by having the label, whatever its value:
+ * kube-proxy's own informers select by the absence of both (cmd/kube-proxy/app/server.go).
+ */
+const NOT_SERVED_LABELS = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless'];
 
 function specOf(sourced: SourcedObject, errors: FieldError[], findings: Findings): ServiceSpec | undefined {
   const { object } = sourced;
-  if (Object.hasOwn(recordOf(object.metadata.labels), OTHER_PROXY_LABEL)) return undefined;
+  const labels = recordOf(object.metadata.labels);
+  if (NOT_SERVED_LABELS.some((label) => Object.hasOwn(labels, label))) return undefined;
   const spec = new Fields(object.spec, ['spec'], errors);
   const type =
     spec.choice('type', ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const) ?? 'ClusterIP';
