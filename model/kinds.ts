@@ -36,15 +36,7 @@ interface Sortable {
  * is what the mesh has a say in and doesn't support.
  */
 export function groupByKind(objects: readonly SourcedObject[], findings: Findings): ByKind {
-  const sorted = objects
-    .map(
-      (sourced): Sortable => ({
-        sourced,
-        createdAtMs: createdAtMs(sourced.object),
-        key: keyOf(sourced.object),
-      }),
-    )
-    .sort(compareSortable);
+  const sorted = objects.map(sortableOf).sort(compareSortable);
   const byKind = new Map<string, SourcedObject[]>();
   const seen = new Set<string>();
   for (const { sourced, key } of sorted) {
@@ -66,6 +58,17 @@ export function groupByKind(objects: readonly SourcedObject[], findings: Finding
     else same.push(sourced);
   }
   return byKind;
+}
+
+/** Objects never change, and most are the same in one mesh after the other. */
+const sortables = new WeakMap<SourcedObject, Sortable>();
+
+function sortableOf(sourced: SourcedObject): Sortable {
+  const known = sortables.get(sourced);
+  if (known !== undefined) return known;
+  const made = { sourced, createdAtMs: createdAtMs(sourced.object), key: keyOf(sourced.object) };
+  sortables.set(sourced, made);
+  return made;
 }
 
 function compareSortable(a: Sortable, b: Sortable): number {

@@ -38,9 +38,9 @@ export function podDestinations(
       for (const ip of workload.ips) {
         const address = destinationKey(ip, port);
         if (found.has(address)) continue;
-        const cluster = podCluster(workload, ip, port, protocol, context);
+        const { cluster, destination } = podPort(workload, ip, port, protocol, context);
         clusters.set(cluster.name, cluster);
-        found.set(address, podDestination(address, cluster));
+        found.set(address, destination);
       }
     }
   }
@@ -69,6 +69,41 @@ function tcpPorts(
 ): readonly number[] {
   const own = workload.containerPorts.filter((one) => one.protocol === 'TCP').map((one) => one.port);
   return [...new Set([...own, ...(known?.keys() ?? [])])].toSorted((a, b) => a - b);
+}
+
+/** One port of a pod, and what else it was made of. */
+interface PodPort {
+  readonly protocol: AppProtocol;
+  readonly mode: ReturnType<EndpointContext['mode']>;
+  readonly trustDomain: string;
+  readonly cluster: Cluster;
+  readonly destination: Destination;
+}
+
+/** Workloads never change, and most are the same in one mesh after the other. */
+const ports = new WeakMap<Workload, Map<string, PodPort>>();
+
+function podPort(
+  workload: Workload,
+  ip: string,
+  port: number,
+  protocol: AppProtocol,
+  context: EndpointContext,
+): PodPort {
+  let own = ports.get(workload);
+  if (own === undefined) {
+    own = new Map();
+    ports.set(workload, own);
+  }
+  const address = destinationKey(ip, port);
+  const { trustDomain } = context;
+  const mode = context.mode(workload, port);
+  const known = own.get(address);
+  if (known?.protocol === protocol && known.mode === mode && known.trustDomain === trustDomain) return known;
+  const cluster = podCluster(workload, ip, port, protocol, context);
+  const made = { protocol, mode, trustDomain, cluster, destination: podDestination(address, cluster) };
+  own.set(address, made);
+  return made;
 }
 
 function podCluster(

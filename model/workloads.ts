@@ -1,6 +1,6 @@
 import { ANNOTATIONS } from '../common/contracts.ts';
 import type { Workload } from './mesh.ts';
-import type { SourcedObject } from './objects.ts';
+import type { KubeObject, SourcedObject } from './objects.ts';
 import { keyOf, namespaceOf, objectsOf, portList, portOf, recordOf, stringMap, textOf } from './read/meta.ts';
 import type { Findings } from './status.ts';
 
@@ -12,39 +12,13 @@ export function readWorkloads(
 ): Map<string, Workload> {
   const found = new Map<string, Workload>();
   for (const sourced of pods) {
-    const { object } = sourced;
-    const status = recordOf(object.status);
-    if (status.phase === 'Succeeded' || status.phase === 'Failed') continue;
-    const spec = recordOf(object.spec);
-    const annotations = stringMap(object.metadata.annotations);
-    for (const name of [ANNOTATIONS.skipInboundPorts, ANNOTATIONS.opaquePorts]) {
-      const { bad } = portList(annotations.get(name));
-      if (bad.length > 0) {
-        findings.problem(
-          sourced,
-          'error',
-          ['metadata', 'annotations', name],
-          `${name}: not a port: ${bad.join(', ')}`,
-        );
-      }
+    const read = podOf(sourced.object, zones);
+    if (read === undefined) continue;
+    for (const { name, bad } of read.badPorts) {
+      const message = `${name}: not a port: ${bad.join(', ')}`;
+      findings.problem(sourced, 'error', ['metadata', 'annotations', name], message);
     }
-    const node = textOf(spec.nodeName);
-    found.set(keyOf(object), {
-      namespace: namespaceOf(object),
-      name: object.metadata.name,
-      labels: Object.fromEntries(stringMap(object.metadata.labels)),
-      annotations: Object.fromEntries(annotations),
-      serviceAccount: textOf(spec.serviceAccountName) ?? 'default',
-      node,
-      zone: node === undefined ? undefined : zones.get(node),
-      ips: podIps(status),
-      meshed: annotations.has(ANNOTATIONS.injected),
-      terminating: textOf(object.metadata.deletionTimestamp) !== undefined,
-      containerPorts: [
-        ...objectsOf(spec.initContainers).filter((one) => one.restartPolicy === 'Always'),
-        ...objectsOf(spec.containers),
-      ].flatMap(containerPorts),
-    });
+    found.set(keyOf(sourced.object), read.workload);
   }
   return found;
 }
@@ -58,6 +32,52 @@ export function workloadsByAddress(
     for (const ip of workload.ips) found.set(ip, found.has(ip) ? undefined : workload);
   }
   return found;
+}
+
+/** What a Pod says, and which of its annotations name what is no port. */
+interface PodRead {
+  readonly workload: Workload;
+  readonly badPorts: readonly { readonly name: string; readonly bad: readonly string[] }[];
+}
+
+/** Objects never change: a Pod that is in one mesh after the other is read once, and stays the same workload. */
+const reads = new WeakMap<KubeObject, PodRead>();
+
+/** Undefined for a Pod that has ended. */
+function podOf(object: KubeObject, zones: ReadonlyMap<string, string>): PodRead | undefined {
+  const known = reads.get(object);
+  if (known !== undefined && known.workload.zone === zoneOf(known.workload.node, zones)) return known;
+  const status = recordOf(object.status);
+  if (status.phase === 'Succeeded' || status.phase === 'Failed') return undefined;
+  const spec = recordOf(object.spec);
+  const annotations = stringMap(object.metadata.annotations);
+  const badPorts = [ANNOTATIONS.skipInboundPorts, ANNOTATIONS.opaquePorts]
+    .map((name) => ({ name, bad: portList(annotations.get(name)).bad }))
+    .filter(({ bad }) => bad.length > 0);
+  const node = textOf(spec.nodeName);
+  const workload: Workload = {
+    namespace: namespaceOf(object),
+    name: object.metadata.name,
+    labels: Object.fromEntries(stringMap(object.metadata.labels)),
+    annotations: Object.fromEntries(annotations),
+    serviceAccount: textOf(spec.serviceAccountName) ?? 'default',
+    node,
+    zone: zoneOf(node, zones),
+    ips: podIps(status),
+    meshed: annotations.has(ANNOTATIONS.injected),
+    terminating: textOf(object.metadata.deletionTimestamp) !== undefined,
+    containerPorts: [
+      ...objectsOf(spec.initContainers).filter((one) => one.restartPolicy === 'Always'),
+      ...objectsOf(spec.containers),
+    ].flatMap(containerPorts),
+  };
+  const read = { workload, badPorts };
+  reads.set(object, read);
+  return read;
+}
+
+function zoneOf(node: string | undefined, zones: ReadonlyMap<string, string>): string | undefined {
+  return node === undefined ? undefined : zones.get(node);
 }
 
 function podIps(status: Readonly<Record<string, unknown>>): readonly string[] {
