@@ -48,7 +48,7 @@ function clusterMesh(
   const { client } = link;
   return {
     ...{ kind: 'kubernetes', access, ...link, where: `of ${accessText(access)}` },
-    async fetch(path, options) {
+    async ask(path, options) {
       const { stream } = await dialDashboard(link);
       return fetchThrough(stream, path, options);
     },
@@ -59,7 +59,7 @@ function clusterMesh(
 function fetchThrough(
   connection: Duplex,
   path: string,
-  options: Parameters<MeshApi['fetch']>[1],
+  options: Parameters<MeshApi['ask']>[1],
 ): Promise<FetchAnswer> {
   return fetchText(`${DASHBOARD}${path}`, { ...options, connection }).catch(rejectUnreachable);
 }
@@ -72,7 +72,7 @@ function rejectUnreachable(thrown: unknown): never {
 export async function replicasOf(link: ClusterLink): Promise<readonly MeshApi[]> {
   return (await controlPlanePods(link)).map(({ metadata: { name: pod } }) => ({
     where: `in pod ${pod}`,
-    async fetch(path, options) {
+    async ask(path, options) {
       const target = { namespace: SYSTEM_NAMESPACE, pod, port: PORTS.dashboard };
       return fetchThrough(await link.dial(target).catch(rejectUnreachable), path, options);
     },

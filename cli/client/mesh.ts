@@ -20,7 +20,7 @@ export interface MeshApi {
   /** In messages, after "the control plane": `at http://127.0.0.1:15080`. */
   readonly where: string;
   /** Rejects where nobody answers. */
-  fetch(path: string, options: Pick<FetchOptions, 'body'>): Promise<FetchAnswer>;
+  ask(path: string, options: Pick<FetchOptions, 'body'>): Promise<FetchAnswer>;
 }
 
 /** A mesh that runs on this machine. */
@@ -52,7 +52,7 @@ export function findMesh(input: CommandInput, context: CliContext): RunningMesh 
   const { dashboard } = file;
   return {
     ...{ kind: 'local', file, paths, where: `at ${dashboard}` },
-    async fetch(path, options) {
+    async ask(path, options) {
       if (dashboard === '') throw new HeddleError('unreachable', 'the control plane is still starting');
       return fetchText(`${dashboard}${path}`, options);
     },
@@ -84,7 +84,7 @@ function otherMeshes(paths: StatePaths): readonly string[] {
 export async function ask(mesh: MeshApi, path: string, body?: JsonValue): Promise<JsonValue> {
   let answer: FetchAnswer;
   try {
-    answer = await mesh.fetch(path, body === undefined ? {} : { body });
+    answer = await mesh.ask(path, body === undefined ? {} : { body });
   } catch (thrown) {
     if (thrown instanceof HeddleError) throw thrown;
     throw new HeddleError(

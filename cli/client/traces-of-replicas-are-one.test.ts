@@ -14,7 +14,7 @@ leakCheck();
 function keeper(answers: Readonly<Record<string, JsonValue>>): MeshApi {
   return {
     where: 'in a test',
-    async fetch(path) {
+    async ask(path) {
       const answer = answers[path.replace(/\?limit.*/, '')];
       if (answer !== undefined) return { status: 200, text: JSON.stringify(answer) };
       return { status: 404, text: JSON.stringify({ errors: [{ msg: 'trace not found' }] }) };
@@ -24,7 +24,7 @@ function keeper(answers: Readonly<Record<string, JsonValue>>): MeshApi {
 
 const silent: MeshApi = {
   where: 'nowhere',
-  fetch: async () => {
+  ask: async () => {
     throw new HeddleError('unreachable', 'it is gone');
   },
 };

@@ -4,7 +4,7 @@ import { type PatchOperation, pointer } from './json-patch.ts';
 import type { PodView } from './pod.ts';
 
 /** Clients, nodes and the pod's own sidecar hear of a pod's end within a second or two. */
-export const shutdownDelaySecondsDefault = 5;
+const shutdownDelaySecondsDefault = 5;
 export const shutdownDelaySecondsMax = 60;
 /** Kubernetes' default for `terminationGracePeriodSeconds`. */
 const graceSecondsDefault = 30;
