@@ -137,6 +137,8 @@ export class KubernetesCluster {
     const flags = [
       ...[`--kubeconfig=${this.kubeconfig}`, `--kubectl-path=${join(this.#parts.cache, 'bin/kubectl')}`],
       ...['--provider=skeleton', '--dump-logs-on-failure=false'],
+      // Only the first of Ginkgo's processes counts them itself; in the others, cases that need two would skip themselves.
+      `--num-nodes=${this.layout.nodes.length}`,
     ];
     const command = [...args, join(e2e, 'e2e.test'), '--', ...flags];
     return run(join(e2e, 'ginkgo'), command, options, [0, failedCases]);
