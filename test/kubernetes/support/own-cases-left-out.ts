@@ -37,6 +37,10 @@ export const LEFT_OUT: readonly LeftOut[] = [
     why: 'needs three zones, or two with two nodes each',
   },
   {
+    cases: /implement NodePort and HealthCheckNodePort correctly/,
+    why: 'needs three nodes',
+  },
+  {
     cases: /Feature:PerformanceDNS|Feature:Networking-Performance/,
     why: 'measures for minutes what a machine with two cores for two nodes can say nothing about',
   },
