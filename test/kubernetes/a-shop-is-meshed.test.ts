@@ -105,10 +105,10 @@ test('the dashboard has traces of it, over several services', async () => {
         const { data } = (await (await fetch(url)).json()) as { readonly data: readonly Trace[] };
         return data.some(({ processes }) => {
           const services = new Set(Object.values(processes).map(({ serviceName }) => serviceName));
-          return ['load', 'web', 'catalog'].every((service) => services.has(service));
+          return ['load', 'web', 'reviews'].every((service) => services.has(service));
         });
       },
-      { deadlineMs: rolloutMs, what: 'a trace has load, web and catalog' },
+      { deadlineMs: rolloutMs, what: 'a trace has load, web and reviews' },
     );
   } finally {
     await forward.close();
