@@ -28,58 +28,70 @@ const USAGE = `Usage: npm run bench:scale -- [--sidecars N] [--services N] [--po
   --node-arg ARG     of the Node that runs it, as --cpu-prof; may be given again
 `;
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      sidecars: { type: 'string', default: '1000' },
-      services: { type: 'string', default: '1000' },
-      pods: { type: 'string', default: '2000' },
-      changes: { type: 'string', default: '1000' },
-      'slow-seconds': { type: 'string', default: '60' },
-      priority: { type: 'string', default: '0' },
-      program: { type: 'string' },
-      'node-arg': { type: 'string', multiple: true, default: [] },
+const FLAGS = {
+  sidecars: { type: 'string', default: '1000' },
+  services: { type: 'string', default: '1000' },
+  pods: { type: 'string', default: '2000' },
+  changes: { type: 'string', default: '1000' },
+  'slow-seconds': { type: 'string', default: '60' },
+  priority: { type: 'string', default: '0' },
+  program: { type: 'string' },
+  'node-arg': { type: 'string', multiple: true },
+  help: { type: 'boolean', default: false },
+} as const;
+
+function readOptions() {
+  const { values } = parseArgs({ options: FLAGS });
+  return {
+    help: values.help,
+    size: {
+      sidecars: whole('sidecars', values.sidecars, 1, SIDECARS_MAX),
+      services: whole('services', values.services, 2, 5_000),
+      pods: whole('pods', values.pods, 2, 100_000),
     },
-  });
-  const sidecars = whole('sidecars', values.sidecars, 1, SIDECARS_MAX);
-  const services = whole('services', values.services, 2, 5_000);
-  const pods = whole('pods', values.pods, 2, 100_000);
-  const changes = whole('changes', values.changes, 1, 100_000);
-  const slowSeconds = whole('slow-seconds', values['slow-seconds'], 0, 3_600);
-  const priority = whole('priority', values.priority, -20, 19);
+    changes: whole('changes', values.changes, 1, 100_000),
+    slowSeconds: whole('slow-seconds', values['slow-seconds'], 0, 3_600),
+    priority: whole('priority', values.priority, -20, 19),
+    program: values.program,
+    nodeArgs: values['node-arg'] ?? [],
+  };
+}
+
+async function main(): Promise<void> {
+  const { help, size, changes, slowSeconds, priority, nodeArgs, ...options } = readOptions();
+  if (help) {
+    process.stdout.write(USAGE);
+    return;
+  }
   const bundled = bundlesAreFresh(ROOT);
-  const program = values.program ?? programFile(ROOT, 'control-plane', bundled);
+  const program = options.program ?? programFile(ROOT, 'control-plane', bundled);
   if (!existsSync(program)) throw new Error(`--program: ${program} is not there`);
 
   // Whatever is started from here on inherits it.
   setPriority(priority);
   const places = seats();
   const say = (line: string) => void process.stderr.write(`${line}\n`);
-  say(`${sidecars} sidecars, ${services} Services, ${pods} Pods; ${program}`);
-  const world = makeWorld({ sidecars, services, pods });
+  say(`${size.sidecars} sidecars, ${size.services} Services, ${size.pods} Pods; ${program}`);
+  const world = makeWorld(size);
   const http = await serveApi(world.api);
   const fleet = new Fleet(FLEET_PROCESSES);
   const xdsPort = await freePort('127.0.0.1');
   const start = () =>
-    startClusterControlPlane({
-      ...{ program, server: http.server, seat: places.proxy, xdsPort, nodeArgs: values['node-arg'] },
-    });
+    startClusterControlPlane({ program, server: http.server, seat: places.proxy, xdsPort, nodeArgs });
   const stage: Stage = {
     ...{ world, fleet, slowSeconds, changes, controlPlane: await start() },
     async replace() {
       // A profile is written at an orderly end only.
-      if (values['node-arg'].length === 0) process.kill(this.controlPlane.pid, 'SIGKILL');
+      if (nodeArgs.length === 0) process.kill(this.controlPlane.pid, 'SIGKILL');
       await this.controlPlane.stop();
       this.controlPlane = await start();
     },
   };
   try {
     const figures = await measure(stage, say);
-    const versions = {
-      machine: machine(places),
-      program: values.program ?? (bundled ? 'release bundle' : 'source'),
-    };
-    process.stdout.write(`${JSON.stringify({ sidecars, services, pods, priority, ...versions, figures })}\n`);
+    const from = options.program ?? (bundled ? 'release bundle' : 'source');
+    const result = { ...size, priority, machine: machine(places), program: from, figures };
+    process.stdout.write(`${JSON.stringify(result)}\n`);
   } finally {
     await fleet.stop();
     await stage.controlPlane.stop();

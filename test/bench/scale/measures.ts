@@ -24,6 +24,8 @@ const ROUTE_CHANGES = 20;
 /** Sidecars that read nothing, of each process of the fleet. */
 const SLOW_EACH = 5;
 const SLOW_CHANGE_EVERY_MS = 500;
+/** Of what a failure says. */
+const REASON_CHARS = 60;
 const CSR = { requests: 1_000, parallel: 16 } as const;
 
 /** Readiness of a Service's first endpoint, back and forth: each change is a new version of its endpoints. */
@@ -62,128 +64,163 @@ class Edits {
   }
 }
 
+/** Measures everything, one part after the other, and says each figure when it is there. */
 export async function measure(stage: Stage, say: (line: string) => void): Promise<Figures> {
-  const figures: Figures = {};
-  const note = (name: string, value: Figures[string]) => {
-    figures[name] = value;
-    say(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
-  };
-  const edits = new Edits(stage);
-  const { world, fleet } = stage;
-  const pid = () => stage.controlPlane.pid;
-  const half = (part: number, parts: number) => world.specs.filter((_, index) => index % parts === part);
+  const run = new Run(stage, say);
+  await run.connect();
+  await run.change();
+  if (stage.slowSeconds > 0) await run.besideSlowOnes();
+  await run.restart();
+  await run.certificates(false);
+  await run.certificates(true);
+  run.note('memory at the end', memoryOf(stage.controlPlane.pid));
+  return run.figures;
+}
 
-  note('ready after, ms', round(stage.controlPlane.readyMs));
-  await wait(SETTLE_MS);
-  note('memory idle', memoryOf(pid()));
+class Run {
+  readonly figures: Figures = {};
+  readonly #stage: Stage;
+  readonly #say: (line: string) => void;
+  readonly #edits: Edits;
 
-  await fleet.ask('start', (part, parts) => ({
-    ...{ controlPlane: `127.0.0.1:${stage.controlPlane.xdsPort}`, rootPem: world.rootPem },
-    sidecars: half(part, parts),
-  }));
-  let connected: readonly number[] = [];
-  const connecting = await costOf(pid(), async () => {
-    connected = (await fleet.ask('connect', null)).flat();
-  });
-  note('all connect at once, ms until configured', latencyOf(connected));
-  note('all connect at once, cost', connecting);
-  await wait(SETTLE_MS);
-  note('memory connected', memoryOf(pid()));
+  constructor(stage: Stage, say: (line: string) => void) {
+    this.#stage = stage;
+    this.#say = say;
+    this.#edits = new Edits(stage);
+  }
 
-  await series('endpoint change', Math.min(200, stage.changes), (index) =>
-    edits.reach(1 + (index % (world.size.services - 1)), TYPE.endpoints),
-  );
-  await series('endpoint change that concerns all', POPULAR_CHANGES, () =>
-    edits.reach(POPULAR, TYPE.endpoints),
-  );
-  await series('route change that concerns all', ROUTE_CHANGES, () => edits.reach(POPULAR, TYPE.route));
+  note(name: string, value: Figures[string]): void {
+    this.figures[name] = value;
+    this.#say(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  }
 
-  note('memory before many changes', memoryOf(pid()));
-  const many = await costOf(pid(), async () => {
-    for (let change = 0; change < stage.changes; change++) {
-      edits.endpoints(1 + (change % (world.size.services - 1)));
-      await wait(CHANGE_EVERY_MS / 2);
-    }
+  async connect(): Promise<void> {
+    const { world, fleet, controlPlane } = this.#stage;
+    this.note('ready after, ms', round(controlPlane.readyMs));
     await wait(SETTLE_MS);
-  });
-  note(`${stage.changes} endpoint changes, cost`, many);
-  note('memory after many changes', memoryOf(pid()));
+    this.note('memory idle', this.#memory());
+    await fleet.ask('start', (part, parts) => ({
+      ...{ controlPlane: `127.0.0.1:${controlPlane.xdsPort}`, rootPem: world.rootPem },
+      sidecars: world.specs.filter((_, index) => index % parts === part),
+    }));
+    let connected: readonly number[] = [];
+    const cost = await this.#cost(async () => {
+      connected = (await fleet.ask('connect', null)).flat();
+    });
+    this.note('all connect at once, ms until configured', latencyOf(connected));
+    this.note('all connect at once, cost', cost);
+    await wait(SETTLE_MS);
+    this.note('memory connected', this.#memory());
+  }
 
-  if (stage.slowSeconds > 0) await slow();
-  await restart();
-  await certificates(false);
-  await certificates(true);
-  note('memory at the end', memoryOf(pid()));
-  return figures;
+  async change(): Promise<void> {
+    const { changes } = this.#stage;
+    const edits = this.#edits;
+    await this.#series('endpoint change', Math.min(200, changes), (index) =>
+      edits.reach(this.#ordinary(index), TYPE.endpoints),
+    );
+    await this.#series('endpoint change that concerns all', POPULAR_CHANGES, () =>
+      edits.reach(POPULAR, TYPE.endpoints),
+    );
+    await this.#series('route change that concerns all', ROUTE_CHANGES, () =>
+      edits.reach(POPULAR, TYPE.route),
+    );
+    this.note('memory before many changes', this.#memory());
+    const many = await this.#cost(async () => {
+      for (let index = 0; index < changes; index++) {
+        edits.endpoints(this.#ordinary(index));
+        await wait(CHANGE_EVERY_MS / 2);
+      }
+      await wait(SETTLE_MS);
+    });
+    this.note(`${changes} endpoint changes, cost`, many);
+    this.note('memory after many changes', this.#memory());
+  }
 
-  async function series(what: string, count: number, one: (index: number) => Promise<readonly number[]>) {
+  async besideSlowOnes(): Promise<void> {
+    const { fleet, slowSeconds } = this.#stage;
+    await fleet.ask('hold', { count: SLOW_EACH });
+    const before = this.#memory().rssMb;
+    const endMs = nowMs() + slowSeconds * 1_000;
     const times: number[] = [];
-    const cost = await costOf(pid(), async () => {
+    let changes = 0;
+    // An even number of changes would lead back to where they began.
+    while (nowMs() < endMs || changes % 2 === 0) {
+      times.push(...(await this.#edits.reach(POPULAR, TYPE.endpoints)));
+      changes++;
+      await wait(SLOW_CHANGE_EVERY_MS);
+    }
+    this.note(`endpoint change beside sidecars that read nothing for ${slowSeconds} s, ms`, latencyOf(times));
+    this.note('memory grown meanwhile, MiB', this.#memory().rssMb - before);
+    const got = (await fleet.ask('release', null)).flat();
+    this.note('changes meanwhile', changes);
+    this.note('responses that a slow sidecar got, at most', Math.max(...got));
+  }
+
+  async restart(): Promise<void> {
+    const what = 'control plane killed and started';
+    const sinceMs = nowMs();
+    await this.#stage.replace();
+    const back = await this.#stage.fleet.ask('configured', { sinceMs });
+    const times = back.flatMap(({ atMs }) => atMs).map((atMs) => atMs - sinceMs);
+    this.note(`${what}: ready after, ms`, round(this.#stage.controlPlane.readyMs));
+    this.note(`${what}: ms until configured again`, latencyOf(times));
+    this.note(`${what}: memory`, this.#memory());
+    const failures: Record<string, number> = {};
+    for (const [reason, count] of back.flatMap((part) => Object.entries(part.failures))) {
+      const short = reason.slice(0, REASON_CHARS);
+      failures[short] = (failures[short] ?? 0) + count;
+    }
+    this.note(`${what}: streams that failed`, failures);
+  }
+
+  async certificates(fresh: boolean): Promise<void> {
+    const what = fresh ? 'certificates, a connection each' : 'certificates, connections kept';
+    let tookMs = 0;
+    let issued = 0;
+    const cost = await this.#cost(async () => {
+      const outcomes = await this.#stage.fleet.ask('certificates', (_part, parts) => ({
+        ...{ fresh, requests: Math.floor(CSR.requests / parts), parallel: CSR.parallel },
+      }));
+      for (const outcome of outcomes) {
+        issued += outcome.issued;
+        tookMs = Math.max(tookMs, outcome.tookMs);
+        if (outcome.failures.length > 0) this.#say(`${what}: ${outcome.failures.join('; ')}`);
+      }
+    });
+    this.note(`${what}, issued`, issued);
+    this.note(`${what}, per second`, round((issued / tookMs) * 1_000));
+    this.note(`${what}, cost`, cost);
+    this.note(`${what}, per second of CPU`, round((issued / cost.cpuMs) * 1_000));
+  }
+
+  async #series(
+    what: string,
+    count: number,
+    one: (index: number) => Promise<readonly number[]>,
+  ): Promise<void> {
+    const times: number[] = [];
+    const cost = await this.#cost(async () => {
       for (let index = 0; index < count; index++) {
         times.push(...(await one(index)));
         await wait(CHANGE_EVERY_MS);
       }
     });
-    note(`${what}, ms`, latencyOf(times));
-    note(`${what}, cost`, cost);
-    note(`${what}, CPU ms each`, round(cost.cpuMs / count));
+    this.note(`${what}, ms`, latencyOf(times));
+    this.note(`${what}, cost`, cost);
+    this.note(`${what}, CPU ms each`, round(cost.cpuMs / count));
   }
 
-  async function slow() {
-    await fleet.ask('hold', { count: SLOW_EACH });
-    const before = memoryOf(pid()).rssMb;
-    const endMs = nowMs() + stage.slowSeconds * 1_000;
-    const times: number[] = [];
-    let changes = 0;
-    // An even number of changes would lead back to where they began.
-    while (nowMs() < endMs || changes % 2 === 0) {
-      times.push(...(await edits.reach(POPULAR, TYPE.endpoints)));
-      changes++;
-      await wait(SLOW_CHANGE_EVERY_MS);
-    }
-    note(
-      `endpoint change beside sidecars that read nothing for ${stage.slowSeconds} s, ms`,
-      latencyOf(times),
-    );
-    note('memory grown meanwhile, MiB', memoryOf(pid()).rssMb - before);
-    const got = (await fleet.ask('release', null)).flat();
-    note('changes meanwhile', changes);
-    note('responses that a slow sidecar got of them, at most', Math.max(...got));
+  /** A Service that only some use. */
+  #ordinary(index: number): number {
+    return 1 + (index % (this.#stage.world.size.services - 1));
   }
 
-  async function restart() {
-    const sinceMs = nowMs();
-    await stage.replace();
-    const back = await fleet.ask('configured', { sinceMs });
-    const times = back.flatMap(({ atMs }) => atMs).map((atMs) => atMs - sinceMs);
-    note('control plane killed and started: ready after, ms', round(stage.controlPlane.readyMs));
-    note('control plane killed and started: ms until configured again', latencyOf(times));
-    const whole = await costOf(pid(), () => Promise.resolve());
-    note('control plane killed and started: load', whole.load);
-    note('control plane killed and started: memory', memoryOf(pid()));
-    const failures: Record<string, number> = {};
-    for (const part of back) {
-      for (const [reason, count] of Object.entries(part.failures))
-        failures[reason.slice(0, 60)] = (failures[reason.slice(0, 60)] ?? 0) + count;
-    }
-    note('control plane killed and started: streams that failed', failures);
+  #memory(): ReturnType<typeof memoryOf> {
+    return memoryOf(this.#stage.controlPlane.pid);
   }
 
-  async function certificates(fresh: boolean) {
-    const what = fresh ? 'certificates, a connection each' : 'certificates, connections kept';
-    let rate = 0;
-    let issued = 0;
-    const cost = await costOf(pid(), async () => {
-      const outcomes = await fleet.ask('certificates', (_part, parts) => ({
-        ...{ fresh, requests: Math.floor(CSR.requests / parts), parallel: CSR.parallel },
-      }));
-      issued = outcomes.reduce((sum, one) => sum + one.issued, 0);
-      rate = issued / (Math.max(...outcomes.map(({ tookMs }) => tookMs)) / 1_000);
-      for (const { failures } of outcomes) if (failures.length > 0) say(`${what}: ${failures.join('; ')}`);
-    });
-    note(`${what}, issued`, issued);
-    note(`${what}, per second`, round(rate));
-    note(`${what}, cost`, cost);
-    note(`${what}, per second of CPU`, round((issued / cost.cpuMs) * 1_000));
+  #cost(work: () => Promise<void>): ReturnType<typeof costOf> {
+    return costOf(this.#stage.controlPlane.pid, work);
   }
 }
