@@ -48,15 +48,15 @@ export interface ProgrammedTeller {
 export class Programming implements ProgrammedTeller {
   readonly #translation: Translation;
   readonly #trackers: readonly DeliveryTracker[];
-  readonly #clustersOf: ReadonlyMap<string, readonly string[]>;
   readonly #destinationsOf: ReadonlyMap<string, readonly string[]>;
   readonly #tallies = new WeakMap<ParentStatus, Tally>();
+  /** Made when a policy asks. */
+  #clustersOf: ReadonlyMap<string, readonly string[]> | undefined;
   #holders: ReadonlyMap<string, readonly DeliveryTracker[]> | undefined;
 
   constructor(translation: Translation, trackers: readonly DeliveryTracker[]) {
     this.#translation = translation;
     this.#trackers = trackers;
-    this.#clustersOf = clustersByService(translation.mesh);
     this.#destinationsOf = destinationsByRoute(translation.mesh, trackers);
   }
 
@@ -131,6 +131,7 @@ export class Programming implements ProgrammedTeller {
       const resources = named(TYPE.route, this.#destinationsOf.get(routeKey) ?? []);
       return { resources, endpoints: undefined, inbound: none };
     }
+    this.#clustersOf ??= clustersByService(this.#translation.mesh);
     const clusters = this.#clustersOf.get(service) ?? [];
     const routes = this.#destinationsOf.get(`Service ${service}`) ?? [];
     const resources = [...named(TYPE.cluster, clusters), ...named(TYPE.route, routes)];
