@@ -15,7 +15,7 @@ const settledMs = 30_000;
 /** The image with node, of which the load's programs and the demo's services are made, as an archive. */
 export const DEMO_IMAGE_ARCHIVE = join(FOLDER, '../../../../dist/images/heddle-demo-shop.tar');
 
-export interface LoadCounts {
+interface LoadCounts {
   readonly sent: number;
   readonly answered: number;
   readonly failed: number;
