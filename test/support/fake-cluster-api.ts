@@ -1,6 +1,13 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
-import type { ClusterApi, ListScope, ObjectKey } from '../../control-plane/kubernetes/api.ts';
+import type { ClusterApi } from '../../control-plane/kubernetes/api.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import type {
+  DeleteOptions,
+  ListOptions,
+  ObjectList,
+  ObjectRef,
+  Patch,
+} from '../../sources/kubernetes/client.ts';
 import { KubernetesError } from '../../sources/kubernetes/errors.ts';
 import type { KubeKind } from '../../sources/kubernetes/kinds.ts';
 
@@ -60,16 +67,20 @@ export class FakeClusterApi implements ClusterApi {
     return this.calls.filter(({ verb }) => verb !== 'get' && verb !== 'list');
   }
 
-  async get(key: ObjectKey): Promise<KubeObject | undefined> {
-    await this.#called('get', nameOf(key.kind.kind, key.namespace, key.name));
-    return this.objects.get(nameOf(key.kind.kind, key.namespace, key.name));
+  async get(kind: KubeKind, { namespace, name }: ObjectRef): Promise<KubeObject> {
+    const id = nameOf(kind.kind, namespace, name);
+    await this.#called('get', id);
+    const found = this.objects.get(id);
+    if (found === undefined) throw refusal('NotFound');
+    return found;
   }
 
-  async list(kind: KubeKind, { namespace, labelSelector, fieldSelector }: ListScope) {
+  async list(kind: KubeKind, options: ListOptions = {}): Promise<ObjectList> {
+    const { namespace, labelSelector, fieldSelector } = options;
     await this.#called('list', `${kind.kind} ${namespace ?? ''}`);
     const wanted = (labelSelector ?? '').split(',').filter((part) => part !== '');
     const name = fieldSelector?.replace('metadata.name=', '');
-    return [...this.objects.values()].filter(
+    const items = [...this.objects.values()].filter(
       (object) =>
         object.kind === kind.kind &&
         (namespace === undefined || object.metadata.namespace === namespace) &&
@@ -79,31 +90,43 @@ export class FakeClusterApi implements ClusterApi {
           return object.metadata.labels?.[label] === value;
         }),
     );
+    return { items, resourceVersion: String(this.#version), continue: undefined };
   }
 
-  async create(kind: KubeKind, object: JsonObject, namespace?: string): Promise<KubeObject> {
-    const metadata = isJsonObject(object.metadata) ? object.metadata : {};
-    const name = nameOf(kind.kind, namespace, String(metadata.name ?? ''));
-    await this.#called('create', name, object);
-    if (metadata.name === undefined) return this.answer(object as KubeObject);
-    if (this.objects.has(name)) throw refusal('AlreadyExists');
-    return this.put({ ...object, metadata: { ...metadata, namespace } });
+  async create(kind: KubeKind, object: JsonObject): Promise<KubeObject> {
+    const { namespace, name } = object.metadata as KubeObject['metadata'];
+    const id = nameOf(kind.kind, namespace, name ?? '');
+    await this.#called('create', id, object);
+    if (name === undefined) return this.answer(object as KubeObject);
+    if (this.objects.has(id)) throw refusal('AlreadyExists');
+    return this.put(object);
   }
 
-  async patch(key: ObjectKey, patch: JsonObject): Promise<KubeObject> {
-    const name = nameOf(key.kind.kind, key.namespace, key.name);
-    await this.#called('patch', name, patch);
-    const before = this.objects.get(name);
+  async patch(kind: KubeKind, { namespace, name }: ObjectRef, { type, body }: Patch): Promise<KubeObject> {
+    if (type !== 'merge') throw new Error(`the fake knows merge patches only, not ${type}`);
+    const id = nameOf(kind.kind, namespace, name);
+    await this.#called('patch', id, body);
+    const before = this.objects.get(id);
     if (before === undefined) throw refusal('NotFound');
-    const version = isJsonObject(patch.metadata) ? patch.metadata.resourceVersion : undefined;
+    const version = isJsonObject(body.metadata) ? body.metadata.resourceVersion : undefined;
     if (version !== undefined && version !== before.metadata.resourceVersion) throw refusal('Conflict');
-    return this.put(merged(before, patch) as JsonObject);
+    return this.put(merged(before, body) as JsonObject);
   }
 
-  async remove(key: ObjectKey, uid?: string): Promise<void> {
-    const name = nameOf(key.kind.kind, key.namespace, key.name);
-    await this.#called('delete', name);
-    if (uid === undefined || this.objects.get(name)?.metadata.uid === uid) this.objects.delete(name);
+  patchStatus(kind: KubeKind, ref: ObjectRef, patch: Patch): Promise<KubeObject> {
+    return this.patch(kind, ref, patch);
+  }
+
+  async delete(kind: KubeKind, { namespace, name }: ObjectRef, options: DeleteOptions = {}): Promise<void> {
+    const id = nameOf(kind.kind, namespace, name);
+    await this.#called('delete', id);
+    const found = this.objects.get(id);
+    if (found === undefined) throw refusal('NotFound');
+    const { uid = found.metadata.uid, resourceVersion = found.metadata.resourceVersion } =
+      options.preconditions ?? {};
+    if (uid !== found.metadata.uid || resourceVersion !== found.metadata.resourceVersion)
+      throw refusal('Conflict');
+    this.objects.delete(id);
   }
 
   async #called(verb: ApiCall['verb'], object: string, body?: JsonObject): Promise<void> {
