@@ -87,7 +87,8 @@ after(async () => {
 KubernetesCluster.logsAfterFailures(() => cluster);
 
 async function heddle(...args: readonly string[]): Promise<string> {
-  const env = { HOME: '/nowhere', KUBECONFIG: cluster.kubeconfig };
+  // helm keeps a cache at home; the cluster's folder goes with it.
+  const env = { HOME: dirname(cluster.kubeconfig), KUBECONFIG: cluster.kubeconfig };
   const child = spawn(process.execPath, [ENTRY, ...args], {
     env: { ...env, PATH: `${dirname(findHelm())}:${process.env.PATH}` },
     timeout: COMMAND_MS,
