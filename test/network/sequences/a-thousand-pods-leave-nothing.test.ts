@@ -14,8 +14,9 @@ const podsAtOnce = 100;
 /** Before the first look: what the agent keeps for good is there then. */
 const warmUpPods = 200;
 const quietMs = 20_000;
-/** Of an agent's resident memory, a sixth of what it takes: more than 800 pods cost it by its heap's own moods. */
+/** Of an agent's resident memory, a sixth of what it takes. Its heap may take that once by its own moods; a leak takes it again. */
 const growthBytesMax = 32 * 1024 * 1024;
+const looksMax = 3;
 
 it(`after ${POD_COUNT} pods came and went, up to ${podsAtOnce} at a time, nothing of them is left`, async (t) => {
   const cluster = await TestCluster.start({ nodes: 1 });
@@ -35,17 +36,20 @@ it(`after ${POD_COUNT} pods came and went, up to ${podsAtOnce} at a time, nothin
     };
     while (came < warmUpPods) await wave();
     const before = await quiet(() => footprintOf(node, pid), cluster);
-    const bytesBefore = residentBytes(pid);
-    while (came < POD_COUNT) await wave();
-    const end = await quiet(() => footprintOf(node, pid), cluster);
-    assert.deepEqual(end, before);
-    const { stateFiles, descriptors } = end;
-    assert.deepEqual(end, { ...atStart, stateFiles, descriptors });
-    const growthBytes = residentBytes(pid) - bytesBefore;
-    t.diagnostic(
-      `the agent grew by ${Math.round(growthBytes / 1024)} kB to ${Math.round(residentBytes(pid) / 1024)} kB`,
-    );
-    assert.ok(growthBytes < growthBytesMax, `the agent grew by ${growthBytes} bytes`);
+    let growthBytes = Number.POSITIVE_INFINITY;
+    for (let looked = 0; looked < looksMax && growthBytes >= growthBytesMax; looked++) {
+      const bytesBefore = residentBytes(pid);
+      for (const last = came + POD_COUNT - warmUpPods; came < last; ) await wave();
+      const end = await quiet(() => footprintOf(node, pid), cluster);
+      assert.deepEqual(end, before);
+      const { stateFiles, descriptors } = end;
+      assert.deepEqual(end, { ...atStart, stateFiles, descriptors });
+      growthBytes = residentBytes(pid) - bytesBefore;
+      t.diagnostic(
+        `the agent grew by ${Math.round(growthBytes / 1024)} kB to ${Math.round(residentBytes(pid) / 1024)} kB`,
+      );
+    }
+    assert.ok(growthBytes < growthBytesMax, `the agent grew by ${growthBytes} bytes again`);
   } finally {
     await cluster.close();
   }
