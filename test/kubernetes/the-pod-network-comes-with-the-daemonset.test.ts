@@ -6,8 +6,8 @@ import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
 import { IMAGES } from './cluster/parts.ts';
 import { KubernetesCluster } from './support/cluster.ts';
-import { HeddleImages, installHeddle } from './support/heddle.ts';
 import { assertNothingLeft } from './support/machine-state.ts';
+import { heddleImages, installChart } from './support/mesh.ts';
 
 leakCheck();
 
@@ -44,14 +44,11 @@ interface WebPod {
 }
 
 let cluster: KubernetesCluster;
-let images: HeddleImages;
 before(async () => {
-  images = HeddleImages.build();
-  cluster = await KubernetesCluster.start({ nodes: 2, images: images.archives });
+  cluster = await KubernetesCluster.start({ nodes: 2, images: heddleImages() });
 });
 after(async () => {
   await cluster?.stop();
-  images?.remove();
   await assertNothingLeft(`t${process.pid}-`);
 });
 KubernetesCluster.logsAfterFailures(() => cluster);
@@ -87,7 +84,7 @@ const asking = (address: string, port: number) =>
   `printf 'GET / HTTP/1.1\\r\\nHost: web\\r\\nConnection: close\\r\\n\\r\\n' | timeout 4 nc -w 3 ${address} ${port} | tail -n 1`;
 
 test('the chart alone makes both nodes ready', async () => {
-  await installHeddle(cluster);
+  await installChart(cluster);
   for (const number of [1, 2])
     await cluster.waitFor(`node/${cluster.node(number).name}`, 'condition=Ready', { timeoutMs: rolloutMs });
 });

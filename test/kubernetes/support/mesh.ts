@@ -22,13 +22,10 @@ export async function startMeshedCluster(
   values: readonly string[] = [],
   more: readonly string[] = [],
 ): Promise<KubernetesCluster> {
-  const own = NAMES.map((name) => join(IMAGES, `${name}.tar`));
-  const missing = own.find((tar) => !existsSync(tar));
-  if (missing !== undefined)
-    throw new HeddleError('not-built', `there is no ${missing}: run npm run build:images -- --tag ${TAG}`);
-  const cluster = await KubernetesCluster.start({ nodes, images: [...own, ...more] });
+  const cluster = await KubernetesCluster.start({ nodes, images: [...heddleImages(), ...more] });
   try {
-    await installHeddle(cluster, values);
+    await cluster.kubectl(['apply', '--server-side', `--filename=${cluster.gatewayApiCrds}`]);
+    await installChart(cluster, values);
     return cluster;
   } catch (thrown) {
     process.stderr.write(`logs of the cluster: ${await cluster.collectLogs()}\n`);
@@ -37,8 +34,20 @@ export async function startMeshedCluster(
   }
 }
 
-async function installHeddle(cluster: KubernetesCluster, values: readonly string[]): Promise<void> {
-  await cluster.kubectl(['apply', '--server-side', `--filename=${cluster.gatewayApiCrds}`]);
+/** Archives of Heddle's own images, as the tier has them built. Throws HeddleError `not-built` where one is missing. */
+export function heddleImages(): readonly string[] {
+  const own = NAMES.map((name) => join(IMAGES, `${name}.tar`));
+  const missing = own.find((tar) => !existsSync(tar));
+  if (missing !== undefined)
+    throw new HeddleError('not-built', `there is no ${missing}: run npm run build:images -- --tag ${TAG}`);
+  return own;
+}
+
+/** Installs the chart alone, and waits until nodes are Ready and everything of it serves. */
+export async function installChart(
+  cluster: KubernetesCluster,
+  values: readonly string[] = [],
+): Promise<void> {
   const set = [
     ...[`image.registry=${REPOSITORY}`, `image.tag=${TAG}`],
     ...[`apiServerHost=${cluster.layout.first.ip4}`, `apiServerPort=${ADDRESSES.apiServerPort}`],
@@ -55,4 +64,6 @@ async function installHeddle(cluster: KubernetesCluster, values: readonly string
     await cluster.waitFor(`node/${name}`, 'condition=Ready', inSystem);
   for (const name of ['heddle-control-plane', 'heddle-injector'])
     await cluster.waitFor(`deployment/${name}`, 'condition=Available', inSystem);
+  const agents = ['rollout', 'status', 'daemonset/heddle-cni', '--namespace=heddle-system'];
+  await cluster.kubectl([...agents, `--timeout=${readyMs}ms`], { timeoutMs: readyMs * 2 });
 }
