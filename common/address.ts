@@ -33,6 +33,11 @@ export function canonicalAddress(text: unknown): string | undefined {
   return isIP(text) !== 0 && !text.includes('%') ? addressText(addressBytes(text)) : undefined;
 }
 
+/** Whether only programs of the same machine reach a text address: 127.0.0.0/8 and `::1`. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || (isIPv4(address) && address.startsWith('127.'));
+}
+
 /** 16 bytes as text: dotted for IPv4, the shortest form of RFC 5952 for IPv6. */
 export function addressText(bytes: Uint8Array): string {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, ADDRESS_BYTES);

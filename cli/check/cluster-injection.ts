@@ -1,5 +1,4 @@
 import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
-import type { JsonValue } from '../../common/json.ts';
 import { injectorName } from '../../injector/patch/webhooks.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import type { KubernetesClient } from '../../sources/kubernetes/client.ts';
@@ -41,7 +40,7 @@ export async function clusterInjection(namespace: string, client: ListClient): P
 
 /** Made by another workload, whose template says it all. */
 function isOwned(object: KubeObject): boolean {
-  const owners = listAt(object as unknown as JsonValue, 'metadata', 'ownerReferences');
+  const owners = listAt(object, 'metadata', 'ownerReferences');
   return owners.some((owner) => at(owner, 'controller') === true);
 }
 

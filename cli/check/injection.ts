@@ -56,7 +56,7 @@ export function injectionRows(facts: InjectionFacts): readonly InjectionRow[] {
 }
 
 function workloadRow(workload: KubeObject, { namespace, labels }: InjectionFacts): readonly InjectionRow[] {
-  return podTemplates(asJson(workload)).map(({ kind, name, pod }): InjectionRow => {
+  return podTemplates(workload).map(({ kind, name, pod }): InjectionRow => {
     const selection = selectionOf(namespace, labels, textsAt(pod, 'metadata', 'labels'));
     return { kind, name, ...judged(pod, namespace, selection) };
   });
@@ -105,7 +105,7 @@ function podRow(pod: KubeObject, facts: InjectionFacts): InjectionRow {
       );
     return row('injected', `by revision ${revision}`);
   }
-  const { state, reason, remedy } = judged(asJson(pod), facts.namespace, selection);
+  const { state, reason, remedy } = judged(pod, facts.namespace, selection);
   if (state !== 'injects') return row(state, reason, remedy);
   return row(
     'missing',
@@ -116,9 +116,7 @@ function podRow(pod: KubeObject, facts: InjectionFacts): InjectionRow {
 
 /** How a pod is made anew, by whoever made it. */
 function anew(pod: KubeObject, { namespace, workloads }: InjectionFacts): string {
-  const owner = listAt(asJson(pod), 'metadata', 'ownerReferences').find(
-    (one) => at(one, 'controller') === true,
-  );
+  const owner = listAt(pod, 'metadata', 'ownerReferences').find((one) => at(one, 'controller') === true);
   const kind = textAt(owner, 'kind');
   const name = textAt(owner, 'name') ?? '';
   const deployment = workloads.find(
@@ -154,7 +152,7 @@ function revisionsOf({ namespace, labels, pods, workloads }: InjectionFacts): re
     selectionOf(namespace, labels, {}),
     ...pods.map((pod) => selectionOf(namespace, labels, pod.metadata.labels ?? {})),
     ...workloads
-      .flatMap((workload) => podTemplates(asJson(workload)))
+      .flatMap((workload) => podTemplates(workload))
       .map(({ pod }) => selectionOf(namespace, labels, textsAt(pod, 'metadata', 'labels'))),
   ];
   return [...new Set(selections.filter(({ selected }) => selected).map(({ revision }) => revision))].sort();
@@ -179,7 +177,7 @@ function configurationFindings(
         remedy: `install that revision (heddle install), or change ${LABELS.revision}`,
       },
     ];
-  const entries = listAt(asJson(configuration), 'webhooks');
+  const entries = listAt(configuration, 'webhooks');
   const found: Finding[] = [];
   if (entries.some((one) => (textAt(one, 'clientConfig', 'caBundle') ?? '') === ''))
     found.push({
@@ -214,11 +212,6 @@ function configurationFindings(
 export function readyEndpoints(slices: readonly KubeObject[], service: string): number {
   return slices
     .filter(({ metadata }) => metadata.labels?.['kubernetes.io/service-name'] === service)
-    .flatMap((slice) => listAt(asJson(slice), 'endpoints'))
+    .flatMap((slice) => listAt(slice, 'endpoints'))
     .filter((endpoint) => at(endpoint, 'conditions', 'ready') !== false).length;
-}
-
-/** Objects came as JSON. */
-function asJson(object: KubeObject): JsonValue {
-  return object as unknown as JsonValue;
 }

@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto';
 import { ANNOTATIONS, SIDECAR, SYSTEM_NAMESPACE, TRUST_BUNDLE_CONFIG_MAP } from '../../common/contracts.ts';
-import type { JsonValue } from '../../common/json.ts';
 import { selectionOf } from '../../injector/patch/webhooks.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { listed } from '../client/source-pod.ts';
@@ -129,7 +128,7 @@ function checkWebhooks({ webhooks, trustBundle }: InstallationFacts): readonly F
   const wanted = prints(bundlePem(trustBundle));
   return own.map((configuration): Finding => {
     const about = `webhook ${configuration.metadata.name}`;
-    const entries = listAt(configuration as unknown as JsonValue, 'webhooks');
+    const entries = listAt(configuration, 'webhooks');
     const differs = entries.some((entry) => {
       const bundle = Buffer.from(textAt(entry, 'clientConfig', 'caBundle') ?? '', 'base64').toString('utf8');
       return prints(bundle) !== wanted;
@@ -145,7 +144,7 @@ function checkWebhooks({ webhooks, trustBundle }: InstallationFacts): readonly F
 }
 
 function bundlePem(trustBundle: KubeObject | null): string {
-  return textAt(trustBundle as unknown as JsonValue, 'data', 'root.pem') ?? '';
+  return textAt(trustBundle ?? undefined, 'data', 'root.pem') ?? '';
 }
 
 function certificatesIn(pem: string): readonly X509Certificate[] {

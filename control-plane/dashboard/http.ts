@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
+import { isLoopback } from '../../common/address.ts';
 import { readBody } from '../http-body.ts';
 
 /** Bounds of the dashboard's HTTP server. */
@@ -54,8 +55,7 @@ export function hostAllowed(host: string | undefined, allowed: readonly string[]
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::\d{1,5})?$/.exec(host);
   const name = match?.[1]?.toLowerCase();
   if (name === undefined) return false;
-  if (name === 'localhost' || name === '[::1]') return true;
-  if (isIPv4(name) && name.startsWith('127.')) return true;
+  if (name === 'localhost' || name === '[::1]' || isLoopback(name)) return true;
   const everywhere = allowed.some((each) => each === '0.0.0.0' || each === '::');
   if (everywhere && isIP(name.replace(/^\[|\]$/g, '')) !== 0) return true;
   return allowed.some((each) => each.toLowerCase() === name);

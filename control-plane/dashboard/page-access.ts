@@ -1,5 +1,5 @@
-import { isIPv4 } from 'node:net';
-import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
+import { isLoopback } from '../../common/address.ts';
+import { isJsonObject, type JsonObject, jsonObjectOf } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
 import { tokenBytesMax } from '../ca/token.ts';
@@ -34,10 +34,6 @@ export function pageAccess(listen: string, api: ReviewApi | undefined): PageAcce
   };
 }
 
-function isLoopback(address: string): boolean {
-  return address === '::1' || (isIPv4(address) && address.startsWith('127.'));
-}
-
 /** RFC 6750, section 2.1. */
 function tokenOf(authorization: string | undefined): string {
   const token = /^Bearer ([A-Za-z0-9\-._~+/]+=*)$/i.exec(authorization ?? '')?.[1];
@@ -55,7 +51,7 @@ function tokenOf(authorization: string | undefined): string {
 /** The `user` of authentication.k8s.io/v1, TokenReview: a token for the API server itself, which is what people have. */
 async function reviewed(api: ReviewApi, token: string): Promise<JsonObject> {
   const { status } = await review(api, KINDS.tokenReview, { token });
-  const { authenticated, user } = objectOf(status);
+  const { authenticated, user } = jsonObjectOf(status);
   if (authenticated !== true || !isJsonObject(user) || typeof user.username !== 'string')
     throw new HttpError(401, 'the API server does not know this token', CHALLENGE);
   return user;
@@ -75,7 +71,7 @@ async function allowed(api: ReviewApi, user: JsonObject, { namespace, pod }: Pro
   const { status } = await review(api, KINDS.subjectAccessReview, {
     ...{ user: username, uid, groups, extra, resourceAttributes },
   });
-  if (objectOf(status).allowed !== true)
+  if (jsonObjectOf(status).allowed !== true)
     throw new HttpError(403, `you need the right to get pods/proxy of ${pod} in namespace ${namespace}`);
 }
 
@@ -90,8 +86,4 @@ async function review(
     // The API server's words may quote the token.
     throw new HttpError(503, `the API server could not be asked (${kind.kind}): try again`);
   }
-}
-
-function objectOf(value: JsonValue | undefined): JsonObject {
-  return isJsonObject(value) ? value : {};
 }

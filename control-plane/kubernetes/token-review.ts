@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../../common/clock.ts';
 import { DEFAULT_TRUST_DOMAIN, TOKEN_AUDIENCE } from '../../common/contracts.ts';
 import { HeddleError, messageOf, type Result } from '../../common/errors.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
+import { type JsonObject, type JsonValue, jsonObjectOf } from '../../common/json.ts';
 import { parseSpiffeId, spiffeId } from '../../common/spiffe.ts';
 import { type KubeObject, namespacedName, type SourcedObject } from '../../model/objects.ts';
 import { orMissing } from '../../sources/kubernetes/client.ts';
@@ -120,7 +120,7 @@ async function review(token: string, { api }: TokenReviewOptions): Promise<Resul
     // The API server's words may quote what it was sent.
     return unchecked(`TokenReview: ${failureOf(thrown)}`);
   }
-  const status = objectOf(answer.status);
+  const status = jsonObjectOf(answer.status);
   if (status.authenticated !== true) {
     const error = typeof status.error === 'string' ? withoutToken(status.error, token) : '';
     return refusedToken(`the API server does not accept the token${error === '' ? '' : `: ${error}`}`);
@@ -129,7 +129,7 @@ async function review(token: string, { api }: TokenReviewOptions): Promise<Resul
   if (!textsOf(status.audiences).includes(TOKEN_AUDIENCE)) {
     return refusedToken(`the token's audience must be ${TOKEN_AUDIENCE}`);
   }
-  return readUser(objectOf(status.user));
+  return readUser(jsonObjectOf(status.user));
 }
 
 function readUser(user: JsonObject): Result<Reviewed> {
@@ -144,7 +144,7 @@ function readUser(user: JsonObject): Result<Reviewed> {
   ) {
     return refusedToken("the token's subject is not a service account");
   }
-  const extra = objectOf(user.extra);
+  const extra = jsonObjectOf(user.extra);
   const [pod] = textsOf(extra[POD_NAME]);
   const [podUid] = textsOf(extra[POD_UID]);
   if (pod === undefined || podUid === undefined) {
@@ -166,17 +166,13 @@ async function checkPod(reviewed: Reviewed, options: TokenReviewOptions): Promis
   }
   if (found === undefined) return refusedToken(`the token's pod ${name} is gone`);
   if (found.metadata.uid !== podUid) return refusedToken(`the token is of an earlier pod ${name}`);
-  const account = objectOf(found.spec).serviceAccountName ?? 'default';
+  const account = jsonObjectOf(found.spec).serviceAccountName ?? 'default';
   if (account !== serviceAccount) {
     return refusedToken(`pod ${name} does not run as service account ${serviceAccount}`);
   }
-  const { phase } = objectOf(found.status);
+  const { phase } = jsonObjectOf(found.status);
   if (phase === 'Succeeded' || phase === 'Failed') return refusedToken(`pod ${name} has finished`);
   return { ok: true, value: { namespace, serviceAccount, pod } };
-}
-
-function objectOf(value: JsonValue | undefined): JsonObject {
-  return isJsonObject(value) ? value : {};
 }
 
 function textsOf(value: JsonValue | undefined): readonly string[] {

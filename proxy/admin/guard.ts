@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
+import { isLoopback } from '../../common/address.ts';
 import { type PageAnswer, text } from './answer.ts';
 
 /**
@@ -27,10 +27,5 @@ function isOwnName(host: string | undefined, ownHost: string): boolean {
   const name = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::\d{1,5})?$/.exec(host ?? '')?.[1]?.toLowerCase();
   if (name === undefined) return false;
   const bare = name.replace(/^\[|\]$/g, '');
-  return (
-    name === 'localhost' ||
-    bare === '::1' ||
-    bare === ownHost ||
-    (isIP(bare) === 4 && bare.startsWith('127.'))
-  );
+  return name === 'localhost' || bare === ownHost || isLoopback(bare);
 }
