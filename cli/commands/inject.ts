@@ -113,7 +113,7 @@ function readSettings(input: CommandInput): Settings {
  * manifest is given and says otherwise.
  */
 function decide(
-  { pod }: PodTemplate,
+  { pod, workload }: PodTemplate,
   namespace: string,
   given: Readonly<Record<string, string>>,
   { sidecar, revision }: Settings,
@@ -126,7 +126,7 @@ function decide(
     const reason = `it belongs to revision ${selection.revision}, and this is ${revision}`;
     return { kind: 'skip', reason, warnings: [] };
   }
-  return injectPod(pod, { ...sidecar, namespace, revision });
+  return injectPod(pod, { ...sidecar, namespace, revision, workload });
 }
 
 function namespaceLabels(pieces: readonly Piece[]): ReadonlyMap<string, Readonly<Record<string, string>>> {

@@ -9,6 +9,8 @@ export interface PodTemplate {
   readonly kind: string;
   /** Its name, or the prefix of it with a star. */
   readonly name: string;
+  /** What traces call its pods; undefined where they go by their own names. */
+  readonly workload: string | undefined;
   /** Undefined where the object names none. */
   readonly namespace: string | undefined;
   readonly pod: JsonObject;
@@ -43,11 +45,13 @@ export function podTemplates(value: JsonValue, path: Path = []): readonly PodTem
   const within = TEMPLATES[kind];
   if (within === undefined) return [];
   const template = objectAt(value, ...within);
+  const own = textAt(value, 'metadata', 'name');
   const generated = textAt(value, 'metadata', 'generateName');
   return [
     {
       kind,
-      name: textAt(value, 'metadata', 'name') ?? (generated === undefined ? '(no name)' : `${generated}*`),
+      name: own ?? (generated === undefined ? '(no name)' : `${generated}*`),
+      workload: kind === 'Pod' || kind === 'PodTemplate' ? undefined : own,
       namespace: textAt(value, 'metadata', 'namespace'),
       pod: {
         ...{ apiVersion: 'v1', kind: 'Pod' },

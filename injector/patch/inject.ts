@@ -16,6 +16,7 @@ import {
   APP_PROMETHEUS_VARIABLE,
   IDENTITY_VOLUME,
   identityVolume,
+  SERVICE_NAME_VARIABLE,
   type SidecarOptions,
   sidecarContainer,
   variableOf,
@@ -27,6 +28,8 @@ export interface InjectionOptions extends SidecarOptions {
   readonly namespace: string;
   /** This injector's, as several run side by side during an upgrade. */
   readonly revision: string;
+  /** What traces call the workload, where the pod is a template and its maker is known. */
+  readonly workload?: string | undefined;
 }
 
 /** What becomes of a pod. Warnings are for whoever created it. */
@@ -117,7 +120,7 @@ function patchFor(
                 pointer('spec', 'initContainers'),
                 view.absent.init,
                 '0',
-                sidecarContainer(options, settings, app),
+                sidecarContainer(options, settings, named(app, view.workload ?? options.workload)),
               ),
             ]
           : kept(standing, app)),
@@ -125,6 +128,10 @@ function patchFor(
       warnings: [...probes.warnings, ...scraping.warnings, ...enlarged.warnings],
     },
   };
+}
+
+function named(app: ReadonlyMap<string, string>, workload: string | undefined): ReadonlyMap<string, string> {
+  return workload === undefined ? app : new Map([[SERVICE_NAME_VARIABLE, workload], ...app]);
 }
 
 /** Without a sign of capture the node agent would leave the pod alone. */

@@ -2,6 +2,7 @@ import type { Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import { objectsOf, portOf, recordOf, stringMap, textOf } from '../../model/read/meta.ts';
 import { pointer } from './json-patch.ts';
+import { controllerName } from './service-name.ts';
 
 interface ContainerPort {
   readonly name: string | undefined;
@@ -20,6 +21,8 @@ export interface ContainerView {
 
 /** The parts of a pod that injection reads. What the API server checks anyway isn't checked here. */
 export interface PodView {
+  /** What traces call the workload that the pod is of; undefined: by the pod's own name. */
+  readonly workload: string | undefined;
   readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
   readonly spec: JsonObject;
@@ -53,6 +56,7 @@ export function readPod(pod: unknown): Result<PodView, string> {
   return {
     ok: true,
     value: {
+      workload: controllerName(metadata),
       labels: stringMap(metadata.labels),
       annotations: stringMap(metadata.annotations),
       spec,

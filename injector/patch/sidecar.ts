@@ -34,6 +34,7 @@ const STARTUP = { periodSeconds: 1, failureThreshold: 600 } as const;
 
 export const APP_PROBES_VARIABLE = 'HEDDLE_APP_PROBES';
 export const APP_PROMETHEUS_VARIABLE = 'HEDDLE_APP_PROMETHEUS';
+export const SERVICE_NAME_VARIABLE = 'HEDDLE_SERVICE_NAME';
 
 const FIELDS = {
   HEDDLE_POD_NAME: 'metadata.name',
@@ -46,7 +47,7 @@ const FIELDS = {
 
 /**
  * The sidecar as an init container that stays, within the restricted Pod Security level. `app` are the variables that
- * tell it of the app's own probes and metrics.
+ * tell it of the app: its workload's name, probes and metrics.
  */
 export function sidecarContainer(
   options: SidecarOptions,
