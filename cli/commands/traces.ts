@@ -115,7 +115,7 @@ async function showOne(
   const paint = palette(context.colours);
   const view = { palette: paint, columns: context.columns, signs: context.terminal };
   const startMs = Math.min(...rows.map((row) => row.startUs)) / 1_000;
-  const failed = rows.filter((row) => row.failed).length;
+  const failed = rows.filter((row) => row.failed && !row.copy).length;
   const errors = failed === 0 ? '' : `, ${failed} with an error`;
   context.out(
     `${paint.bold(`trace ${textAt(trace, 'traceID') ?? id}`)}  ${new Date(startMs).toISOString()}  ${rows.length} spans${errors}\n\n`,

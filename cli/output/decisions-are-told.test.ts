@@ -179,6 +179,27 @@ test('status, breaker, reason and route stand at the end of a line', () => {
   assert.match(text, /^web {2}→ op a .* 1\.5ms {2}503 {2}breaker open {2}circuit-open\n$/);
 });
 
+test("a copy's spans say that they are a copy's, and still show their errors", () => {
+  const failed = { error: true, 'http.response.status_code': 503 };
+  const rows = rowsOf(
+    trace(
+      span('a', '', 0, 9),
+      span('b', 'a', 1, 5, { ...failed, 'heddle.mirror': true }),
+      span('c', 'b', 2, 3, failed),
+    ),
+  );
+  assert.deepEqual(
+    rows.map(({ failed, copy }) => [failed, copy]),
+    [
+      [false, false],
+      [true, true],
+      [true, true],
+    ],
+  );
+  const text = formatWaterfall(rows, { palette: palette(false), columns: 80, signs: false });
+  assert.equal(text.match(/503 {2}copy\n/g)?.length, 2);
+});
+
 test('a deep trace and long names stay on a line', () => {
   const deep = Array.from({ length: 60 }, (_, n) => span(`s${n}`, n === 0 ? '' : `s${n - 1}`, n, 100 - n));
   const text = formatWaterfall(rowsOf(trace(...deep)), {

@@ -11,6 +11,8 @@ export interface SpanRow {
   readonly startUs: number;
   readonly durationUs: number;
   readonly failed: boolean;
+  /** Of a copy for a mirror, or caused by one: the client waited for none of it. */
+  readonly copy: boolean;
   readonly tags: ReadonlyMap<string, string>;
 }
 
@@ -39,17 +41,18 @@ export function rowsOf(trace: JsonValue): readonly SpanRow[] {
   });
   const rows: SpanRow[] = [];
   const seen = new Set<string>();
-  const visit = (parent: string, depth: number) => {
+  const visit = (parent: string, depth: number, ofCopy: boolean) => {
     for (const span of (children.get(parent) ?? []).toSorted((a, b) => startOf(a) - startOf(b))) {
       if (seen.has(idOf(span))) continue;
       seen.add(idOf(span));
-      rows.push(rowOf(trace, span, depth));
-      visit(idOf(span), depth + 1);
+      const row = rowOf(trace, span, depth, ofCopy);
+      rows.push(row);
+      visit(idOf(span), depth + 1, row.copy);
     }
   };
-  visit('', 0);
+  visit('', 0, false);
   // Spans that name each other as parents hang under no root.
-  for (const span of spans) if (!seen.has(idOf(span))) rows.push(rowOf(trace, span, 0));
+  for (const span of spans) if (!seen.has(idOf(span))) rows.push(rowOf(trace, span, 0, false));
   return rows;
 }
 
@@ -91,13 +94,14 @@ function nameOf(row: SpanRow): string {
   return `${'  '.repeat(Math.min(row.depth, depthShownMax))}${row.service}  ${arrow}${row.operation}`;
 }
 
-/** Status, then what is out of the ordinary: a breaker that isn't closed, the mesh's own reason, the route. */
+/** Status, whether it is a copy's, then what is out of the ordinary: a breaker that isn't closed, the mesh's own reason, the route. */
 function noteOf(row: SpanRow): string {
   const { tags } = row;
   const status = tags.get('http.response.status_code') ?? tags.get('http.status_code') ?? '';
   const breaker = tags.get('heddle.breaker.state');
   return [
     status,
+    row.copy ? 'copy' : '',
     ...(breaker === undefined || breaker === 'closed' ? [] : [`breaker ${breaker}`]),
     tags.get('heddle.reason') ?? '',
     tags.get('heddle.route') ?? '',
@@ -121,7 +125,7 @@ function cut(text: string, columns: number): string {
   return text.length <= columns ? text : `${text.slice(0, columns - 1)}…`;
 }
 
-function rowOf(trace: JsonValue, span: JsonValue, depth: number): SpanRow {
+function rowOf(trace: JsonValue, span: JsonValue, depth: number, ofCopy: boolean): SpanRow {
   const tags = new Map(
     listAt(span, 'tags').map((tag) => [textAt(tag, 'key') ?? '', String(at(tag, 'value') ?? '')]),
   );
@@ -133,6 +137,7 @@ function rowOf(trace: JsonValue, span: JsonValue, depth: number): SpanRow {
     startUs: startOf(span),
     durationUs: numberAt(span, 'duration') ?? 0,
     failed: tags.get('error') === 'true',
+    copy: ofCopy || tags.get('heddle.mirror') === 'true',
     tags,
   };
 }

@@ -51,9 +51,9 @@ test('a copy that came before its request is not taken for the root', () => {
   assert.deepEqual([summary.rootOperation, summary.failed, summary.durationUs], ['attempt', false, 100]);
 });
 
-test('copies alone are shown for what they are', () => {
-  const { rootOperation, durationUs, errors, copies } = summarize(COPY);
-  assert.deepEqual([rootOperation, durationUs, errors, copies], ['mirror', 850, 3, 1]);
+test("copies alone are shown for what they are, and their errors are nobody's", () => {
+  const { rootOperation, durationUs, failed, errors, copies } = summarize(COPY);
+  assert.deepEqual([rootOperation, durationUs, failed, errors, copies], ['mirror', 850, false, 0, 1]);
 });
 
 test("spans that are each other's parents end the search for what a copy caused", () => {

@@ -1,5 +1,6 @@
+import { errorsOf, isCopy, originals } from '../traces/copies.ts';
 import { jaegerTraceId } from '../traces/jaeger.ts';
-import { MIRROR_TAG, type SpanRecord, STATUS, tagText } from '../traces/span.ts';
+import { type SpanRecord, STATUS, tagText } from '../traces/span.ts';
 
 /**
  * One line of the list of traces. Times in microseconds. Copies for mirrors, and what they caused, are among `spans` and
@@ -29,25 +30,10 @@ function httpStatus(span: SpanRecord): string | undefined {
   return tagText(span, 'http.response.status_code') ?? tagText(span, 'http.status_code');
 }
 
-function isCopy(span: SpanRecord): boolean {
-  return tagText(span, MIRROR_TAG) === 'true';
-}
-
-/** The spans without copies and what they caused; all of them where there are no others yet. */
-function originals(spans: readonly SpanRecord[]): readonly SpanRecord[] {
-  if (!spans.some(isCopy)) return spans;
-  const children = Map.groupBy(spans, ({ parentId }) => parentId);
-  const left = new Set(spans);
-  const gone = spans.filter(isCopy);
-  for (const span of gone) {
-    // Spans may name each other as parents: each goes once.
-    if (left.delete(span)) gone.push(...(children.get(span.spanId) ?? []));
-  }
-  return left.size === 0 ? spans : [...left];
-}
-
 export function summarize(spans: readonly SpanRecord[]): TraceSummary {
-  const asked = originals(spans);
+  const own = originals(spans);
+  // Where nothing but copies has come yet, they are what there is to show; their errors are still nobody's.
+  const asked = own.length === 0 ? spans : own;
   const ids = new Set(spans.map((span) => span.spanId));
   const root =
     asked.find((span) => span.parentId === '') ?? asked.find((span) => !ids.has(span.parentId)) ?? asked[0];
@@ -67,10 +53,10 @@ export function summarize(spans: readonly SpanRecord[]): TraceSummary {
     rootOperation: root?.operation ?? '',
     rootPath: root === undefined ? undefined : tagText(root, 'url.path'),
     status: root === undefined ? undefined : httpStatus(root),
-    failed: root?.status === STATUS.error,
+    failed: own.length > 0 && root?.status === STATUS.error,
     spans: spans.length,
-    errors: asked.filter((span) => span.status === STATUS.error).length,
-    retries: asked.filter((span) => Number(tagText(span, 'heddle.attempt') ?? 1) > 1).length,
+    errors: errorsOf(spans).length,
+    retries: own.filter((span) => Number(tagText(span, 'heddle.attempt') ?? 1) > 1).length,
     copies: spans.filter(isCopy).length,
     services: [...services].map(([name, count]) => ({ name, spans: count })),
   };

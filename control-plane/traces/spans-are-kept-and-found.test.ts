@@ -62,6 +62,29 @@ test('each filter finds its spans and no others, newest first', () => {
   store.close();
 });
 
+test('a search for errors finds no trace whose errors are all of copies', () => {
+  const store = open();
+  const mirror = [{ key: 'heddle.mirror', type: 'bool', value: true } as const];
+  const of = (number: number, parent: SpanRecord, from: Partial<SpanRecord> = {}) =>
+    span(number, { traceId: parent.traceId, parentId: parent.spanId, ...from });
+  const root = span(1);
+  const copy = of(2, root, { status: 2, tags: mirror });
+  const served = of(3, copy, { status: 2, service: 'shadow' });
+  store.add([root, copy, served, of(4, served, { status: 2, service: 'shadow' })]);
+  // Both fail: the request and its copy.
+  const failed = span(16, { status: 2 });
+  store.add([failed, of(17, failed, { status: 2, tags: mirror })]);
+  // A copy of which nothing else has come, and spans that are each other's parents.
+  store.add([span(32, { status: 2, tags: mirror }), span(48, { status: 2, parentId: span(49).spanId })]);
+  store.add([of(49, span(48), { status: 2 })]);
+  const ids = (query: object) =>
+    store.find({ limit: 10, ...query }).map((spans) => Number(`0x${spans[0]?.traceId}`));
+  assert.deepEqual(ids({ errorsOnly: true }), [48, 16]);
+  assert.deepEqual(ids({ errorsOnly: true, service: 'shadow' }), []);
+  assert.deepEqual(ids({ tags: [['error', 'true']] }), [48, 32, 16, 1]);
+  store.close();
+});
+
 test('a full queue drops the newest and counts them', () => {
   const store = open({ queuedSpansMax: 2 });
   assert.equal(store.add([span(1), span(2), span(3)]), 1);
