@@ -8,7 +8,7 @@ const KUBERNETES = {
     ['scripts/images.ts', '--tag', 'test', '--demo'],
   ],
   prepareTimeoutMs: 50 * MINUTE_MS,
-  needs: ['ip', 'go', 'openssl', 'taskset', 'python3'],
+  needs: ['ip', 'go', 'openssl', 'taskset', 'python3', 'nft', 'curl'],
   optional: [],
   concurrency: 1,
   testTimeoutMs: 20 * MINUTE_MS,
