@@ -1,21 +1,24 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { CONTROL_PLANE_ADDRESS, DEFAULT_TRUST_DOMAIN, LABELS } from '../../common/contracts.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
+import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { type Injection, injectPod } from '../../injector/patch/inject.ts';
+import type { PatchOperation } from '../../injector/patch/json-patch.ts';
 import { DEFAULT_SIDECAR_IMAGE, isImage, type SidecarOptions } from '../../injector/patch/sidecar.ts';
 import { DEFAULT_REVISION, isRevision, REVISION_FORM, selectionOf } from '../../injector/patch/webhooks.ts';
 import { lineOfPath } from '../../sources/files/documents.ts';
+import { DEFAULT_FILE_LIMITS } from '../../sources/files/limits.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { type Change, changedText, changedValue, cutStream, type Piece } from '../inject/pieces.ts';
-import { type PodTemplate, podTemplates } from '../inject/templates.ts';
-import { textAt, textsAt } from '../kube/fields.ts';
+import { objectsIn, type PodTemplate, podTemplates } from '../inject/templates.ts';
+import { at, textAt, textsAt } from '../kube/fields.ts';
 
 export const inject: CommandSpec = {
   name: 'inject',
   summary: 'add the sidecar to manifests, as the webhook would',
-  usage: 'inject -f FILE|- [-n NAMESPACE] [--revision NAME] [--image IMAGE] [-o yaml|json]',
+  usage: 'inject -f FILE|DIR|- [-n NAMESPACE] [--revision NAME] [--image IMAGE] [-o yaml|json]',
   description:
     'Prints manifests with the sidecar in every pod and pod template: what the admission webhook would make of them,\nfor clusters without it. Everything else stays as it is written. Says on standard error what became of each pod and why.\nPods that must not be injected are left; where one is refused nothing is printed.',
   examples: [
@@ -25,7 +28,7 @@ export const inject: CommandSpec = {
   options: {
     filename: {
       ...{ type: 'string', short: 'f', multiple: true, value: 'FILE' },
-      help: 'file of manifests, or - for standard input; may be given again',
+      help: 'manifests: a file, a folder of files, or - for standard input; may be given again',
     },
     namespace: { type: 'string', short: 'n', value: 'NAMESPACE', help: 'of objects that name none' },
     revision: {
@@ -63,7 +66,8 @@ async function runInject(input: CommandInput, context: CliContext): Promise<Exit
   if (files.length === 0) throw usageError('say what to inject: -f FILE, or -f - for standard input');
   const settings = readSettings(input);
   const streams: { readonly source: string; readonly pieces: readonly Piece[] }[] = [];
-  for (const file of files) streams.push(await readStream(file, context));
+  for (const file of files.flatMap((one) => filesOf(one, context)))
+    streams.push(await readStream(file, context));
   const namespaces = namespaceLabels(streams.flatMap(({ pieces }) => pieces));
   const outcomes: Outcome[] = [];
   const injected = streams.map(({ source, pieces }) =>
@@ -75,8 +79,7 @@ async function runInject(input: CommandInput, context: CliContext): Promise<Exit
         const line = piece.chunk === undefined ? 1 : lineOfPath(piece.chunk, template.path);
         const subject = `${template.kind} ${namespace}/${template.name}`;
         outcomes.push({ where: `${source}:${line}`, subject, injection });
-        if (injection.kind === 'patch')
-          changes.push({ path: template.path, operations: injection.operations });
+        if (injection.kind === 'patch') changes.push(changeOf(injection.operations, template, piece.value));
       }
       return { piece, changes };
     }),
@@ -89,6 +92,12 @@ async function runInject(input: CommandInput, context: CliContext): Promise<Exit
   }
   context.out(format === 'json' ? asJson(injected.flat()) : asYaml(injected));
   return EXIT.done;
+}
+
+/** The webhook's pods have metadata, which in a template may be missing. */
+function changeOf(operations: readonly PatchOperation[], { path }: PodTemplate, document: JsonValue): Change {
+  if (isJsonObject(at(document, ...path, 'metadata'))) return { path, operations };
+  return { path, operations: [{ op: 'add', path: '/metadata', value: {} }, ...operations] };
 }
 
 interface Settings {
@@ -113,11 +122,15 @@ function readSettings(input: CommandInput): Settings {
  * manifest is given and says otherwise.
  */
 function decide(
-  { pod, workload }: PodTemplate,
+  { pod, kind, known, workload }: PodTemplate,
   namespace: string,
   given: Readonly<Record<string, string>>,
   { sidecar, revision }: Settings,
 ): Injection {
+  if (!known) {
+    const reason = `what becomes of a ${kind} only its controller knows: label the namespace, so that its pods are injected when they are created`;
+    return { kind: 'skip', reason, warnings: [] };
+  }
   const says = given[LABELS.inject] !== undefined || given[LABELS.revision] !== undefined;
   const labels = says ? given : { [LABELS.revision]: revision };
   const selection = selectionOf(namespace, labels, textsAt(pod, 'metadata', 'labels'));
@@ -132,9 +145,9 @@ function decide(
 function namespaceLabels(pieces: readonly Piece[]): ReadonlyMap<string, Readonly<Record<string, string>>> {
   return new Map(
     pieces
-      .map(({ value }) => value)
-      .filter((value) => textAt(value, 'kind') === 'Namespace')
-      .map((value) => [textAt(value, 'metadata', 'name') ?? '', textsAt(value, 'metadata', 'labels')]),
+      .flatMap(({ value }) => objectsIn(value))
+      .filter(({ object }) => textAt(object, 'kind') === 'Namespace')
+      .map(({ object }) => [textAt(object, 'metadata', 'name') ?? '', textsAt(object, 'metadata', 'labels')]),
   );
 }
 
@@ -145,12 +158,22 @@ async function readStream(file: string, context: CliContext) {
     return { source, pieces: cutStream(text, source) };
   } catch (thrown) {
     if (thrown instanceof HeddleError) throw thrown;
-    const isFolder = thrown instanceof Error && 'code' in thrown && thrown.code === 'EISDIR';
-    throw new HeddleError(
-      'file',
-      `${source}: ${isFolder ? 'is a folder: give its files' : messageOf(thrown)}`,
-    );
+    throw new HeddleError('file', `${source}: ${messageOf(thrown)}`);
   }
+}
+
+/** A file itself; of a folder the manifests in it, by name, as kubectl takes them. */
+function filesOf(file: string, { cwd }: CliContext): readonly string[] {
+  if (file === '-' || statSync(resolve(cwd, file), { throwIfNoEntry: false })?.isDirectory() !== true)
+    return [file];
+  const found = readdirSync(resolve(cwd, file), { withFileTypes: true })
+    .filter((entry) => /\.(ya?ml|json)$/.test(entry.name) && !entry.isDirectory())
+    .map(({ name }) => join(file, name))
+    .sort();
+  const { filesMax } = DEFAULT_FILE_LIMITS;
+  if (found.length === 0) throw new HeddleError('file', `${file}: holds no .yaml, .yml or .json file`);
+  if (found.length > filesMax) throw new HeddleError('file', `${file}: more than ${filesMax} files`);
+  return found;
 }
 
 function told({ where, subject, injection }: Outcome): string {

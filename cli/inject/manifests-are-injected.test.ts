@@ -3,17 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import type { JsonObject, JsonValue } from '../../common/json.ts';
-import { seededRandom } from '../../common/random.ts';
 import { injectPod } from '../../injector/patch/inject.ts';
+import { documentsOf, runInject } from '../../test/support/inject-command.ts';
 import { INJECTION_OPTIONS, injectionCases } from '../../test/support/injection-cases.ts';
 import { patched } from '../../test/support/injection-simulator.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
-import { MemoryNetwork } from '../../test/support/memory-net.ts';
-import { VirtualClock } from '../../test/support/virtual-clock.ts';
-import { CommandInput, parseCommandLine } from '../command-line.ts';
-import { inject } from '../commands/inject.ts';
 import { at, listAt, textAt } from '../kube/fields.ts';
 
 leakCheck();
@@ -24,44 +20,7 @@ before(() => {
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function run(stdin: string, ...args: readonly string[]): Promise<Ran> {
-  let [out, err] = ['', ''];
-  const input = parseCommandLine(inject, [...(args.includes('-f') ? [] : ['-f', '-']), ...args]);
-  assert.ok(input instanceof CommandInput);
-  const code = await inject.run(input, {
-    ...{
-      env: {},
-      cwd: folder,
-      clock: new VirtualClock(),
-      random: seededRandom(1),
-      node: '',
-      nodeVersion: '',
-    },
-    ...{ dialer: new MemoryNetwork().dialer, terminal: false, colours: false, columns: 80 },
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    readStdin: async () => stdin,
-    onInterrupt: () => () => undefined,
-  });
-  return { code, out, err };
-}
-
-function documents(text: string): JsonValue[] {
-  return parseAllDocuments(text).map((one) => {
-    assert.deepEqual(one.errors, []);
-    return one.toJS() as JsonValue;
-  });
-}
+const run = (stdin: string, ...args: readonly string[]) => runInject(folder, stdin, ...args);
 
 const TEMPLATE = '{spec: {containers: [{name: app, image: shop}]}}';
 const WORKLOADS: readonly (readonly [kind: string, manifest: string, ...path: string[]])[] = [
@@ -93,7 +52,7 @@ for (const [kind, manifest, ...path] of WORKLOADS)
     );
     assert.equal(code, 0);
     assert.equal(err, `standard input:${path.length === 0 ? 1 : 3}: ${kind} shop/web: injected\n`);
-    const [was, is] = [parse(text) as JsonValue, documents(out)[0]];
+    const [was, is] = [parse(text) as JsonValue, documentsOf(out)[0]];
     // As it comes to the webhook it names its controller; what a PodTemplate is for nobody knows.
     const controlled = kind !== 'Pod' && kind !== 'PodTemplate';
     const metadata = controlled ? { ownerReferences: [{ kind, name: 'web', controller: true }] } : {};
@@ -119,7 +78,7 @@ test('every recorded pod becomes in a file what it becomes at the webhook', asyn
       options.controlPlane,
     ];
     const { out } = await run(JSON.stringify(pod, undefined, 2), ...args);
-    assert.deepEqual(documents(out)[0], patched(pod, injection.operations), name);
+    assert.deepEqual(documentsOf(out)[0], patched(pod, injection.operations), name);
     const json = await run(JSON.stringify(pod), ...args, '-o', 'json');
     assert.deepEqual(JSON.parse(json.out), patched(pod, injection.operations), name);
     compared++;
@@ -169,7 +128,7 @@ test('documents keep their order, and those without pods every byte; comments of
     assert.ok(out.includes(comment), comment);
   assert.match(out, /\n {6}containers:\n {6}# the only one\n {6}- name: web\n/);
   assert.deepEqual(
-    documents(out).map((one) => textAt(one, 'kind')),
+    documentsOf(out).map((one) => textAt(one, 'kind')),
     ['Namespace', 'Deployment', undefined, 'ConfigMap'],
   );
 });
@@ -186,7 +145,7 @@ test('lists are opened, with items that leave out what they are', async () => {
   const text = JSON.stringify({ apiVersion: 'v1', kind: 'DeploymentList', items: [item] });
   const { out, err } = await run(text);
   assert.match(err, /Deployment default\/a: injected/);
-  const [list] = documents(out);
+  const [list] = documentsOf(out);
   assert.equal(
     textAt(list, 'items', 0, 'spec', 'template', 'spec', 'initContainers', 0, 'name'),
     'heddle-proxy',
@@ -204,7 +163,7 @@ spec:
 `;
   const { code, out } = await run(text);
   assert.equal(code, 0);
-  const containers = listAt(documents(out)[0], 'spec', 'containers');
+  const containers = listAt(documentsOf(out)[0], 'spec', 'containers');
   assert.deepEqual(
     containers,
     [
@@ -222,10 +181,10 @@ test('each pod that stays without a sidecar has its reason', async () => {
       pod('{name: a, labels: {heddle.dev/inject: disabled}}'),
       pod('{name: b}', 'hostNetwork: true, '),
       pod('{name: c, namespace: kube-system}'),
-      pod('{name: d, namespace: off}'),
+      pod('{name: d, namespace: quiet}'),
       pod('{name: e, labels: {heddle.dev/rev: r2}}'),
       pod('{name: f, namespace: next}'),
-      'kind: Namespace\nmetadata: {name: off, labels: {heddle.dev/inject: disabled}}\n',
+      'kind: Namespace\nmetadata: {name: quiet, labels: {heddle.dev/inject: disabled}}\n',
       'kind: Namespace\nmetadata: {name: next, labels: {heddle.dev/rev: r3}}\n',
     ].join('---\n'),
   );
@@ -239,7 +198,7 @@ test('each pod that stays without a sidecar has its reason', async () => {
     'its label heddle.dev/inject says disabled',
     "it uses its node's network (hostNetwork)",
     'pods of kube-system are never injected',
-    'the label heddle.dev/inject of namespace off says disabled',
+    'the label heddle.dev/inject of namespace quiet says disabled',
     'it belongs to revision r2, and this is default',
     'it belongs to revision r3, and this is default',
   ]);
@@ -251,7 +210,7 @@ test('a revision injects its own', async () => {
     '--revision',
     'r2',
   );
-  assert.equal(textAt(documents(out)[0], 'metadata', 'annotations', 'heddle.dev/injected'), 'r2');
+  assert.equal(textAt(documentsOf(out)[0], 'metadata', 'annotations', 'heddle.dev/injected'), 'r2');
 });
 
 test('a refusal prints nothing of any file, and ends with 1', async () => {
@@ -271,7 +230,7 @@ test('a refusal prints nothing of any file, and ends with 1', async () => {
   );
   assert.match(err, /nothing was printed/);
   const both = await run('', '-f', 'good.yaml', '-f', 'good.yaml');
-  assert.equal(documents(both.out).length, 2);
+  assert.equal(documentsOf(both.out).length, 2);
 });
 
 test('what passes twice is the same as what passes once', async () => {
@@ -285,7 +244,6 @@ test('what can not be read is told with its line', async () => {
   await assert.rejects(run('kind: Pod\n---\nkind: [\n'), /standard input:\d: /);
   await assert.rejects(run('a: 1\n---\nb: 1\nb: 2\n'), /standard input:4: the key b stands here twice/);
   await assert.rejects(run('', '-f', 'missing.yaml'), /missing\.yaml: .*no such file/);
-  await assert.rejects(run('', '-f', '.'), /\.: is a folder/);
   await assert.rejects(run('', '--revision', 'R'), /--revision must be/);
   await assert.rejects(run('', '--control-plane', 'here'), /--control-plane must be HOST:PORT/);
   await assert.rejects(run('x'.repeat(5 * 1024 * 1024)), /more than 4194304 bytes/);

@@ -1,10 +1,11 @@
-import { type Document, isAlias, isSeq, parseDocument, visit, Document as YamlDocument } from 'yaml';
+import { type Document, isAlias, isSeq, visit, Document as YamlDocument } from 'yaml';
 import { HeddleError } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
 import type { PatchOperation } from '../../injector/patch/json-patch.ts';
 import { type Chunk, parseChunk, splitDocuments } from '../../sources/files/documents.ts';
 import { DEFAULT_FILE_LIMITS } from '../../sources/files/limits.ts';
 import { applyJsonPatch, parsePointer } from '../local/json-patch.ts';
+import { DIALECT, readDocument, valueIn } from './dialect.ts';
 
 type Path = readonly (string | number)[];
 
@@ -57,8 +58,7 @@ function pieceOf(raw: string, line: number, source: string): Piece {
   const chunk = { ...found, line: line + found.line - 1 };
   const parsed = parseChunk(chunk, DEFAULT_FILE_LIMITS);
   if (!parsed.ok) throw new HeddleError('file', `${source}:${parsed.line}: ${parsed.message}`);
-  // Checked to hold plain values only.
-  return { raw, chunk, value: (parsed.value ?? null) as JsonValue };
+  return { raw, chunk, value: valueIn(chunk.text) };
 }
 
 /** Comments, blanks, and directives, which stand before the marker of their document. */
@@ -69,14 +69,15 @@ function saysNothing(raw: string): boolean {
 /** The document's text with the changes in it. Comments and order stay; where it has aliases it is written out anew. */
 export function changedText({ raw, chunk, value }: Piece, changes: readonly Change[]): string {
   if (chunk === undefined || changes.length === 0) return raw;
-  const parsed = parseDocument(chunk.text, { version: '1.2', merge: true });
+  const parsed = readDocument(chunk.text);
   const document = hasAliases(parsed) ? writtenOut(value, changes) : inPlace(parsed, changes);
   const text = document.toString({
     lineWidth: 0,
     flowCollectionPadding: false,
     indentSeq: !hasFlatLists(chunk.text),
   });
-  return `${/^---(\s|$)/.test(raw) ? '---\n' : ''}${text}`;
+  const marked = `${/^---(\s|$)/.test(raw) ? '---\n' : ''}${text}`;
+  return raw.includes('\r\n') ? marked.replaceAll('\n', '\r\n') : marked;
 }
 
 /** The document's value with the changes in it. */
@@ -96,7 +97,7 @@ function placed(operation: PatchOperation, path: Path): PatchOperation {
 
 function writtenOut(value: JsonValue, changes: readonly Change[]): Document {
   const piece = { raw: '', chunk: undefined, value };
-  return new YamlDocument(changedValue(piece, changes), { aliasDuplicateObjects: false });
+  return new YamlDocument(changedValue(piece, changes), { ...DIALECT, aliasDuplicateObjects: false });
 }
 
 function inPlace(document: Document.Parsed, changes: readonly Change[]): Document {

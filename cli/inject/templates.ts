@@ -16,49 +16,83 @@ export interface PodTemplate {
   readonly pod: JsonObject;
   /** Where it stands in the document. */
   readonly path: Path;
+  /** Whether Kubernetes itself makes pods of it: what others make of their kinds, and where, only they know. */
+  readonly known: boolean;
 }
 
-/** Where each kind has the pod that it makes. */
-const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
-  Pod: [],
-  Deployment: ['spec', 'template'],
-  StatefulSet: ['spec', 'template'],
-  DaemonSet: ['spec', 'template'],
-  ReplicaSet: ['spec', 'template'],
-  ReplicationController: ['spec', 'template'],
-  Job: ['spec', 'template'],
-  CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
-  PodTemplate: ['template'],
+interface Kind {
+  /** API groups that have it. */
+  readonly groups: readonly string[];
+  /** Where it has the pod that it makes. */
+  readonly path: readonly string[];
+}
+
+const template = (...groups: readonly string[]): Kind => ({ groups, path: ['spec', 'template'] });
+const KINDS: Readonly<Record<string, Kind>> = {
+  Pod: { groups: [''], path: [] },
+  Deployment: template('apps', 'extensions'),
+  StatefulSet: template('apps'),
+  DaemonSet: template('apps', 'extensions'),
+  ReplicaSet: template('apps', 'extensions'),
+  ReplicationController: template(''),
+  Job: template('batch'),
+  CronJob: { groups: ['batch'], path: ['spec', 'jobTemplate', 'spec', 'template'] },
+  PodTemplate: { groups: [''], path: ['template'] },
 };
 
-/** The pods of an object, or of the objects of a list, in order. */
-export function podTemplates(value: JsonValue, path: Path = []): readonly PodTemplate[] {
+interface Placed {
+  readonly object: JsonObject;
+  readonly path: Path;
+}
+
+/** The pods that the objects of a document are or would make, in order. */
+export function podTemplates(document: JsonValue): readonly PodTemplate[] {
+  return objectsIn(document).flatMap(({ object, path }) => templateOf(object, path));
+}
+
+/** The object of a document, or those of its list. */
+export function objectsIn(value: JsonValue, path: Path = []): readonly Placed[] {
   if (!isJsonObject(value)) return [];
   const kind = textAt(value, 'kind') ?? '';
   if (kind === 'List' || (kind.endsWith('List') && Array.isArray(value.items))) {
     // Items of a typed list need not say again what they are.
     const typed = kind === 'List' ? {} : { kind: kind.slice(0, -'List'.length) };
     return listAt(value, 'items').flatMap((item, index) =>
-      podTemplates(isJsonObject(item) ? { ...typed, ...item } : item, [...path, 'items', index]),
+      objectsIn(isJsonObject(item) ? { ...typed, ...item } : item, [...path, 'items', index]),
     );
   }
-  const within = TEMPLATES[kind];
-  if (within === undefined) return [];
-  const template = objectAt(value, ...within);
-  const own = textAt(value, 'metadata', 'name');
-  const generated = textAt(value, 'metadata', 'generateName');
+  return [{ object: value, path }];
+}
+
+function templateOf(object: JsonObject, path: Path): readonly PodTemplate[] {
+  const kind = textAt(object, 'kind') ?? '';
+  const own = kindOf(kind, textAt(object, 'apiVersion'));
+  const within = own?.path ?? ['spec', 'template'];
+  const template = objectAt(object, ...within);
+  if (own === undefined && listAt(template, 'spec', 'containers').length === 0) return [];
+  const name = textAt(object, 'metadata', 'name');
+  const generated = textAt(object, 'metadata', 'generateName');
   return [
     {
       kind,
-      name: own ?? (generated === undefined ? '(no name)' : `${generated}*`),
-      workload: kind === 'Pod' || kind === 'PodTemplate' ? undefined : own,
-      namespace: textAt(value, 'metadata', 'namespace'),
+      name: name ?? (generated === undefined ? '(no name)' : `${generated}*`),
+      workload: kind === 'Pod' || kind === 'PodTemplate' ? undefined : name,
+      namespace: textAt(object, 'metadata', 'namespace'),
       pod: {
         ...{ apiVersion: 'v1', kind: 'Pod' },
         metadata: objectAt(template, 'metadata'),
         ...(template.spec === undefined ? {} : { spec: template.spec }),
       },
       path: [...path, ...within],
+      known: own !== undefined,
     },
   ];
+}
+
+/** Without `apiVersion`, as items of lists may be, a kind's name has to do. */
+function kindOf(kind: string, apiVersion: string | undefined): Kind | undefined {
+  const known = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
+  if (apiVersion === undefined) return known;
+  const group = apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
+  return known?.groups.includes(group) === true ? known : undefined;
 }
