@@ -9,6 +9,7 @@ import {
   IstioCertificateServiceService,
 } from '../common/gen/istio/v1/auth/ca.ts';
 import { destinationKey } from '../common/names.ts';
+import { SIBLING_SERVICE, type SiblingService } from './traces/sibling-service.ts';
 import { DEFAULT_XDS_LIMITS } from './xds/limits.ts';
 
 /** Streams that one connection may hold: a proxy needs two, a gRPC client with several channels a few more. */
@@ -22,6 +23,8 @@ export interface GrpcOptions {
   readonly credentials: grpc.ServerCredentials;
   readonly ca: IstioCertificateServiceServer;
   readonly xds: AggregatedDiscoveryServiceServer;
+  /** For other replicas; undefined: there can be none. */
+  readonly traces?: SiblingService | undefined;
 }
 
 export interface GrpcServer {
@@ -29,7 +32,7 @@ export interface GrpcServer {
   close(): void;
 }
 
-/** Serves certificates and xDS on one port. Rejects where it can't be bound. */
+/** Serves certificates and xDS on one port, and traces to other replicas. Rejects where it can't be bound. */
 export async function startGrpc(options: GrpcOptions): Promise<GrpcServer> {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': DEFAULT_XDS_LIMITS.requestBytesMax,
@@ -44,6 +47,7 @@ export async function startGrpc(options: GrpcOptions): Promise<GrpcServer> {
   });
   server.addService(IstioCertificateServiceService, { ...options.ca });
   server.addService(AggregatedDiscoveryServiceService, { ...options.xds });
+  if (options.traces !== undefined) server.addService(SIBLING_SERVICE, { ...options.traces });
   const port = await new Promise<number>((resolve, reject) => {
     const address = destinationKey(options.listen, options.port);
     server.bindAsync(address, options.credentials, (error, bound) => {

@@ -27,6 +27,8 @@ import { fetchProxyState } from './proxy-state.ts';
 import { Readiness } from './readiness.ts';
 import { type SidecarAdminOptions, sidecarAdmin } from './sidecar-admin.ts';
 import { openSources, type Sources } from './sources.ts';
+import { siblingService } from './traces/sibling-service.ts';
+import { Siblings, siblingPods } from './traces/siblings.ts';
 import { startTraceThread, type TraceThread } from './traces/thread.ts';
 import type { ControlPlaneView } from './view.ts';
 
@@ -201,9 +203,10 @@ async function listen(parts: Parts) {
     own: () => identity.current(),
   };
   const view = viewOf(parts, admins);
+  const siblings = siblingsOf(parts, admins);
   const grpc = await startGrpc({
     ...{ listen: address, port: ports.xds, credentials: identity.credentials },
-    ...{ ca: certificates(parts), xds: pipeline.xds.service },
+    ...{ ca: certificates(parts), xds: pipeline.xds.service, traces: siblings?.service },
   });
   closers.push(() => grpc.close());
   const drops = nodeAgents.length === 0 ? undefined : startDropFeed({ sockets: nodeAgents, clock, log });
@@ -214,12 +217,26 @@ async function listen(parts: Parts) {
   });
   closers.push(() => sidecarPages.close());
   const dashboard = await startDashboard({
-    ...{ view, drops, proxyPages: sidecarPages, traces: traces.reader, log, clock },
+    ...{ view, drops, proxyPages: sidecarPages, traces: traces.reader, siblings: siblings?.list, log, clock },
     ...{ listen: options.dashboardListen, port: ports.dashboard },
   });
   closers.push(() => dashboard.close());
   const { grpcPort: otlpGrpc, httpPort: otlpHttp } = traces;
   return { view, xds: grpc.port, otlpGrpc, otlpHttp, dashboard: dashboard.port };
+}
+
+/** Other replicas and this one, as far as traces go; only an API server knows of any. */
+function siblingsOf(parts: Parts, { own, trustBundlePem }: SidecarAdminOptions) {
+  const { options, clock, log, pipeline, cluster, traces, closers } = parts;
+  if (cluster === undefined) return undefined;
+  const { trustDomain } = pipeline.settings();
+  const siblings = new Siblings({
+    ...{ port: options.ports.xds, trustDomain, trustBundlePem, own, clock },
+    pods: () => siblingPods(pipeline.mesh(), options),
+  });
+  closers.push(() => siblings.close());
+  const service = siblingService({ text: (question) => traces.text(question), trustDomain, clock, log });
+  return { service, list: () => siblings.list() };
 }
 
 function certificates({ options, clock, log, root, metrics, pipeline, cluster }: Parts) {

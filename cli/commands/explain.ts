@@ -3,7 +3,6 @@ import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { ask, objectsInForce } from '../client/mesh.ts';
 import { settingsOf } from '../client/settings.ts';
 import { sourcePod } from '../client/source-pod.ts';
-import { explainedTrace, traceKeepers } from '../client/traces.ts';
 import { isOutside, unknownHost } from '../client/unknown-host.ts';
 import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
@@ -69,7 +68,7 @@ async function explainTrace(trace: string, input: CommandInput, context: CliCont
   if (!/^[0-9a-fA-F]{1,32}$/.test(trace))
     throw usageError(`a trace id is 1 to 32 hexadecimal digits, not "${trace}"; "heddle traces" lists them`);
   return withMesh(input, context, async (mesh) =>
-    answerOf(await explainedTrace(await traceKeepers(mesh), trace)),
+    answerOf(await ask(mesh, `/api/heddle/explain?trace=${trace}`)),
   );
 }
 

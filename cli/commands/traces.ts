@@ -1,17 +1,18 @@
 import { HeddleError } from '../../common/errors.ts';
 import type { JsonValue } from '../../common/json.ts';
-import type { MeshApi } from '../client/mesh.ts';
-import { latestTraces, traceKeepers, wholeTrace } from '../client/traces.ts';
-import { ANY_MESH_OPTIONS, withMesh } from '../client/which.ts';
+import { ask } from '../client/mesh.ts';
+import { ANY_MESH_OPTIONS, type Mesh, withMesh } from '../client/which.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
-import { at, numberAt, textAt } from '../kube/fields.ts';
+import { at, listAt, numberAt, textAt } from '../kube/fields.ts';
 import { palette } from '../output/colour.ts';
 import { formatAge, formatTable } from '../output/table.ts';
 import { formatMicroseconds, formatWaterfall, rowsOf } from '../output/waterfall.ts';
 
 const DEFAULT_LIMIT = 20;
 const limitMax = 1_500;
+/** Whose ids may be given by their starts: the latest. */
+const idsKnownMax = 500;
 /** Longer requests are cut in the list. */
 const requestColumnsMax = 60;
 
@@ -19,8 +20,7 @@ export const traces: CommandSpec = {
   name: 'traces',
   summary: 'list traces, or show one as a waterfall',
   usage: 'traces [ID] [--service NAME] [--errors] [--limit N] [-o json]',
-  description:
-    'Lists the latest traces; with an id shows that one as a waterfall, with attempts and what the mesh decided.\nThe start of an id is enough where it means one of the latest traces only.',
+  description: `Lists the latest traces; with an id shows that one as a waterfall, with attempts and what the mesh decided.\nThe start of an id is enough where it means one of the latest ${idsKnownMax} traces only.`,
   examples: ['heddle traces', 'heddle traces --service web --errors', 'heddle traces 4bf92f35'],
   options: {
     ...ANY_MESH_OPTIONS,
@@ -40,10 +40,16 @@ async function runTraces(input: CommandInput, context: CliContext): Promise<Exit
   if (id !== undefined && !/^[0-9a-fA-F]{1,32}$/.test(id))
     throw usageError(`a trace id is 1 to 32 hexadecimal digits, not "${id}"`);
   return withMesh(input, context, async (mesh) => {
-    const keepers = await traceKeepers(mesh);
-    if (id === undefined) return list(await latest(keepers, limit, input), context, json);
-    const dashboard = mesh.kind === 'local' ? mesh.file.dashboard : 'heddle dashboard, then ';
-    return showOne({ keepers, dashboard, id: await wholeId(keepers, id.toLowerCase()) }, context, json);
+    if (id === undefined) {
+      const answer = await latest(mesh, limit, input);
+      for (const one of listAt(answer, 'missing'))
+        warn(
+          context,
+          `the traces of replica ${textAt(one, 'replica')} are missing: ${textAt(one, 'message')}`,
+        );
+      return list(listAt(answer, 'items'), context, json);
+    }
+    return showOne(mesh, await wholeId(mesh, id.toLowerCase()), context, json);
   });
 }
 
@@ -54,16 +60,17 @@ function list(items: readonly JsonValue[], context: CliContext, json: boolean): 
   return EXIT.done;
 }
 
-function latest(
-  keepers: readonly MeshApi[],
-  limit: number,
-  input?: CommandInput,
-): Promise<readonly JsonValue[]> {
+function warn(context: CliContext, text: string): void {
+  context.err(`heddle traces: ${text}\n`);
+}
+
+/** Of all replicas, whichever answers. */
+function latest(mesh: Mesh, limit: number, input?: CommandInput): Promise<JsonValue> {
   const query = new URLSearchParams({ limit: String(limit) });
   const service = input?.text('service');
   if (service !== undefined) query.set('service', service);
   if (input?.flag('errors')) query.set('errors', '1');
-  return latestTraces(keepers, query, limit);
+  return ask(mesh, `/api/heddle/traces?${query}`);
 }
 
 function traceTable(items: readonly JsonValue[], nowMs: number): string {
@@ -84,34 +91,26 @@ function traceTable(items: readonly JsonValue[], nowMs: number): string {
 }
 
 /** The id that `start` begins, of the latest traces; itself where none of them does. */
-async function wholeId(keepers: readonly MeshApi[], start: string): Promise<string> {
+async function wholeId(mesh: Mesh, start: string): Promise<string> {
   if (start.length >= 16) return start;
-  const ids = (await latest(keepers, limitMax)).map((item) => textAt(item, 'traceId') ?? '');
+  const found = listAt(await latest(mesh, idsKnownMax), 'items');
+  const ids = found.map((item) => textAt(item, 'traceId') ?? '');
   const matches = ids.filter((id) => id.startsWith(start));
   if (matches.length > 1)
     throw new HeddleError('ambiguous', `${matches.length} traces begin with "${start}": give more of the id`);
   return matches[0] ?? start;
 }
 
-interface Wanted {
-  readonly keepers: readonly MeshApi[];
-  readonly id: string;
-  /** What comes before the path of the trace's page. */
-  readonly dashboard: string;
-}
-
-async function showOne(
-  { keepers, id, dashboard }: Wanted,
-  context: CliContext,
-  json: boolean,
-): Promise<ExitCode> {
-  const answer = await wholeTrace(keepers, id);
+async function showOne(mesh: Mesh, id: string, context: CliContext, json: boolean): Promise<ExitCode> {
+  const answer = await ask(mesh, `/api/traces/${id}`);
+  for (const error of listAt(answer, 'errors')) warn(context, textAt(error, 'msg') ?? '');
   if (json) {
     context.out(`${JSON.stringify(answer, undefined, 2)}\n`);
     return EXIT.done;
   }
   const trace = at(answer, 'data', 0) ?? null;
   const rows = rowsOf(trace);
+  const dashboard = mesh.kind === 'local' ? mesh.file.dashboard : 'heddle dashboard, then ';
   const paint = palette(context.colours);
   const view = { palette: paint, columns: context.columns, signs: context.terminal };
   const startMs = Math.min(...rows.map((row) => row.startUs)) / 1_000;

@@ -1,3 +1,4 @@
+import type { PeerCertificate } from 'node:tls';
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
 import { SYSTEM_NAMESPACE } from '../contracts.ts';
 import { spiffeId } from '../spiffe.ts';
@@ -10,13 +11,22 @@ export function controlPlaneIdentity(trustDomain: string): string {
   return spiffeId({ trustDomain, namespace: SYSTEM_NAMESPACE, serviceAccount: 'heddle-control-plane' });
 }
 
+/** Whether a certificate, whose chain TLS has verified, is the control plane's: of one URI, which is its identity. */
+export function isControlPlane(
+  certificate: Pick<PeerCertificate, 'subjectaltname'>,
+  trustDomain: string,
+): boolean {
+  const names = (certificate.subjectaltname ?? '').split(', ');
+  const uris = names.filter((name) => name.startsWith('URI:'));
+  return uris.length === 1 && uris[0] === `URI:${controlPlaneIdentity(trustDomain)}`;
+}
+
 /** TLS to the control plane: roots pinned, its SPIFFE ID checked; with a client certificate once there is one. */
 export function controlPlaneCredentials(
   trustDomain: string,
   rootsPem: string,
   own?: { readonly certificateChainPem: string; readonly privateKeyPem: string },
 ): ChannelCredentials {
-  const expected = controlPlaneIdentity(trustDomain);
   return credentials.createSsl(
     Buffer.from(rootsPem),
     own === undefined ? null : Buffer.from(own.privateKeyPem),
@@ -24,11 +34,9 @@ export function controlPlaneCredentials(
     {
       // The chain is verified by TLS before this runs; a SPIFFE ID takes the place of the host name.
       checkServerIdentity(_host, certificate) {
-        const names = (certificate.subjectaltname ?? '').split(', ');
-        const uris = names.filter((name) => name.startsWith('URI:'));
-        return uris.length === 1 && uris[0] === `URI:${expected}`
+        return isControlPlane(certificate, trustDomain)
           ? undefined
-          : new Error(`the control plane must present ${expected}`);
+          : new Error(`the control plane must present ${controlPlaneIdentity(trustDomain)}`);
       },
     },
   );

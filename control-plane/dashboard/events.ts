@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../common/clock.ts';
 import type { DropsView } from '../drops/feed.ts';
-import type { TraceReader } from '../traces/reader.ts';
+import type { MeshTraces } from '../traces/mesh-traces.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { DASHBOARD_LIMITS, HttpError, SECURITY_HEADERS } from './http.ts';
 
@@ -17,12 +17,15 @@ export class EventStreams {
   readonly #heartbeat: Timer;
   readonly #stops: readonly (() => void)[];
   readonly #waiting = new Map<string, Timer>();
+  readonly #traces: MeshTraces;
+  /** While somebody watches: other replicas are asked for their news. */
+  #stopTraces: (() => void) | undefined;
 
-  constructor(view: ControlPlaneView, traces: TraceReader, drops: DropsView | undefined, clock: Clock) {
+  constructor(view: ControlPlaneView, traces: MeshTraces, drops: DropsView | undefined, clock: Clock) {
     this.#clock = clock;
+    this.#traces = traces;
     this.#stops = [
       view.onChange(() => this.#soon('mesh')),
-      traces.onChange(() => this.#soon('traces')),
       ...(drops === undefined ? [] : [drops.onChange(() => this.#soon('drops'))]),
     ];
     this.#heartbeat = clock.every(DASHBOARD_LIMITS.heartbeatMs, () => this.#write(': still here\n\n'));
@@ -59,11 +62,21 @@ export class EventStreams {
     }
     response.write('retry: 2000\n\n');
     this.#streams.add(response);
-    response.on('close', () => this.#streams.delete(response));
+    this.#stopTraces ??= this.#traces.onChange(() => this.#soon('traces'));
+    response.on('close', () => {
+      this.#streams.delete(response);
+      if (this.#streams.size === 0) this.#unwatch();
+    });
+  }
+
+  #unwatch(): void {
+    this.#stopTraces?.();
+    this.#stopTraces = undefined;
   }
 
   close(): void {
     this.#heartbeat.cancel();
+    this.#unwatch();
     for (const stop of this.#stops) stop();
     for (const timer of this.#waiting.values()) timer.cancel();
     for (const stream of this.#streams) stream.destroy();

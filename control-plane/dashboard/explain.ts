@@ -5,7 +5,7 @@ import type { RequestView } from '../../model/decision-types.ts';
 import { explain as explainDecision } from '../../model/explain.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { stateFromDump } from '../../model/state.ts';
-import type { TraceReader } from '../traces/reader.ts';
+import type { MeshTraces } from '../traces/mesh-traces.ts';
 import { SPAN_KIND, type SpanRecord, tagText } from '../traces/span.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { HttpError } from './http.ts';
@@ -133,11 +133,11 @@ function recordedReasons(span: SpanRecord): JsonValue[] {
 /** Replays the request of a trace's first outbound CLIENT span, beside the reasons recorded then. */
 export async function explainTrace(
   view: ControlPlaneView,
-  traces: TraceReader,
+  traces: MeshTraces,
   id: string,
   nowMs: number,
 ): Promise<object> {
-  const spans = await wholeTrace(traces, id);
+  const { value: spans } = await wholeTrace(traces, id);
   const client =
     spans.find((each) => each.kind === SPAN_KIND.client && tagText(each, 'url.full') !== undefined) ??
     spans.find((each) => each.kind === SPAN_KIND.client);

@@ -1,6 +1,6 @@
 import type { KubeObject, SourcedObject } from '../../model/objects.ts';
 import type { DropsView } from '../drops/feed.ts';
-import type { TraceReader } from '../traces/reader.ts';
+import type { MeshTraces } from '../traces/mesh-traces.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { HttpError } from './http.ts';
 import { parseGoDurationUs, traceQuery } from './query-params.ts';
@@ -12,7 +12,7 @@ export const dropFlowsShownMax = 50;
 
 export interface ApiSources {
   readonly view: ControlPlaneView;
-  readonly traces: TraceReader;
+  readonly traces: MeshTraces;
   readonly drops: DropsView | undefined;
 }
 
@@ -27,7 +27,7 @@ export async function heddleApi(
     case '/api/heddle/graph':
       return graph(traces, searchParams, nowMs);
     case '/api/heddle/traces':
-      return { items: (await traces.find(traceQuery(searchParams, nowMs))).map(summarize) };
+      return list(traces, searchParams, nowMs);
     case '/api/heddle/proxies':
       return { items: view.proxies() };
     case '/api/heddle/problems':
@@ -43,13 +43,19 @@ export async function heddleApi(
   }
 }
 
-async function graph(traces: TraceReader, params: URLSearchParams, nowMs: number): Promise<object> {
+async function list(traces: MeshTraces, params: URLSearchParams, nowMs: number): Promise<object> {
+  const { value, missing } = await traces.find(traceQuery(params, nowMs));
+  return { items: value.map(summarize), missing };
+}
+
+async function graph(traces: MeshTraces, params: URLSearchParams, nowMs: number): Promise<object> {
   const text = params.get('window') ?? '';
   const windowUs = text === '' ? WINDOW_DEFAULT_US : parseGoDurationUs(text);
   if (windowUs === undefined || windowUs <= 0)
     throw new HttpError(400, 'window must be a duration such as 5m');
   const endUs = nowMs * 1000;
-  return { windowSeconds: windowUs / 1e6, ...(await traces.graph({ startUs: endUs - windowUs, endUs })) };
+  const { value, missing } = await traces.graph({ startUs: endUs - windowUs, endUs });
+  return { windowSeconds: windowUs / 1e6, ...value, missing };
 }
 
 function dropsOf(drops: DropsView | undefined): object {
@@ -59,7 +65,7 @@ function dropsOf(drops: DropsView | undefined): object {
   return { known: true, agents: drops.agents(), items, more: flows.length - items.length };
 }
 
-function overview(view: ControlPlaneView, traces: TraceReader): object {
+function overview(view: ControlPlaneView, traces: MeshTraces): object {
   const workloads = [...view.mesh().workloads.values()];
   return {
     workloads: workloads.length,

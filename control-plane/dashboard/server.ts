@@ -4,6 +4,7 @@ import type { Clock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import type { DropsView } from '../drops/feed.ts';
+import { type MeshTraces, type MeshTracesOptions, meshTraces } from '../traces/mesh-traces.ts';
 import type { TraceReader } from '../traces/reader.ts';
 import type { ControlPlaneView } from '../view.ts';
 import { findAsset } from './assets.ts';
@@ -16,7 +17,10 @@ import type { ProxyPages } from './proxy-pages.ts';
 
 export interface DashboardOptions {
   readonly view: ControlPlaneView;
+  /** Of this replica. */
   readonly traces: TraceReader;
+  /** The other replicas, whose traces are shown as well; undefined: there can be none. */
+  readonly siblings?: MeshTracesOptions['siblings'] | undefined;
   /** Undefined: this mesh has no pod network. */
   readonly drops?: DropsView | undefined;
   /** Pages of sidecars; undefined: there are none to be had. */
@@ -36,10 +40,13 @@ export interface Dashboard {
   close(): Promise<void>;
 }
 
+/** What every request is answered from. */
+type Served = Omit<DashboardOptions, 'traces'> & { readonly traces: MeshTraces };
+
 const PAGES = /^\/(?:|traces(?:\/[0-9a-fA-F]{1,32})?|services|objects|sidecars|explain)$/;
 
 async function handle(
-  options: DashboardOptions,
+  options: Served,
   events: EventStreams,
   request: IncomingMessage,
   response: ServerResponse,
@@ -84,7 +91,7 @@ async function handle(
 }
 
 async function answerExplain(
-  options: DashboardOptions,
+  options: Served,
   request: IncomingMessage,
   url: URL,
   nowMs: number,
@@ -128,11 +135,12 @@ function isPersonAsking(request: IncomingMessage): boolean {
 
 /** Starts the dashboard: page, Jaeger's query API and Heddle's own. Rejects where the port can't be bound. */
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
-  const events = new EventStreams(options.view, options.traces, options.drops, options.clock);
+  const { clock, siblings = () => [] } = options;
+  const traces = meshTraces({ own: options.traces, siblings, clock });
+  const served: Served = { ...options, traces };
+  const events = new EventStreams(options.view, traces, options.drops, clock);
   const server = http.createServer({ requestTimeout: DASHBOARD_LIMITS.requestMs }, (request, response) => {
-    handle(options, events, request, response).catch((error) =>
-      refuse(options.log, request, response, error),
-    );
+    handle(served, events, request, response).catch((error) => refuse(options.log, request, response, error));
   });
   server.maxConnections = DASHBOARD_LIMITS.connectionsMax;
   try {

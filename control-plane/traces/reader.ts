@@ -1,16 +1,10 @@
 import type { GraphWindow, ServiceGraph } from './graph.ts';
-import type { TraceQuery } from './queries.ts';
-import type { SpanRecord } from './span.ts';
+import { answerQuestion, type Question, type StoredTraces, storedTraces } from './questions.ts';
 import type { TraceCounters, TraceStore } from './store.ts';
 
-/** Traces as the dashboard and its API ask for them, wherever the store lives. */
-export interface TraceReader {
-  services(): Promise<string[]>;
-  operations(service: string): Promise<{ name: string; spanKind: string }[]>;
-  /** Whole traces that have a span fitting the query, the newest first. */
-  find(query: TraceQuery): Promise<SpanRecord[][]>;
-  /** Every span of a trace (32 hexadecimal digits), by start; empty where it is unknown. */
-  trace(traceId: string): Promise<SpanRecord[]>;
+/** This replica's own store, wherever it lives in the process. */
+export interface TraceReader extends StoredTraces {
+  /** Of this store alone; made where the store lives. */
   graph(window: GraphWindow): Promise<ServiceGraph>;
   /** As of the last write. */
   counters(): TraceCounters;
@@ -18,15 +12,20 @@ export interface TraceReader {
   onChange(listener: () => void): () => void;
 }
 
+/** A store by how it is asked, and by what it tells by itself. */
+export function traceReader(
+  ask: (question: Question) => Promise<unknown>,
+  tells: Pick<TraceReader, 'counters' | 'onChange'>,
+): TraceReader {
+  return {
+    ...storedTraces(ask),
+    graph: (window) => ask({ kind: 'graph', window }) as Promise<ServiceGraph>,
+    counters: () => tells.counters(),
+    onChange: (listener) => tells.onChange(listener),
+  };
+}
+
 /** Reads a store of this very thread. */
 export function readerOf(store: TraceStore): TraceReader {
-  return {
-    services: async () => store.services(),
-    operations: async (service) => store.operations(service),
-    find: async (query) => store.find(query),
-    trace: async (traceId) => store.trace(traceId),
-    graph: async (window) => store.graph(window),
-    counters: () => store.counters(),
-    onChange: (listener) => store.onChange(listener),
-  };
+  return traceReader(async (question) => answerQuestion(store, question), store);
 }

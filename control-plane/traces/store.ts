@@ -1,8 +1,16 @@
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
-import { type GraphWindow, readGraph, type ServiceGraph } from './graph.ts';
+import {
+  type Calls,
+  type Cause,
+  type GraphWindow,
+  graphOf,
+  readCalls,
+  readCauses,
+  type ServiceGraph,
+} from './graph.ts';
 import { DEFAULT_TRACE_LIMITS, type TraceLimits } from './limits.ts';
 import { findTraces, type TraceQuery } from './queries.ts';
 import { openDatabase } from './schema.ts';
@@ -35,6 +43,8 @@ export interface TraceStore {
   /** Every span of a trace (32 hexadecimal digits), by start; empty where it is unknown. */
   trace(traceId: string): SpanRecord[];
   graph(window: GraphWindow): ServiceGraph;
+  calls(window: GraphWindow): Calls;
+  causes(spans: readonly string[]): (Cause | null)[];
   counters(): TraceCounters;
   /** Runs after new spans can be read. Returns the function that stops it. */
   onChange(listener: () => void): () => void;
@@ -219,11 +229,27 @@ class SqliteTraceStore implements TraceStore {
   }
 
   graph(window: GraphWindow): ServiceGraph {
+    return graphOf([this.calls(window)]);
+  }
+
+  calls(window: GraphWindow): Calls {
     this.flush();
-    return readGraph(
-      (sql: string, ...values: SQLInputValue[]) => this.#database.prepare(sql).all(...values),
-      window,
-    );
+    return readCalls(this.#rows(), window);
+  }
+
+  causes(spans: readonly string[]): (Cause | null)[] {
+    this.flush();
+    return readCauses(this.#rows(), spans);
+  }
+
+  /** Each text is prepared once. */
+  #rows() {
+    const prepared = new Map<string, StatementSync>();
+    return (sql: string, ...values: SQLInputValue[]) => {
+      const statement = prepared.get(sql) ?? this.#database.prepare(sql);
+      prepared.set(sql, statement);
+      return statement.all(...values);
+    };
   }
 
   counters(): TraceCounters {

@@ -1,5 +1,4 @@
-import type { GraphWindow } from './graph.ts';
-import type { TraceQuery } from './queries.ts';
+import type { Question } from './questions.ts';
 import type { TraceCounters } from './store.ts';
 
 /** What the trace thread is started with. */
@@ -12,15 +11,9 @@ export interface TraceThreadData {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
-export type Question =
-  | { readonly kind: 'services' }
-  | { readonly kind: 'operations'; readonly service: string }
-  | { readonly kind: 'find'; readonly query: TraceQuery }
-  | { readonly kind: 'trace'; readonly traceId: string }
-  | { readonly kind: 'graph'; readonly window: GraphWindow };
-
 export type ToThread =
-  | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
+  /** `asText`: the answer is wanted as the bytes of its JSON, for somebody else. */
+  | { readonly kind: 'ask'; readonly id: number; readonly question: Question; readonly asText: boolean }
   | { readonly kind: 'close' };
 
 export type FromThread =

@@ -1,13 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import { HeddleError } from '../../common/errors.ts';
-import type { ServiceGraph } from './graph.ts';
-import type { TraceReader } from './reader.ts';
-import type { SpanRecord } from './span.ts';
+import type { Question } from './questions.ts';
+import { type TraceReader, traceReader } from './reader.ts';
 import type { TraceCounters } from './store.ts';
-import type { FromThread, Question, ToThread, TraceThreadData } from './thread-messages.ts';
+import type { FromThread, ToThread, TraceThreadData } from './thread-messages.ts';
 
 export interface TraceThread {
   readonly reader: TraceReader;
+  /** The answer as the bytes of its JSON, made in the thread: for another replica. */
+  text(question: Question): Promise<Uint8Array>;
   readonly grpcPort: number;
   readonly httpPort: number;
   /** Writes what is queued and ends the thread. */
@@ -92,33 +93,29 @@ export async function startTraceThread(options: TraceThreadOptions): Promise<Tra
     closing = true;
   }
 
-  const ask = <T>(question: Question): Promise<T> =>
-    new Promise<T>((resolve, reject) => {
+  const ask = (question: Question, asText = false): Promise<unknown> =>
+    new Promise((resolve, reject) => {
       if (closing) return reject(new HeddleError('traces', 'the trace store is closed'));
       if (waiting.size >= questionsPendingMax)
         return reject(
           new HeddleError('overload', `${questionsPendingMax} questions wait for the trace store`),
         );
       const id = nextId++;
-      waiting.set(id, { resolve: (value) => resolve(value as T), reject });
-      worker.postMessage({ kind: 'ask', id, question } satisfies ToThread);
+      waiting.set(id, { resolve, reject });
+      worker.postMessage({ kind: 'ask', id, question, asText } satisfies ToThread);
     });
 
   return {
     grpcPort: opened.grpcPort,
     httpPort: opened.httpPort,
-    reader: {
-      services: () => ask<string[]>({ kind: 'services' }),
-      operations: (service) => ask<{ name: string; spanKind: string }[]>({ kind: 'operations', service }),
-      find: (query) => ask<SpanRecord[][]>({ kind: 'find', query }),
-      trace: (traceId) => ask<SpanRecord[]>({ kind: 'trace', traceId }),
-      graph: (window) => ask<ServiceGraph>({ kind: 'graph', window }),
+    reader: traceReader(ask, {
       counters: () => counters,
       onChange(listener) {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
-    },
+    }),
+    text: async (question) => (await ask(question, true)) as Uint8Array,
     async close() {
       if (closing) return;
       const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));

@@ -3,29 +3,13 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import { jsonLogger } from '../../common/log.ts';
+import { answerQuestion } from './questions.ts';
 import { startOtlpReceivers } from './receivers.ts';
-import { openTraceStore, type TraceStore } from './store.ts';
-import type { FromThread, Question, ToThread, TraceThreadData } from './thread-messages.ts';
+import { openTraceStore } from './store.ts';
+import type { FromThread, ToThread, TraceThreadData } from './thread-messages.ts';
 
 /** A little nicer than the rest: configuration and the apps themselves come before their traces. */
 const THREAD_NICENESS = 5;
-
-function answer(store: TraceStore, question: Question): unknown {
-  switch (question.kind) {
-    case 'services':
-      return store.services();
-    case 'operations':
-      return store.operations(question.service);
-    case 'find':
-      return store.find(question.query);
-    case 'trace':
-      return store.trace(question.traceId);
-    case 'graph':
-      return store.graph(question.window);
-    default:
-      return question satisfies never;
-  }
-}
 
 /** Runs the receivers and the store until told to close. */
 async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
@@ -48,9 +32,10 @@ async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
       });
       return;
     }
-    const { id, question } = message;
+    const { id, question, asText } = message;
     try {
-      say({ kind: 'answer', id, value: answer(store, question) });
+      const value = answerQuestion(store, question);
+      say({ kind: 'answer', id, value: asText ? Buffer.from(JSON.stringify(value)) : value });
     } catch (thrown) {
       say({ kind: 'error', id, message: messageOf(thrown) });
     }

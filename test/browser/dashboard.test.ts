@@ -8,6 +8,7 @@ import { silentLogger } from '../../common/log.ts';
 import { type Dashboard, startDashboard } from '../../control-plane/dashboard/server.ts';
 import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
 import { decodeJsonExport } from '../../control-plane/traces/otlp-json.ts';
+import { storedTraces } from '../../control-plane/traces/questions.ts';
 import { readerOf } from '../../control-plane/traces/reader.ts';
 import { openTraceStore, type TraceStore } from '../../control-plane/traces/store.ts';
 import { dropRecord, HOSTILE, SeedDrops, seedDrops, seedExport, seedView } from './seed.ts';
@@ -142,6 +143,33 @@ test('without a pod network the page says that drops are not known', options, as
     const page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${other.port}/`);
     await page.getByText('Drops are known with the pod network only').waitFor();
+    await page.close();
+  } finally {
+    await other.close();
+  }
+});
+
+test('pages with traces name the replica whose traces they lack, and show the others', options, async () => {
+  const silent = storedTraces(() => Promise.reject(new Error("it can't be reached")));
+  const other = await startDashboard({
+    ...{ view: seedView(), traces: readerOf(store), listen: '127.0.0.1', port: 0 },
+    ...{ siblings: () => [{ name: 'cp-b', traces: silent }], log: silentLogger, clock: systemClock },
+  });
+  try {
+    const page = await browser.newPage();
+    for (const [path, shown] of [
+      ['/', '.table'],
+      ['/traces', '.trace'],
+      [`/traces/${TRACE}`, '.span-row'],
+    ] as const) {
+      await page.goto(`http://127.0.0.1:${other.port}${path}`);
+      await page.locator(shown).first().waitFor();
+      const notice = page
+        .getByRole('status')
+        .filter({ hasText: "replica cp-b are missing: it can't be reached" });
+      await notice.waitFor();
+      assert.equal(await notice.count(), 1, path);
+    }
     await page.close();
   } finally {
     await other.close();

@@ -56,7 +56,7 @@ test('spans taken in by the thread are read through it, and told of', async () =
   await send(thread, '11'.repeat(16));
   assert.deepEqual(await thread.reader.services(), ['web']);
   assert.equal((await thread.reader.find({ limit: 10 })).length, 1);
-  assert.equal((await thread.reader.trace('11'.repeat(16)))[0]?.operation, 'GET /');
+  assert.equal((await thread.reader.traces(['11'.repeat(16)]))[0]?.[0]?.operation, 'GET /');
   assert.deepEqual(await thread.reader.operations('web'), [{ name: 'GET /', spanKind: '' }]);
   await eventually(() => told > 0 && thread.reader.counters().stored === 1, {
     deadlineMs: 5_000,
@@ -71,7 +71,7 @@ test('closing writes what is queued, and the next thread finds it', async () => 
   await first.close();
   await assert.rejects(first.reader.services(), /closed/);
   const second = await start('kept.db');
-  assert.equal((await second.reader.trace('22'.repeat(16))).length, 1);
+  assert.equal((await second.reader.traces(['22'.repeat(16)]))[0]?.length, 1);
   await second.close();
 });
 

@@ -3,7 +3,7 @@ import { useLive } from './api.ts';
 import { DroppedPackets } from './drops.ts';
 import { count, duration, percent, rate } from './format.ts';
 import { html } from './html.ts';
-import { Empty, Failure, Service } from './parts.ts';
+import { Empty, Failure, Missing, type MissingView, Service } from './parts.ts';
 
 interface Traffic {
   readonly requests: number;
@@ -19,6 +19,7 @@ interface Graph {
     readonly callee: string;
     readonly copies: number;
   })[];
+  readonly missing: readonly MissingView[];
 }
 interface Counts {
   readonly workloads: number;
@@ -82,6 +83,7 @@ export function Overview() {
   const wrong = problems.data?.items ?? [];
   return html`<h1>Overview</h1>
     <${Failure} error=${graph.error ?? counts.error ?? problems.error} />
+    <${Missing} replicas=${graph.data?.missing} />
     ${
       known &&
       html`<dl class="tiles">

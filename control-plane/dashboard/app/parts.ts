@@ -43,6 +43,19 @@ export function Empty({
   return html`<div class="empty"><h2>${title}</h2><div>${children}</div></div>`;
 }
 
+export interface MissingView {
+  readonly replica: string;
+  readonly message: string;
+}
+
+/** Replicas of the control plane whose traces are not in what is shown. */
+export function Missing({ replicas }: { readonly replicas: readonly MissingView[] | undefined }) {
+  return (replicas ?? []).map(
+    ({ replica, message }) =>
+      html`<p key=${replica} class="banner warn" role="status">The traces of replica <strong>${replica}</strong> are missing: ${message}.</p>`,
+  );
+}
+
 export function Failure({ error }: { readonly error: string | undefined }) {
   if (error === undefined) return null;
   return html`<p class="banner" role="alert">${error}</p>`;

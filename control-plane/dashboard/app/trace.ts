@@ -100,7 +100,10 @@ function lengthUs(spans: readonly JaegerSpanView[]): number {
 }
 
 export function Trace({ id }: { readonly id: string }) {
-  const found = useLive<{ data: JaegerTraceView[] }>(`/api/traces/${id}`, ['traces']);
+  const found = useLive<{ data: JaegerTraceView[]; errors: readonly { readonly msg: string }[] | null }>(
+    `/api/traces/${id}`,
+    ['traces'],
+  );
   const trace = found.data?.data[0];
   if (trace === undefined) {
     return html`<h1>Trace</h1>${
@@ -119,6 +122,7 @@ export function Trace({ id }: { readonly id: string }) {
     <h1>${root && html`<${Service} name=${root.service} />`} <span class="op">${root && operation(root)}</span></h1>
     <p class="muted">${fullTime(startUs)} · <strong>${duration(lengthUs(asked.length > 0 ? asked : trace.spans))}</strong> · ${count(rows.length, 'span')} · ${count(services.length, 'service')} · <span class="mono id">${trace.traceID}</span></p>
     <${Failure} error=${found.error} />
+    ${(found.data?.errors ?? []).map(({ msg }) => html`<p key=${msg} class="banner warn" role="status">This trace may have more spans: ${msg}.</p>`)}
     <p class="legend">${services.map((name) => html`<${Service} name=${name} />`)}</p>
     <div class="axis" aria-hidden="true">${[0, 0.25, 0.5, 0.75, 1].map((share) => html`<span>${duration(totalUs * share)}</span>`)}</div>
     <ol class="waterfall" aria-label="Spans">${rows.map((row) => html`<${Line} key=${row.span.spanID} row=${row} startUs=${startUs} totalUs=${totalUs} />`)}</ol>

@@ -2,7 +2,7 @@
 import { useLive } from './api.ts';
 import { clockTime, count, duration, fullTime } from './format.ts';
 import { html } from './html.ts';
-import { Empty, Failure, Service } from './parts.ts';
+import { Empty, Failure, Missing, type MissingView, Service } from './parts.ts';
 import { go } from './router.ts';
 
 interface Summary {
@@ -76,13 +76,16 @@ function Row({ trace, longest }: { readonly trace: Summary; readonly longest: nu
 export function Traces({ params }: { readonly params: URLSearchParams }) {
   const query = new URLSearchParams(params);
   query.set('limit', '50');
-  const found = useLive<{ items: Summary[] }>(`/api/heddle/traces?${query}`, ['traces']);
+  const found = useLive<{ items: Summary[]; missing: MissingView[] }>(`/api/heddle/traces?${query}`, [
+    'traces',
+  ]);
   const services = useLive<{ data: string[] }>('/api/services', ['mesh']);
   const items = [...(found.data?.items ?? [])].sort((a, b) => b.startUs - a.startUs);
   const longest = items.reduce((most, item) => Math.max(most, item.durationUs), 1);
   return html`<h1>Traces</h1>
     <${Filters} params=${params} services=${services.data?.data ?? []} />
     <${Failure} error=${found.error} />
+    <${Missing} replicas=${found.data?.missing} />
     ${
       found.data && items.length === 0
         ? html`<${Empty} title=${params.size > 0 ? 'No trace fits these filters' : 'No traces yet'}>
