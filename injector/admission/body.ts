@@ -10,6 +10,9 @@ export class HttpRefusal extends Error {
   }
 }
 
+/** Most reviews are shorter. */
+const firstBytes = 16 * 1024;
+
 /** Reads bodies, all of them together within `bodiesBytesMax`: many large reviews at once can't fill memory. */
 export class BodyReader {
   readonly #limits: AdmissionLimits;
@@ -23,24 +26,30 @@ export class BodyReader {
   async read(request: IncomingMessage): Promise<string> {
     const { bodyBytesMax, bodiesBytesMax } = this.#limits;
     if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) throw tooLarge(bodyBytesMax);
-    const chunks: Buffer[] = [];
+    let held = Buffer.alloc(0);
     let bytes = 0;
     try {
       // A refusal is still to be answered: the end of this loop must not end the connection.
       for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-        bytes += chunk.length;
-        this.#bytes += chunk.length;
-        if (bytes > bodyBytesMax) throw tooLarge(bodyBytesMax);
+        if (bytes + chunk.length > bodyBytesMax) throw tooLarge(bodyBytesMax);
+        // Copied, since each piece may be a byte, and as an object of its own a hundred.
+        if (bytes + chunk.length > held.length) {
+          const size = Math.min(bodyBytesMax, Math.max(firstBytes, 2 * held.length, bytes + chunk.length));
+          this.#bytes += size - held.length;
+          const grown = Buffer.allocUnsafe(size);
+          held.copy(grown, 0, 0, bytes);
+          held = grown;
+        }
         if (this.#bytes > bodiesBytesMax)
           throw new HttpRefusal(
             503,
             `reviews of more than ${bodiesBytesMax} bytes are being read: try again`,
           );
-        chunks.push(chunk);
+        bytes += chunk.copy(held, bytes);
       }
-      return Buffer.concat(chunks).toString('utf8');
+      return held.toString('utf8', 0, bytes);
     } finally {
-      this.#bytes -= bytes;
+      this.#bytes -= held.length;
     }
   }
 }

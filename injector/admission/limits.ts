@@ -31,3 +31,7 @@ export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
 export const warningsMax = 16;
 export const warningCharsMax = 256;
 export const messageCharsMax = 2_048;
+
+/** Of one review: a pod of 256 containers has some ten thousand values, a dozen deep. */
+export const reviewValuesMax = 100_000;
+export const reviewDepthMax = 100;

@@ -2,6 +2,7 @@ import { isJsonObject, type JsonObject } from '../../common/json.ts';
 import { recordOf, textOf } from '../../model/read/meta.ts';
 import type { Injection } from '../patch/inject.ts';
 import { messageCharsMax, warningCharsMax, warningsMax } from './limits.ts';
+import { shapeFault } from './shape.ts';
 
 /** Decides on the pod of a request. */
 export type DecidePod = (pod: unknown, namespace: string) => Injection;
@@ -29,6 +30,8 @@ const UNPROCESSABLE = 422;
 
 /** Answers an AdmissionReview (admission.k8s.io/v1) about a pod. Never throws; without side effects, so that a dry run is one. */
 export function answerReview(text: string, decide: DecidePod): ReviewAnswer {
+  const fault = shapeFault(text);
+  if (fault !== undefined) return malformed(fault);
   let review: unknown;
   try {
     review = JSON.parse(text);
@@ -49,7 +52,7 @@ export function answerReview(text: string, decide: DecidePod): ReviewAnswer {
     body: { apiVersion: API_VERSION, kind: 'AdmissionReview', response: { uid, ...response(injection) } },
     decision: {
       uid,
-      namespace: textOf(request.namespace) ?? '',
+      namespace: clip(textOf(request.namespace) ?? '', warningCharsMax),
       pod: podName(request),
       dryRun: request.dryRun === true,
       ...summary(injection),
@@ -96,7 +99,7 @@ function summary(injection: Injection): Pick<Decision, 'outcome' | 'reason'> {
     case 'patch':
       return { outcome: 'injected', reason: clip(injection.warnings.join('; '), messageCharsMax) };
     case 'skip':
-      return { outcome: 'skipped', reason: injection.reason };
+      return { outcome: 'skipped', reason: clip(injection.reason, messageCharsMax) };
     case 'refuse':
       return { outcome: 'refused', reason: clip(injection.message, messageCharsMax) };
     default:

@@ -5,7 +5,7 @@ import type { JsonObject, JsonValue } from '../../common/json.ts';
 import { INJECTION_OPTIONS } from '../../test/support/injection-cases.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
 import { injectPod } from '../patch/inject.ts';
-import { messageCharsMax, warningCharsMax, warningsMax } from './limits.ts';
+import { messageCharsMax, reviewDepthMax, reviewValuesMax, warningCharsMax, warningsMax } from './limits.ts';
 import { answerReview, type ReviewAnswer } from './review.ts';
 
 leakCheck();
@@ -96,8 +96,8 @@ test('warnings reach whoever created the pod, no more than fit', () => {
 });
 
 test('a refusal is as long as a person reads', () => {
-  const annotations = { 'heddle.dev/log-level': 'x'.repeat(10_000) };
-  const { response } = responseTo({ object: { ...POD, metadata: { name: 'web', annotations } } });
+  const labels = { 'heddle.dev/inject': 'x'.repeat(10_000) };
+  const { response } = responseTo({ object: { ...POD, metadata: { name: 'web', labels } } });
   assert.equal(textAt(response, 'status', 'message')?.length, messageCharsMax);
 });
 
@@ -141,26 +141,73 @@ test('what has no request to answer is malformed, each with its remedy', () => {
   }
 });
 
-test('nesting without end is answered, wherever it stands', () => {
-  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-  const text = JSON.stringify({
-    ...{ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' },
-    request: { ...REQUEST, object: { ...POD, spec: { ...POD.spec, volumes: ['DEEP'] } } },
+/** A review whose pod has `json` among its volumes, as text: no object can hold what is tried here. */
+function reviewText(json: string): string {
+  const object = { ...POD, spec: { ...POD.spec, volumes: ['HERE'] } };
+  const request = { ...REQUEST, object };
+  return JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', request }).replace(
+    '"HERE"',
+    () => json,
+  );
+}
+
+test('the log repeats no more of a request than a person reads', () => {
+  const labels = { 'heddle.dev/rev': 'r'.repeat(10_000) };
+  const { decision } = responseTo({
+    namespace: 'n'.repeat(10_000),
+    object: { ...POD, metadata: { name: 'p'.repeat(10_000), labels } },
   });
-  assert.equal(answer(deep).kind, 'malformed');
-  assert.equal(answer(text.replace('"DEEP"', deep)).kind, 'review');
-  const again = {
-    ...POD,
-    metadata: { name: 'twice', annotations: { 'heddle.dev/injected': 'default' } },
-    spec: {
-      initContainers: [{ name: 'first' }, { name: 'heddle-proxy', env: [], args: 'DEEP' }],
-      containers: [{ name: 'app' }],
-    },
-  };
-  const whole = JSON.stringify({
-    ...{ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', request: { ...REQUEST, object: again } },
-  });
-  const answered = answer(whole.replace('"DEEP"', deep));
-  assert.ok(answered.kind === 'review');
-  assert.equal(answered.decision.outcome, 'injected');
+  const { namespace, pod, reason } = decision;
+  assert.deepEqual(
+    [namespace.length, pod.length, reason.length],
+    [warningCharsMax, warningCharsMax, messageCharsMax],
+  );
+});
+
+test('nesting without end is answered before it is parsed', () => {
+  const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
+  for (const text of [nested(1_000_000), reviewText(nested(1_000_000)), '{"a":'.repeat(reviewDepthMax + 1)])
+    assert.deepEqual(answer(text), {
+      kind: 'malformed',
+      message: `the review is nested deeper than ${reviewDepthMax}`,
+    });
+  assert.equal(answer(reviewText(nested(reviewDepthMax - 10))).kind, 'review');
+});
+
+test('more values than a pod has are answered before they are parsed, and texts are not taken for them', () => {
+  const message = `the review holds more than ${reviewValuesMax} values`;
+  for (const one of ['{}', '[]', '0', '{"a":1}', '"\\",[{"'])
+    assert.deepEqual(
+      answer(
+        reviewText(
+          Array(reviewValuesMax + 1)
+            .fill(one)
+            .join(','),
+        ),
+      ),
+      {
+        kind: 'malformed',
+        message,
+      },
+    );
+  assert.equal(answer(reviewText(JSON.stringify(',[{"\\'.repeat(reviewValuesMax)))).kind, 'review');
+  assert.equal(
+    answer(
+      reviewText(
+        Array(reviewValuesMax - 100)
+          .fill('0')
+          .join(','),
+      ),
+    ).kind,
+    'review',
+  );
+});
+
+test('ports without number are no more to be told than one', () => {
+  const ports = Array.from({ length: 40_000 }, () => ({ containerPort: 15001 }));
+  const { response } = responseTo({ object: { ...POD, spec: { containers: [{ name: 'app', ports }] } } });
+  assert.equal(
+    textAt(response, 'status', 'message'),
+    'container app has the port 15001, which the sidecar listens on: choose another',
+  );
 });

@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Credentials } from '../../common/ca/workload-identity.ts';
 import { type Clock, sleep } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { BodyReader, HttpRefusal } from './body.ts';
+import { Callers } from './callers.ts';
 import { firstCertificate } from './first-certificate.ts';
 import { type AdmissionLimits, DEFAULT_ADMISSION_LIMITS } from './limits.ts';
 import { answerReview, type DecidePod } from './review.ts';
@@ -53,6 +55,7 @@ class Admission implements AdmissionServer {
   readonly #options: AdmissionOptions;
   readonly #limits: AdmissionLimits;
   readonly #bodies: BodyReader;
+  readonly #callers: Callers;
   readonly #server: https.Server;
   #expiresAtMs: number | undefined;
   #reason = 'the control plane has not answered yet';
@@ -77,7 +80,10 @@ class Admission implements AdmissionServer {
       },
       (request, response) => this.#receive(request, response),
     );
-    this.#server.maxConnections = this.#limits.connectionsMax;
+    const callers = new Callers(this.#limits.connectionsMax);
+    this.#callers = callers;
+    this.#server.on('connection', (socket: Socket) => callers.open(socket));
+    this.#server.on('secureConnection', (socket) => callers.secured(socket));
   }
 
   listen(): Promise<void> {
@@ -120,6 +126,7 @@ class Admission implements AdmissionServer {
   }
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
+    response.once('close', this.#callers.begin(request.socket));
     this.#route(request, response).catch((thrown: unknown) => {
       // A client that went away in the middle of its request has nobody to answer.
       if (request.destroyed && !request.complete) return;

@@ -28,11 +28,15 @@ const PORT_LISTS: readonly string[] = [
   ANNOTATIONS.skipOutboundPorts,
   ANNOTATIONS.opaquePorts,
 ];
+/** A list of a few hundred ports or networks. */
+export const annotationCharsMax = 4_096;
 const KNOWN = new Set<string>(Object.values(ANNOTATIONS));
 
 /** Reads the annotations of Heddle's own group. All of them are checked, also those that others act on. */
-export function readSettings(annotations: ReadonlyMap<string, string>): ReadSettings {
-  const problems: string[] = [];
+export function readSettings(all: ReadonlyMap<string, string>): ReadSettings {
+  const long = [...KNOWN].filter((annotation) => (all.get(annotation)?.length ?? 0) > annotationCharsMax);
+  const problems = long.map((one) => `the annotation ${one} may have ${annotationCharsMax} characters`);
+  const annotations = new Map([...all].filter(([annotation]) => !long.includes(annotation)));
   const problem = (annotation: string, must: string) => {
     problems.push(`the annotation ${annotation} must be ${must}, not "${annotations.get(annotation) ?? ''}"`);
   };

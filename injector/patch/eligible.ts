@@ -65,8 +65,9 @@ function containerConflicts(view: PodView, container: ContainerView): string[] {
     found.push(
       `container ${name} runs as ${uid === SIDECAR.uid ? `user ${SIDECAR.uid}` : `group ${SIDECAR.gid}`}, which is the sidecar's alone: choose another (securityContext)`,
     );
-  for (const { port, protocol } of container.ports)
-    if (protocol === 'TCP' && SIDECAR_PORTS.includes(port))
+  const own = new Set(container.ports.filter(({ protocol }) => protocol === 'TCP').map(({ port }) => port));
+  for (const port of SIDECAR_PORTS)
+    if (own.has(port))
       found.push(`container ${name} has the port ${port}, which the sidecar listens on: choose another`);
   return found;
 }

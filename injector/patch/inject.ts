@@ -84,6 +84,9 @@ interface Patch {
   readonly warnings: readonly string[];
 }
 
+/** Of a sidecar that is there already: a patch may have to repeat it whole, and answers are kept until they are taken. */
+export const standingCharsMax = 128 * 1024;
+
 /** The sidecar comes last: until then, indexes of init containers are those of the pod as it came. */
 function patchFor(
   view: PodView,
@@ -93,6 +96,11 @@ function patchFor(
 ): Result<Patch, string> {
   const before = standing === undefined ? { ok: true as const, value: {} } : carriedBefore(standing);
   if (!before.ok) return before;
+  if (standing !== undefined && JSON.stringify(standing.object).length > standingCharsMax)
+    return {
+      ok: false,
+      error: `the container ${SIDECAR.container} has more than ${standingCharsMax} characters: create the pod from a manifest without the sidecar`,
+    };
   const probes = rewriteProbes(view, before.value);
   const scraping = mergeScraping(view);
   const app = new Map<string, string>();

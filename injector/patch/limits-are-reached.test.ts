@@ -7,9 +7,10 @@ import { appProbesMax, parseAppProbes } from '../../proxy/admin/app-probe-spec.t
 import { INJECTION_OPTIONS } from '../../test/support/injection-cases.ts';
 import { patched, sidecarOf, stored } from '../../test/support/injection-simulator.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
-import { injectPod } from './inject.ts';
+import { annotationCharsMax } from './annotations.ts';
+import { injectPod, standingCharsMax } from './inject.ts';
 import { containersMax } from './pod.ts';
-import { carriedProbesMax, probeTimeoutSecondsMax } from './probes.ts';
+import { carriedProbesCharsMax, carriedProbesMax, probeTimeoutSecondsMax } from './probes.ts';
 import { cpuQuantity, memoryQuantity } from './quantity.ts';
 
 leakCheck();
@@ -66,6 +67,51 @@ test('the longest timeout that the sidecar takes is carried', () => {
   assert.ok(sidecar !== undefined && 'value' in sidecar);
   const carried = listAt(sidecar.value, 'env').find((one) => textAt(one, 'name') === 'HEDDLE_APP_PROBES');
   assert.ok(parseAppProbes(textAt(carried, 'value') ?? '').ok);
+});
+
+test('the sidecar is told no more of probes than fits into a variable; the others stay, with a warning', () => {
+  const probed = (value: string) => ({
+    httpGet: { port: 80, httpHeaders: [{ name: 'x', value }] },
+  });
+  const pod = podOf([
+    { name: 'app', livenessProbe: probed('x'.repeat(carriedProbesCharsMax)), readinessProbe: probed('x') },
+  ]);
+  const injection = injectPod(pod, INJECTION_OPTIONS);
+  assert.ok(injection.kind === 'patch');
+  assert.equal(injection.warnings.length, 1);
+  assert.match(
+    injection.warnings[0] ?? '',
+    /^the livenessProbe of container app goes to the app itself .* make its headers or path shorter$/,
+  );
+  const { appProbes } = sidecarOf(stored(patched(pod, injection.operations), 'shop')).bootstrap;
+  assert.deepEqual([...appProbes.keys()], ['/app-health/app/readyz']);
+});
+
+test('an annotation longer than any that makes sense is refused, and not repeated', () => {
+  const annotated = (ports: string): JsonObject => ({
+    ...podOf(plain(1)),
+    metadata: { name: 'app', annotations: { 'heddle.dev/opaque-ports': ports } },
+  });
+  const fits = '80,'.repeat(annotationCharsMax).slice(0, annotationCharsMax - 1);
+  assert.equal(injectPod(annotated(fits), INJECTION_OPTIONS).kind, 'patch');
+  assert.deepEqual(injectPod(annotated(`${fits},80`), INJECTION_OPTIONS), {
+    kind: 'refuse',
+    message: `the annotation heddle.dev/opaque-ports may have ${annotationCharsMax} characters`,
+  });
+});
+
+test('a sidecar that is there already is not repeated beyond a limit', () => {
+  const standing = (chars: number): JsonObject => ({
+    ...podOf(plain(1), [{ name: 'first' }, { name: 'heddle-proxy', args: ['x'.repeat(chars)] }]),
+    metadata: { name: 'app', annotations: { 'heddle.dev/injected': 'default' } },
+  });
+  assert.equal(injectPod(standing(standingCharsMax - 100), INJECTION_OPTIONS).kind, 'patch');
+  const refused = injectPod(standing(standingCharsMax), INJECTION_OPTIONS);
+  assert.ok(refused.kind === 'refuse');
+  assert.match(
+    refused.message,
+    /heddle-proxy has more than 131072 characters: create the pod from a manifest/,
+  );
 });
 
 test('quantities are those of Kubernetes, in the units that make sense for each', () => {

@@ -20,6 +20,8 @@ export interface RewrittenProbes {
 
 /** The sidecar takes no more. */
 export const carriedProbesMax = 96;
+/** Of all of them as JSON: the kernel starts no program with a variable of more than 128 KiB, and a character may be three bytes. */
+export const carriedProbesCharsMax = 32 * 1024;
 /** The sidecar waits no longer for an app. */
 export const probeTimeoutSecondsMax = 300;
 
@@ -33,6 +35,7 @@ export function rewriteProbes(view: PodView, before: CarriedProbes): RewrittenPr
   const warnings: string[] = [];
   const carried = new Map(Object.entries(before));
   let count = [...carried.values()].reduce((sum, kinds) => sum + Object.keys(kinds).length, 0);
+  let chars = JSON.stringify(before).length;
   const apps = [...view.init.filter(stays), ...view.containers];
   for (const container of apps.filter(({ name }) => name !== SIDECAR.container)) {
     for (const [field, kind] of Object.entries(PROBES) as [ProbeField, string][]) {
@@ -41,7 +44,8 @@ export function rewriteProbes(view: PodView, before: CarriedProbes): RewrittenPr
       if (!isJsonObject(probe) || leadsTo(probe, path)) continue;
       const found = carriable(probe, container);
       if (found === undefined) continue;
-      const refusal = count >= carriedProbesMax ? `a sidecar asks ${carriedProbesMax} probes` : found.refusal;
+      const more = JSON.stringify({ [container.name]: { [kind]: found.probe } }).length;
+      const refusal = found.refusal ?? carryingProblem(count, chars + more);
       if (refusal !== undefined) {
         warnings.push(
           `the ${field} of container ${container.name} goes to the app itself and fails under STRICT: ${refusal}`,
@@ -50,11 +54,18 @@ export function rewriteProbes(view: PodView, before: CarriedProbes): RewrittenPr
       }
       carried.set(container.name, { ...carried.get(container.name), [kind]: found.probe });
       count++;
+      chars += more;
       operations.push(...led(pointer(field), container.path, found.handler, path));
     }
   }
   const changed = operations.length > 0;
   return { operations, carried: changed ? Object.fromEntries(carried) : undefined, warnings };
+}
+
+function carryingProblem(count: number, chars: number): string | undefined {
+  if (count >= carriedProbesMax) return `a sidecar asks ${carriedProbesMax} probes`;
+  if (chars <= carriedProbesCharsMax) return undefined;
+  return `a sidecar is told of its probes in ${carriedProbesCharsMax} characters, so make its headers or path shorter`;
 }
 
 function leadsTo(probe: JsonObject, path: string): boolean {

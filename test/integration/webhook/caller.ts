@@ -15,6 +15,7 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly agent?: https.Agent;
   readonly servername?: string;
+  readonly localAddress?: string;
 }
 
 /** Calls the webhook as an API server does: by its DNS name, checked against the mesh's root. Without one, as kubelet probes. */
@@ -32,6 +33,7 @@ export function callWebhook(
         ...{ method: options.method ?? 'POST', path: options.path ?? '/inject?timeout=10s' },
         headers: { 'content-type': 'application/json', ...options.headers },
         agent: options.agent ?? false,
+        ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
       },
       (response) => {
         const chunks: Buffer[] = [];
