@@ -6,6 +6,13 @@
 {{- if and (ne .Values.cni.mode "capture") (ne .Values.cni.chained "auto") -}}
 {{- fail "cni.chained is for cni.mode capture: a CNI of its own is chained behind nothing" -}}
 {{- end -}}
+{{- range $part := list "controlPlane" "injector" -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" -}}
+{{- if hasKey ((index $.Values $part).podLabels | default dict) $label -}}
+{{- fail (printf "%s.podLabels can't have %s: it is the chart's own" $part $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Whether this release holds what all revisions share. */}}
@@ -45,7 +52,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
