@@ -232,7 +232,7 @@ const mapping: HostPortMapping = {
 test('a hostPort that cannot be served says why', () => {
   const tell = (hostIp: string) => compiled({ hostPorts: [{ ...mapping, hostIp }] });
   for (const [hostIp, words] of [
-    ['127.0.0.1', /loopback/],
+    ['127.0.0.2', /loopback/],
     ['198.51.100.9', /no address of this node/],
     ['here', /no IP address/],
   ] as const) {

@@ -13,6 +13,7 @@ import {
   FRONTEND_KINDS,
   type FrontendKey,
   type HealthCheck,
+  type HostPortMapping,
   type Offer,
   type PlannedBackend,
   type PlannedFrontend,
@@ -52,12 +53,16 @@ export function compileServices(
   findings.problems.push(...problems);
   const ports = hostPortOffers(input.hostPorts, input.node.addresses);
   findings.problems.push(...ports.problems);
+  const refused = new Set<HostPortMapping>();
   const all: Claim[] = [
     ...dnsOffers(input.dnsAddresses).map((offer) => ({ offer, refuse: () => undefined })),
     ...ports.offers.map(({ offer, mapping }) => ({
       offer,
       refuse: (message: string) => {
-        if (mapping.nodeAddresses === undefined) findings.problems.push(hostPortProblem(mapping, message));
+        // Once for all of a node's addresses.
+        if (mapping.nodeAddresses !== undefined || refused.has(mapping)) return;
+        refused.add(mapping);
+        findings.problems.push(hostPortProblem(mapping, message));
       },
     })),
     ...claims,

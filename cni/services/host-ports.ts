@@ -5,6 +5,9 @@ import { PROTOCOL, SCOPE } from '../maps/constants.ts';
 import type { HostPortMapping, Offer } from './plan.ts';
 import { specialAddress } from './special-addresses.ts';
 
+/** Where programs of a node reach its hostPorts too, as with the plugin `portmap`. */
+const LOOPBACK: readonly string[] = ['127.0.0.1', '::1'];
+
 export interface HostPortOffer {
   readonly mapping: HostPortMapping;
   readonly offer: Offer;
@@ -23,17 +26,20 @@ export function hostPortOffers(
   const offers: HostPortOffer[] = [];
   const problems: Problem[] = [];
   for (const mapping of mappings) {
-    const { nodeAddresses } = mapping;
-    const addresses = addressesOf(mapping.hostIp, nodeAddresses ?? ownAddresses);
+    const isOwn = mapping.nodeAddresses === undefined;
+    // A node's loopback is its own processes' alone.
+    const candidates = mapping.nodeAddresses ?? [...ownAddresses, ...LOOPBACK];
+    const addresses = addressesOf(mapping.hostIp, candidates);
     if (typeof addresses === 'string') {
-      if (nodeAddresses === undefined) problems.push(hostPortProblem(mapping, addresses));
+      if (isOwn) problems.push(hostPortProblem(mapping, addresses));
       continue;
     }
     for (const host of addresses) {
       const family = isIP(host);
       const pod = mapping.podIps.find((ip) => isIP(ip) === family);
       if (pod === undefined) continue;
-      for (const scope of nodeAddresses === undefined ? [SCOPE.INTERNAL, SCOPE.EXTERNAL] : [SCOPE.INTERNAL])
+      const isForOutside = isOwn && !LOOPBACK.includes(host);
+      for (const scope of isForOutside ? [SCOPE.INTERNAL, SCOPE.EXTERNAL] : [SCOPE.INTERNAL])
         offers.push({ mapping, offer: offerOf(mapping, host, pod, scope) });
     }
   }
@@ -41,20 +47,19 @@ export function hostPortOffers(
 }
 
 /** The addresses a hostIP stands for, or why it stands for none. */
-function addressesOf(
-  hostIp: string | undefined,
-  nodeAddresses: readonly string[],
-): readonly string[] | string {
-  if (hostIp === undefined || hostIp === '') return nodeAddresses;
+function addressesOf(hostIp: string | undefined, candidates: readonly string[]): readonly string[] | string {
+  if (hostIp === undefined || hostIp === '') return candidates;
   if (isIP(hostIp) === 0) return `hostIP ${hostIp} is no IP address`;
   const address = addressBytes(hostIp);
-  if (isNoAddress(address)) return nodeAddresses.filter((ip) => isIP(ip) === 6);
-  if (hostIp === '0.0.0.0') return nodeAddresses.filter((ip) => isIP(ip) === 4);
+  if (isNoAddress(address)) return candidates.filter((ip) => isIP(ip) === 6);
+  if (hostIp === '0.0.0.0') return candidates.filter((ip) => isIP(ip) === 4);
+  const known = candidates.find((ip) => addressBytes(ip).equals(address));
+  if (known !== undefined) return [known];
   const special = specialAddress(address);
   if (special !== undefined)
     return `hostIP ${hostIp} is ${special}, where the pod network can't serve it: leave hostIP out, or reach the pod at its own address`;
-  const known = nodeAddresses.some((ip) => addressBytes(ip).equals(address));
-  return known ? [hostIp] : `hostIP ${hostIp} is no address of this node (${nodeAddresses.join(', ')})`;
+  const own = candidates.filter((ip) => !LOOPBACK.includes(ip));
+  return `hostIP ${hostIp} is no address of this node (${own.join(', ')})`;
 }
 
 function offerOf(mapping: HostPortMapping, host: string, pod: string, scope: number): Offer {

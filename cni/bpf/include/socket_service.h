@@ -10,11 +10,14 @@
 
 static __always_inline struct service *find_service(struct frontend *frontend, const struct pod *pod)
 {
+	bool node = is_loopback(&frontend->address);
+	/* Every pod has a loopback of its own. */
+	if (node && !(pod->flags & POD_NODE))
+		return NULL;
 	struct service *service = bpf_map_lookup_elem(&service_map, frontend);
 	if (service)
 		return service;
 
-	bool node = (pod->flags & POD_NODE) && is_loopback(&frontend->address);
 	if (!node) {
 		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoint_map, &frontend->address);
 		node = endpoint && (endpoint->flags & (EP_OWN_NODE | EP_OTHER_NODE));

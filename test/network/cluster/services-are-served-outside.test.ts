@@ -143,6 +143,9 @@ for (const mode of ['tunnel', 'direct'] as const)
             const own = from === 'world' ? cluster.world[family] : from[family];
             assert.equal(await world.answering(from, call, pod.node[family], HOST_PORT, own), 'gate');
           }
+          const own = cluster.node(1);
+          const loopback = family === 'ip4' ? '127.0.0.1' : '::1';
+          assert.equal(await world.answering(own, call, loopback, HOST_PORT, own[family]), 'gate');
           const elsewhere = cluster.node(0)[family];
           assert.equal(await world.refusal('world', 'tcp', elsewhere, HOST_PORT, SHORT), 'ECONNREFUSED');
         }

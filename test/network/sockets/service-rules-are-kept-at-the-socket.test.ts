@@ -145,6 +145,16 @@ describe('a Service, by its rules', () => {
       );
     });
 
+    it(`answers at a host port of the node's loopback from the node alone: ${family}`, async () => {
+      const port = newPort() + 30_000;
+      const loopback = family === 'ip4' ? '127.0.0.1' : '::1';
+      world.service({ address: addressBytes(loopback), port }, backendsOf(family, pods.slice(0, 1)));
+      assert.deepEqual(await names(onNode, `tcp("${loopback}", ${port})`, 3), ['p11']);
+      const [, from] = (await onNode.value(`udp("${loopback}", ${port})`)) as [string, string];
+      assert.equal(from, loopback);
+      assert.equal(await client.error(`tcp("${loopback}", ${port})`), 'ECONNREFUSED');
+    });
+
     it(`gives a socket another backend when its own is gone: ${family}`, async () => {
       const port = newPort();
       const address = addressBytes(CLUSTER[family]);
