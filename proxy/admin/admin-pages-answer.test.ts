@@ -83,6 +83,7 @@ test('/certs tells who the workload is and what it trusts', async () => {
   const certs = JSON.parse((await ask(pages, 'GET', '/certs')).body);
   assert.equal(certs.identity, IDENTITY);
   assert.equal(certs.chain[0].names, `URI:${IDENTITY}`);
+  assert.equal(certs.chain[0].issuer, certs.roots[0].subject);
   assert.equal(Date.parse(certs.chain[0].validTo), Math.floor(credentials.expiresAtMs / 1000) * 1000);
   assert.equal(certs.roots.length, 1);
 });

@@ -116,6 +116,7 @@ function certificatesIn(pem: string): unknown[] {
     const certificate = new X509Certificate(block);
     return {
       subject: certificate.subject || null,
+      issuer: certificate.issuer,
       names: certificate.subjectAltName ?? null,
       serial: certificate.serialNumber,
       validFrom: certificate.validFromDate.toISOString(),
