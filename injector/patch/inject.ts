@@ -2,11 +2,11 @@ import { isIP } from 'node:net';
 import { ANNOTATIONS, LABELS, SIDECAR } from '../../common/contracts.ts';
 import type { Result } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
-import { recordOf, textOf } from '../../model/read/meta.ts';
+import { textOf } from '../../model/read/meta.ts';
 import { readSettings, type SidecarSettings } from './annotations.ts';
 import { conflicts, reasonToLeave, reasonToSkip } from './eligible.ts';
 import { type PatchOperation, pointer } from './json-patch.ts';
-import { type ContainerView, type PodView, readPod } from './pod.ts';
+import { type ContainerView, type PodView, readPod, stays } from './pod.ts';
 import { enlargePod } from './pod-resources.ts';
 import { type CarriedProbes, rewriteProbes } from './probes.ts';
 import { mergeScraping } from './scraping.ts';
@@ -57,7 +57,9 @@ export function injectPod(pod: unknown, options: InjectionOptions): Injection {
   if (skip !== undefined) return skipped(view, skip);
   const revision = view.annotations.get(ANNOTATIONS.injected);
   const standing =
-    revision === undefined ? undefined : view.init.find((container) => container.name === SIDECAR.container);
+    revision === undefined
+      ? undefined
+      : view.init.find((container) => container.name === SIDECAR.container && stays(container));
   const { settings, problems, warnings } = readSettings(view.annotations);
   const faults = [...conflicts(view, standing !== undefined), ...problems];
   if (faults.length > 0) return { kind: 'refuse', message: faults.join('; ') };
@@ -73,7 +75,6 @@ export function injectPod(pod: unknown, options: InjectionOptions): Injection {
       ...warnings,
       ...captureWarnings(view, options),
       ...dnsWarnings(view, options),
-      ...hookWarnings(view),
       ...patch.value.warnings,
     ],
   };
@@ -221,16 +222,4 @@ function dnsWarnings(view: PodView, options: InjectionOptions): string[] {
   return [
     `its dnsPolicy is ${policy}: the sidecar starts only where its name servers know ${host} (ClusterFirst does)`,
   ];
-}
-
-/** Hooks that the node calls over the network reach the app's port without a certificate. */
-function hookWarnings(view: PodView): string[] {
-  return [...view.init, ...view.containers].flatMap(({ name, object }) =>
-    ['postStart', 'preStop']
-      .map((hook) => ({ hook, handler: recordOf(recordOf(object.lifecycle)[hook]).httpGet }))
-      .filter(({ handler }) => isJsonObject(handler) && textOf(handler.host) === undefined)
-      .map(
-        ({ hook }) => `the ${hook} hook of container ${name} is an httpGet, which STRICT refuses: use exec`,
-      ),
-  );
 }

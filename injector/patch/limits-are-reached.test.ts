@@ -102,7 +102,10 @@ test('an annotation longer than any that makes sense is refused, and not repeate
 
 test('a sidecar that is there already is not repeated beyond a limit', () => {
   const standing = (chars: number): JsonObject => ({
-    ...podOf(plain(1), [{ name: 'first' }, { name: 'heddle-proxy', args: ['x'.repeat(chars)] }]),
+    ...podOf(plain(1), [
+      { name: 'first' },
+      { name: 'heddle-proxy', restartPolicy: 'Always', args: ['x'.repeat(chars)] },
+    ]),
     metadata: { name: 'app', annotations: { 'heddle.dev/injected': 'default' } },
   });
   assert.equal(injectPod(standing(standingCharsMax - 100), INJECTION_OPTIONS).kind, 'patch');

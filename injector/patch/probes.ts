@@ -7,8 +7,11 @@ import { type ContainerView, type PodView, stays } from './pod.ts';
 /** Probe fields of a container, and the last part of the path under which the sidecar answers for each. */
 const PROBES = { livenessProbe: 'livez', readinessProbe: 'readyz', startupProbe: 'startupz' } as const;
 type ProbeField = keyof typeof PROBES;
+/** Hooks that the node calls, and what tells them from probes: no container's name has a dot. */
+const HOOKS = { postStart: '.poststart', preStop: '.prestop' } as const;
+type HookField = keyof typeof HOOKS;
 
-/** The app's own probes by container and kind, as the sidecar reads them from `HEDDLE_APP_PROBES`. */
+/** The app's own probes, and hooks as if they were some, by container and kind, as the sidecar reads them from `HEDDLE_APP_PROBES`. */
 export type CarriedProbes = Readonly<Record<string, JsonObject>>;
 
 export interface RewrittenProbes {
@@ -25,8 +28,19 @@ export const carriedProbesCharsMax = 32 * 1024;
 /** The sidecar waits no longer for an app. */
 export const probeTimeoutSecondsMax = 300;
 
+/** What the node asks of a container over the network. */
+interface Ask {
+  /** For people: `livenessProbe`. */
+  readonly what: string;
+  /** Where it stands in its container, as a JSON pointer. */
+  readonly at: string;
+  readonly probe: JsonObject;
+  readonly carrier: string;
+  readonly kind: string;
+}
+
 /**
- * Leads the node's probes to the sidecar's health port, which asks the app in their stead: kubelet has no certificate, so
+ * Leads the node's probes and HTTP hooks to the sidecar's health port, which asks the app in their stead: kubelet has no certificate, so
  * under STRICT the app's own port would refuse it. `exec` probes, and those of another host, stay. `before`: what an
  * earlier pass has led there.
  */
@@ -38,28 +52,44 @@ export function rewriteProbes(view: PodView, before: CarriedProbes): RewrittenPr
   let chars = JSON.stringify(before).length;
   const apps = [...view.init.filter(stays), ...view.containers];
   for (const container of apps.filter(({ name }) => name !== SIDECAR.container)) {
-    for (const [field, kind] of Object.entries(PROBES) as [ProbeField, string][]) {
-      const probe = container.object[field];
-      const path = `/app-health/${container.name}/${kind}`;
-      if (!isJsonObject(probe) || leadsTo(probe, path)) continue;
+    for (const { what, at, probe, carrier, kind } of asksOf(container)) {
+      const path = `/app-health/${carrier}/${kind}`;
+      if (leadsTo(probe, path)) continue;
       const found = carriable(probe, container);
       if (found === undefined) continue;
-      const more = JSON.stringify({ [container.name]: { [kind]: found.probe } }).length;
+      const more = JSON.stringify({ [carrier]: { [kind]: found.probe } }).length;
       const refusal = found.refusal ?? carryingProblem(count, chars + more);
       if (refusal !== undefined) {
         warnings.push(
-          `the ${field} of container ${container.name} goes to the app itself and fails under STRICT: ${refusal}`,
+          `the ${what} of container ${container.name} goes to the app itself and fails under STRICT: ${refusal}`,
         );
         continue;
       }
-      carried.set(container.name, { ...carried.get(container.name), [kind]: found.probe });
+      carried.set(carrier, { ...carried.get(carrier), [kind]: found.probe });
       count++;
       chars += more;
-      operations.push(...led(pointer(field), container.path, found.handler, path));
+      operations.push(...led(`${container.path}${at}`, found.handler, path));
     }
   }
   const changed = operations.length > 0;
   return { operations, carried: changed ? Object.fromEntries(carried) : undefined, warnings };
+}
+
+function asksOf({ name, object }: ContainerView): readonly Ask[] {
+  const probes = (Object.entries(PROBES) as [ProbeField, string][]).flatMap(([field, kind]) => {
+    const probe = object[field];
+    return isJsonObject(probe) ? [{ what: field, at: pointer(field), probe, carrier: name, kind }] : [];
+  });
+  const hooks = (Object.entries(HOOKS) as [HookField, string][]).flatMap(([field, suffix]) => {
+    const { httpGet } = recordOf(recordOf(object.lifecycle)[field]);
+    // A hook may take as long as the sidecar waits for anything.
+    const probe = isJsonObject(httpGet) ? { httpGet, timeoutSeconds: probeTimeoutSecondsMax } : undefined;
+    const at = pointer('lifecycle', field);
+    return probe === undefined
+      ? []
+      : [{ what: `${field} hook`, at, probe, carrier: `${name}${suffix}`, kind: PROBES.livenessProbe }];
+  });
+  return [...probes, ...hooks];
 }
 
 function carryingProblem(count: number, chars: number): string | undefined {
@@ -74,8 +104,7 @@ function leadsTo(probe: JsonObject, path: string): boolean {
 }
 
 /** Only the handler changes: timing stays the pod's own. */
-function led(field: string, container: string, handler: string, path: string): PatchOperation[] {
-  const at = `${container}${field}`;
+function led(at: string, handler: string, path: string): PatchOperation[] {
   const value = { path, port: PORTS.proxyHealth };
   if (handler === 'httpGet') return [{ op: 'replace', path: `${at}/httpGet`, value }];
   return [
@@ -132,7 +161,9 @@ function fieldsOf(handler: Carriable['handler'], asked: Readonly<Record<string, 
         value: textOf(value) ?? '',
       }));
       const secure = asked.scheme === 'HTTPS' ? { scheme: 'HTTPS' } : {};
-      return { ...text('path'), ...secure, ...(headers.length === 0 ? {} : { httpHeaders: headers }) };
+      const path = textOf(asked.path);
+      const target = path === undefined ? {} : { path: requestTarget(path) };
+      return { ...target, ...secure, ...(headers.length === 0 ? {} : { httpHeaders: headers }) };
     }
     case 'grpc':
       return text('service');
@@ -141,6 +172,17 @@ function fieldsOf(handler: Carriable['handler'], asked: Readonly<Record<string, 
     default:
       return handler satisfies never;
   }
+}
+
+/** The path as kubelet asks for it: encoded where it has to be, and without a fragment. */
+function requestTarget(path: string): string {
+  const [before = ''] = path.toWellFormed().split('#', 1);
+  const query = before.indexOf('?');
+  const end = query < 0 ? before.length : query;
+  return (
+    before.slice(0, end).replaceAll(/[^A-Za-z0-9\-._~!$&'()*+,;=:@/[\]%]/gu, encodeURIComponent) +
+    before.slice(end).replaceAll(/[^!-~]/gu, encodeURIComponent)
+  );
 }
 
 function timeoutProblem(seconds: unknown): string | undefined {

@@ -9,6 +9,7 @@ import type { KubeObject } from '../../model/objects.ts';
 import { type Bootstrap, readBootstrap } from '../../proxy/bootstrap.ts';
 
 const POD_IPS = ['10.244.1.7', 'fd10:244:1::7'];
+const HOOKS = ['postStart', 'preStop'] as const;
 const PROBES = { livenessProbe: 'livez', readinessProbe: 'readyz', startupProbe: 'startupz' } as const;
 
 /** The pod as it is after the patch. Throws where the patch doesn't apply. */
@@ -88,6 +89,12 @@ export function probesOf(pod: KubeObject, bootstrap?: Bootstrap): ReadonlyMap<st
         const probe = at(container, field);
         if (probe !== undefined) found.set(`${name}/${kind}`, asked(probe, container, bootstrap));
       }
+      for (const hook of HOOKS) {
+        const httpGet = at(container, 'lifecycle', hook, 'httpGet');
+        // Nobody but the sidecar limits how long it may take.
+        if (httpGet !== undefined)
+          found.set(`${name}/${hook}`, asked({ httpGet, timeoutSeconds: 300 }, container, bootstrap));
+      }
     }
   }
   return found;
@@ -109,7 +116,14 @@ function asked(probe: JsonValue, container: JsonValue, bootstrap: Bootstrap | un
     const headers = listAt(httpGet, 'httpHeaders').map((one) => [textAt(one, 'name'), textAt(one, 'value')]);
     return JSON.parse(
       JSON.stringify({
-        ...{ kind: 'http', timeoutSeconds, port, path: textAt(httpGet, 'path') ?? '/', headers, host },
+        ...{
+          kind: 'http',
+          timeoutSeconds,
+          port,
+          path: targetOf(textAt(httpGet, 'path') ?? '/'),
+          headers,
+          host,
+        },
         tls: textAt(httpGet, 'scheme') === 'HTTPS',
       }),
     ) as JsonObject;
@@ -123,13 +137,19 @@ function asked(probe: JsonValue, container: JsonValue, bootstrap: Bootstrap | un
   return { kind: 'exec', ...objectAt(probe, 'exec') };
 }
 
+/** What stands in the request that kubelet makes of a path. */
+function targetOf(path: string): string {
+  const { pathname, search } = new URL(path.startsWith('/') ? path : `/${path}`, 'http://app');
+  return `${pathname}${search}`;
+}
+
 function portNumber(port: JsonValue | undefined, container: JsonValue): JsonValue {
   if (typeof port === 'number') return port;
   const named = listAt(container, 'ports').find((one) => textAt(one, 'name') === port);
   return numberAt(named, 'containerPort') ?? `named ${String(port)}`;
 }
 
-/** A container without what the injector may change: its probes' handlers. */
+/** A container without what the injector may change: the handlers of its probes and hooks. */
 export function withoutProbes(container: JsonValue): JsonValue {
   if (!isJsonObject(container)) return container;
   const rest: Record<string, JsonValue | undefined> = { ...container };
@@ -138,7 +158,18 @@ export function withoutProbes(container: JsonValue): JsonValue {
     const { httpGet: _http, tcpSocket: _tcp, grpc: _grpc, ...timing } = objectAt(rest, field);
     rest[field] = timing;
   }
+  if (isJsonObject(rest.lifecycle)) rest.lifecycle = withoutHandlers(rest.lifecycle);
   return rest;
+}
+
+function withoutHandlers(lifecycle: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(lifecycle).map(([hook, handler]) => {
+      if (!isJsonObject(handler)) return [hook, handler];
+      const { httpGet: _http, ...rest } = handler;
+      return [hook, rest];
+    }),
+  );
 }
 
 /** A container that had no `preStop` of its own, without the delay that it got. */
