@@ -73,6 +73,13 @@ const PODS: readonly [
     /rollout restart statefulset\/db/,
   ],
   [
+    'has ended, before there was a webhook',
+    facts({ pods: [{ ...pod(owned('Job', 'j')), status: { phase: 'Succeeded' } }] }),
+    'none',
+    /it has ended/,
+    undefined,
+  ],
+  [
     'was made too early, by a Job',
     facts({ pods: [pod(owned('Job', 'j'))] }),
     'missing',

@@ -39,6 +39,8 @@ export interface InjectionFacts {
 
 /** The command that makes a workload's pods anew. */
 const RESTARTED: readonly string[] = ['Deployment', 'StatefulSet', 'DaemonSet'];
+/** Phases of a pod that runs no more. */
+const ENDED: readonly string[] = ['Succeeded', 'Failed'];
 /** Any: what a pod is refused or left for doesn't depend on it. */
 const SIDECAR_OPTIONS: SidecarOptions = {
   ...{ image: SIDECAR.container, imagePullPolicy: undefined, imagePullSecrets: [], capture: 'transparent' },
@@ -91,6 +93,8 @@ function podRow(pod: KubeObject, facts: InjectionFacts): InjectionRow {
     ...(remedy === undefined ? {} : { remedy }),
   });
   const revision = annotations[ANNOTATIONS.injected];
+  // A Job's, say: it calls nobody any more.
+  if (ENDED.includes(textAt(pod, 'status', 'phase') ?? '')) return row('none', 'it has ended');
   const hasSidecar = listAt(pod.spec, 'initContainers').some(
     (one) => textAt(one, 'name') === SIDECAR.container,
   );
