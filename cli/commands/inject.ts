@@ -1,3 +1,4 @@
+import { type Buffer, isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CONTROL_PLANE_ADDRESS, DEFAULT_TRUST_DOMAIN, LABELS } from '../../common/contracts.ts';
@@ -154,12 +155,18 @@ function namespaceLabels(pieces: readonly Piece[]): ReadonlyMap<string, Readonly
 async function readStream(file: string, context: CliContext) {
   const source = file === '-' ? 'standard input' : file;
   try {
-    const text = file === '-' ? await context.readStdin() : readFileSync(resolve(context.cwd, file), 'utf8');
+    const text = file === '-' ? await context.readStdin() : utf8(readFileSync(resolve(context.cwd, file)));
     return { source, pieces: cutStream(text, source) };
   } catch (thrown) {
     if (thrown instanceof HeddleError) throw thrown;
     throw new HeddleError('file', `${source}: ${messageOf(thrown)}`);
   }
+}
+
+/** Read otherwise, other texts would be printed with their characters lost. */
+function utf8(bytes: Buffer): string {
+  if (!isUtf8(bytes)) throw new Error('is not text in UTF-8');
+  return bytes.toString('utf8');
 }
 
 /** A file itself; of a folder the manifests in it, by name, as kubectl takes them. */

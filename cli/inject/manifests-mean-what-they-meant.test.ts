@@ -152,3 +152,10 @@ test('a folder is its manifests, by name, without those of folders in it', async
   mkdirSync(join(folder, 'none'));
   await assert.rejects(run('', '-f', 'none'), /none: holds no \.yaml, \.yml or \.json file/);
 });
+
+test('what is no text in UTF-8 is told, and not printed with its characters lost', async () => {
+  writeFileSync(join(folder, 'latin.yaml'), Buffer.from('# café\nkind: Service\n', 'latin1'));
+  await assert.rejects(run('', '-f', 'latin.yaml'), /latin\.yaml: is not text in UTF-8/);
+  writeFileSync(join(folder, 'wide.yaml'), Buffer.from('\uFEFFkind: Pod', 'utf16le'));
+  await assert.rejects(run('', '-f', 'wide.yaml'), /wide\.yaml: is not text in UTF-8/);
+});
