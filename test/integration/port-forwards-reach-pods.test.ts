@@ -18,12 +18,8 @@ import { systemClock } from '../../common/clock.ts';
 import { HeddleError } from '../../common/errors.ts';
 import { connectKubernetes, type KubernetesClient } from '../../sources/kubernetes/client.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
-import {
-  DIAL_TIMEOUT_MS,
-  dialThrough,
-  podDialer,
-  SEND_BUFFER_BYTES_MAX,
-} from '../../sources/kubernetes/port-forward.ts';
+import { DIAL_TIMEOUT_MS, SEND_BUFFER_BYTES_MAX } from '../../sources/kubernetes/pod-stream.ts';
+import { dialThrough, podDialer } from '../../sources/kubernetes/port-forward.ts';
 import { FakeApi } from '../support/kubernetes/fake-api.ts';
 import { type HttpApi, serveApi } from '../support/kubernetes/http.ts';
 import { kubeconfig, putControlPlane, putInstallation } from '../support/kubernetes/installed.ts';
@@ -313,6 +309,8 @@ test('what the WebSocket has not sent yet holds the writer up', async () => {
       resume: () => undefined,
       close: () => undefined,
       terminate: () => undefined,
+      ping: () => undefined,
+      on: () => undefined,
     },
     send: () => void socket.sent++,
   };

@@ -156,7 +156,7 @@ export class FakeApi {
       const found = installed.objects.get(keyOf({ ...place, name: place.name }));
       return found === undefined ? status(404, 'NotFound', `no ${pathname}`) : answer(found, 200);
     }
-    const select = selection(place.namespace, searchParams.get('fieldSelector'));
+    const select = selection(place.namespace, searchParams);
     return isWatch
       ? this.#watch(installed.kind, select, searchParams, signal)
       : this.#list(installed, select, searchParams, signal);
@@ -256,12 +256,21 @@ function answer(object: JsonObject, code: number): ApiResponse {
 
 export type Select = (object: KubeObject) => boolean;
 
-function selection(namespace: string | undefined, fieldSelector: string | null): Select {
+/** By one name, and by labels that are equal to something: whoever asks in another way is told here. */
+function selection(namespace: string | undefined, query: URLSearchParams): Select {
+  const fieldSelector = query.get('fieldSelector');
   const name = /^metadata\.name=(.+)$/.exec(fieldSelector ?? '')?.[1];
   if (fieldSelector !== null && name === undefined) throw new Error(`the fake doesn't know ${fieldSelector}`);
+  const labels = (query.get('labelSelector') ?? '').split(',').filter((term) => term !== '');
+  const wanted = labels.map((term) => {
+    const [, key = '', value] = /^([^=!]+)=([^=]*)$/.exec(term) ?? [];
+    if (value === undefined) throw new Error(`the fake doesn't know ${term}`);
+    return { key, value };
+  });
   return ({ metadata }) =>
     (namespace === undefined || metadata.namespace === namespace) &&
-    (name === undefined || metadata.name === name);
+    (name === undefined || metadata.name === name) &&
+    wanted.every(({ key, value }) => metadata.labels?.[key] === value);
 }
 
 function keyOf({

@@ -3,15 +3,15 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { Method } from '../../../sources/kubernetes/transport.ts';
 import type { FakeApi } from './fake-api.ts';
-import type { PortForwards } from './port-forwards.ts';
+import { refuse, type Upgrades } from './web-socket.ts';
 
 export interface HttpApi {
   readonly server: string;
   close(): Promise<void>;
 }
 
-/** The fake API server on a real port, with pods' ports behind it where `forwards` is given. */
-export async function serveApi(api: FakeApi, forwards?: PortForwards): Promise<HttpApi> {
+/** The fake API server on a real port, with pods' ports and commands behind it where `upgrades` are given. */
+export async function serveApi(api: FakeApi, ...upgrades: readonly Upgrades[]): Promise<HttpApi> {
   const server: Server = createServer((request, response) => {
     const leaving = new AbortController();
     response.on('close', () => leaving.abort(new Error('the client is gone')));
@@ -32,7 +32,9 @@ export async function serveApi(api: FakeApi, forwards?: PortForwards): Promise<H
       })
       .catch(() => response.destroy());
   });
-  if (forwards !== undefined) server.on('upgrade', forwards.onUpgrade);
+  server.on('upgrade', (request, socket) => {
+    if (!upgrades.some((one) => one.onUpgrade(request, socket))) refuse(socket, 404);
+  });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     server: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -40,7 +42,7 @@ export async function serveApi(api: FakeApi, forwards?: PortForwards): Promise<H
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
-        forwards?.close();
+        for (const one of upgrades) one.close();
       }),
   };
 }

@@ -1,5 +1,6 @@
 import { SYSTEM_NAMESPACE } from '../../../common/contracts.ts';
 import type { JsonObject } from '../../../common/json.ts';
+import type { KubeObject } from '../../../model/objects.ts';
 import { KINDS } from '../../../sources/kubernetes/kinds.ts';
 import type { FakeApi } from './fake-api.ts';
 
@@ -50,4 +51,34 @@ export function putInstallation(api: FakeApi, versions = '0.1.0'): void {
     status: { desiredNumberScheduled: 1, numberReady: 1 },
   });
   putControlPlane(api, 'heddle-control-plane-1');
+}
+
+export interface AgentPodOptions {
+  readonly ready?: boolean;
+  readonly running?: boolean;
+  /** It is being deleted. */
+  readonly ending?: boolean;
+  readonly createdAt?: string;
+}
+
+/** A pod of the DaemonSet heddle-cni. */
+export function agentPod(
+  name: string,
+  node: string,
+  { ready = true, running = true, ending = false, createdAt = '2026-01-01T00:00:00Z' }: AgentPodOptions = {},
+): Pick<KubeObject, 'metadata' | 'spec' | 'status'> {
+  const labels = { 'app.kubernetes.io/name': 'heddle-cni' };
+  const state: JsonObject = running ? { running: { startedAt: createdAt } } : { waiting: {} };
+  return {
+    metadata: {
+      ...{ name, namespace: SYSTEM_NAMESPACE, labels, creationTimestamp: createdAt },
+      ...(ending ? { deletionTimestamp: '2026-01-02T00:00:00Z' } : {}),
+    },
+    spec: { nodeName: node },
+    status: {
+      phase: running ? 'Running' : 'Pending',
+      conditions: [ready ? READY : { ...READY, status: 'False' }],
+      containerStatuses: [{ name: 'agent', ready, state }],
+    },
+  };
 }
