@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { readIfThere } from '../../common/atomic-file.ts';
 
 /** Folders that run as programs of their own, each bundled to `dist/<folder>/main.mjs`. */
-export const PROGRAMS = ['cli', 'control-plane', 'injector', 'proxy', 'cni/agent', 'cni/dns'] as const;
+export const PROGRAMS = [
+  'cli',
+  'control-plane',
+  'injector',
+  'proxy',
+  'cni/agent',
+  'cni/dial',
+  'cni/dns',
+] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** Everything a bundle is made of: the rooms, and the packages as they are locked. */

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { parsePrefix } from '../../common/address.ts';
+import { AGENT_SOCKET } from '../../common/agent-dial.ts';
 import type { Result } from '../../common/errors.ts';
 import { readFlags, wrongUsage } from '../../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../../common/log.ts';
@@ -89,7 +90,7 @@ ${SOURCE_USAGE}
   --node-netns PATH       network namespace of the node (default: the agent's own)
   --state-dir DIR         addresses and pods that were given (default /var/lib/heddle/cni)
   --socket PATH           where the CNI plugin calls (default /run/heddle/cni.sock)
-  --admin-socket PATH     where heddle cni and heddle drops call (default /run/heddle/cni-admin.sock)
+  --admin-socket PATH     where heddle cni and heddle drops call (default ${AGENT_SOCKET})
   --pins DIR              folder on a bpffs (default /sys/fs/bpf/heddle/NODE)
   --uplink NAME           device towards the other nodes (default auto, the one that has the node's InternalIP)
   --mode MODE             tunnel, direct (the underlay routes pods) or capture (over another CNI) (default tunnel)
@@ -151,7 +152,7 @@ export function parseOptions(args: readonly string[]): Result<AgentOptions | 'he
       chained: mode === 'capture' ? (values.chain ?? 'auto') : undefined,
       stateDirectory: values['state-dir'] ?? '/var/lib/heddle/cni',
       socket: values.socket ?? '/run/heddle/cni.sock',
-      adminSocket: values['admin-socket'] ?? '/run/heddle/cni-admin.sock',
+      adminSocket: values['admin-socket'] ?? AGENT_SOCKET,
       pins: values.pins ?? `/sys/fs/bpf/heddle/${node}`,
     },
   };

@@ -60,7 +60,11 @@ export const RECIPES: readonly Recipe[] = [
   },
   {
     ...{ name: 'heddle-cni', title: "Heddle's node agent and DNS", uid: 0 },
-    ...{ programs: ['cni/agent', 'cni/dns'], entrypoint: [NODE], cmd: ['/heddle/cni/agent/main.mjs'] },
+    ...{
+      programs: ['cni/agent', 'cni/dial', 'cni/dns'],
+      entrypoint: [NODE],
+      cmd: ['/heddle/cni/agent/main.mjs'],
+    },
     beside: ['cni/bpf', 'cni/plugin'],
     // nft gives pods the address of their node; cat is the command of the probes.
     system: () => [

@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const IMAGES: Readonly<Record<string, readonly string[]>> = {
   'heddle-proxy': ['proxy'],
   'heddle-control-plane': ['control-plane', 'injector'],
-  'heddle-cni': ['cni/agent', 'cni/dns'],
+  'heddle-cni': ['cni/agent', 'cni/dial', 'cni/dns'],
 };
 let roots: string;
 
