@@ -1,5 +1,5 @@
 import http from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { type Clock, sleep } from './clock.ts';
 import { HeddleError } from './errors.ts';
 import type { DropRecord } from './pod-network.ts';
@@ -8,8 +8,8 @@ import type { DropRecord } from './pod-network.ts';
 const dropStreamPauseMs = 500;
 
 export interface DropStreamOptions {
-  /** Admin socket of a node agent. */
-  readonly socket: string;
+  /** Admin socket of a node agent, or what opens a connection that leads to it. */
+  readonly socket: string | (() => Promise<Duplex>);
   /** Of `/drops`; `tail` counts for the first answer only. */
   readonly query: URLSearchParams;
   readonly clock: Clock;
@@ -63,8 +63,8 @@ function oneAnswer(
   take: (record: DropRecord) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const options = { agent: false, socketPath: socket, signal };
-    const call = http.request(`http://agent${path}`, options, (response) => {
+    const way = typeof socket === 'string' ? { agent: false, socketPath: socket } : connectionBy(socket);
+    const call = http.request(`http://agent${path}`, { ...way, signal }, (response) => {
       const isRefused = response.statusCode !== 200;
       if (!isRefused) connected();
       eachLine(response, (line) => {
@@ -80,6 +80,20 @@ function oneAnswer(
     call.on('error', reject);
     call.end();
   });
+}
+
+/** For `http.request`: a connection that is opened for this request alone. */
+export function connectionBy(dial: () => Promise<Duplex>): Pick<http.RequestOptions, 'createConnection'> {
+  return {
+    createConnection(_options, created) {
+      dial().then(
+        (stream) => created(null, stream),
+        // A failure comes without a stream, which the types don't know.
+        (thrown: Error) => (created as (failure: Error) => void)(thrown),
+      );
+      return undefined;
+    },
+  };
 }
 
 /** Whole lines of text; what is left without an end is none. */

@@ -1,16 +1,20 @@
 import type { Facts, Finding } from './findings.ts';
 
 /** Agents that don't answer, or that can't add pods. What they can't use of objects stands among the objects' problems. */
-export function checkAgents({ agents }: Facts): readonly Finding[] {
+export function checkAgents({ agents }: Pick<Facts, 'agents'>): readonly Finding[] {
   const troubles = agents.flatMap((answer): readonly Finding[] => {
-    const about = `agent ${answer.agent.node ?? answer.agent.socket}`;
+    const { agent } = answer;
+    const about = `agent ${'socket' in agent ? (agent.node ?? agent.socket) : agent.node}`;
     if ('error' in answer) return [{ level: 'problem', about, message: answer.error }];
     const { ready, reason } = answer.status;
     if (ready) return [];
     return [
       {
         ...{ level: 'problem', about, message: `can't add pods: ${reason}` },
-        remedy: `heddle cni status, and heddle logs ${answer.status.node}-agent -n heddle-system`,
+        remedy:
+          'pod' in agent
+            ? `heddle cni status --node ${agent.node}; kubectl logs ${agent.pod} -c agent -n heddle-system`
+            : `heddle cni status, and heddle logs ${answer.status.node}-agent -n heddle-system`,
       },
     ];
   });

@@ -9,9 +9,10 @@ import { settingsOf } from '../client/settings.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { listAt, textAt } from '../kube/fields.ts';
 import { heddleVersion } from '../version.ts';
+import { type AgentsSeen, lookAtAgents } from './cluster-agents.ts';
 import { gatherInstallation } from './cluster-facts.ts';
 import type { Facts, Finding, SidecarAnswer, SidecarView } from './findings.ts';
-import { apiProblems, sidecarViews } from './gather.ts';
+import { apiProblems, distinct, sidecarViews } from './gather.ts';
 import { checkInstallation } from './installation.ts';
 import { checkObjects } from './objects.ts';
 import { checkSidecars } from './sidecars.ts';
@@ -31,17 +32,20 @@ export interface Inspection {
 export async function inspectCluster(access: KubeAccess, context: CliContext): Promise<Inspection> {
   const mesh = await openClusterMesh(access, context);
   try {
-    return await inspectMesh(mesh, context.clock.wallMs());
+    return await inspectMesh(mesh, context);
   } finally {
     mesh.close();
   }
 }
 
 /** The same of an open mesh. Fails with code `unreachable` where the API server can't be asked. */
-async function inspectMesh(mesh: ClusterMesh, nowMs: number): Promise<Inspection> {
+async function inspectMesh(mesh: ClusterMesh, context: CliContext): Promise<Inspection> {
+  const nowMs = context.clock.wallMs();
   const about: Finding = { level: 'note', about: 'mesh', message: `Kubernetes, ${accessText(mesh.access)}` };
   let pods: readonly KubeObject[];
   let own: readonly Finding[];
+  // One of many nodes that doesn't answer takes its time: what the API server says is read meanwhile.
+  const looking = lookAtAgents(mesh, context);
   try {
     const facts = await gatherInstallation(mesh.client, nowMs, heddleVersion());
     pods = (facts.pods ?? []).filter(isOfThisMesh);
@@ -49,13 +53,17 @@ async function inspectMesh(mesh: ClusterMesh, nowMs: number): Promise<Inspection
   } catch (thrown) {
     throw asUnreachable(thrown);
   }
+  const agents = await looking;
+  own = [...own, ...agents.findings];
   try {
-    const findings = await inspectApi(mesh, pods, nowMs);
+    const findings = await inspectApi(mesh, { pods, agents, nowMs });
     return { findings: [...own, ...findings.map(withKubectl)], code: EXIT.done };
   } catch (thrown) {
     if (!(thrown instanceof HeddleError) || thrown.code !== 'unreachable') throw thrown;
     const finding: Finding = { level: 'problem', about: 'control plane', message: messageOf(thrown) };
-    return { findings: [...own, finding], code: EXIT.unreachable };
+    const { problems } = agents;
+    const objects = checkObjects({ problems, objects: [], origins: new Map() });
+    return { findings: [...own, finding, ...objects], code: EXIT.unreachable };
   }
 }
 
@@ -64,18 +72,21 @@ function isOfThisMesh({ metadata: { annotations = {} } }: KubeObject): boolean {
   return (annotations[ANNOTATIONS.injected] ?? DEFAULT_REVISION) === DEFAULT_REVISION;
 }
 
-async function inspectApi(
-  mesh: ClusterMesh,
-  pods: readonly KubeObject[],
-  nowMs: number,
-): Promise<readonly Finding[]> {
+interface Seen {
+  readonly pods: readonly KubeObject[];
+  readonly agents: AgentsSeen;
+  readonly nowMs: number;
+}
+
+async function inspectApi(mesh: ClusterMesh, { pods, agents, nowMs }: Seen): Promise<readonly Finding[]> {
   const sidecars = await allSidecars(mesh);
   const { answers, unasked } = await certificatesOf(mesh, sidecars, nowMs);
+  const told = await apiProblems(mesh);
   const facts: Facts = {
     ...{ nowMs, network: 'ebpf', sidecars, answers, agents: [] },
     // Pods as the API server has them: their conditions may be newer than the control plane's.
     objects: [...(await objectsInForce(mesh)).filter(({ kind }) => kind !== 'Pod'), ...pods],
-    ...(await apiProblems(mesh)),
+    ...{ problems: distinct([...told.problems, ...agents.problems]), origins: told.origins },
     leafTtlSeconds: (await settingsOf(mesh)).leafTtlMs / 1_000,
   };
   return [...checkSidecars(facts), ...unasked, ...checkObjects(facts)];

@@ -97,7 +97,7 @@ function problemOf(item: JsonValue): Problem {
 }
 
 /** The control plane and the local runner read the same files: what both say is said once. */
-function distinct(problems: readonly Problem[]): readonly Problem[] {
+export function distinct(problems: readonly Problem[]): readonly Problem[] {
   const seen = new Set<string>();
   return problems.filter((problem) => {
     const key = `${problem.source}:${problem.line}:${problem.message}`;

@@ -5,8 +5,10 @@ import { JUDGED_KINDS, objectKey } from '../kube/kinds.ts';
 import { problemPlace, problemText } from '../output/problem.ts';
 import { type Facts, type Finding, podName } from './findings.ts';
 
+type ObjectFacts = Pick<Facts, 'problems' | 'objects' | 'origins'>;
+
 /** Routes and policies that aren't accepted, resolved or programmed, and what is wrong with files and objects. */
-export function checkObjects(facts: Facts): readonly Finding[] {
+export function checkObjects(facts: ObjectFacts): readonly Finding[] {
   const fromFiles = facts.problems.map((problem): Finding => {
     const namespace = /^\S+ ([^/\s]+)\//.exec(problem.object ?? '')?.[1];
     const place = problemPlace(problem);
@@ -36,7 +38,7 @@ export function checkObjects(facts: Facts): readonly Finding[] {
   return [...fromFiles, ...conditions, ...good];
 }
 
-function conditionFindings(object: KubeObject, facts: Facts): readonly Finding[] {
+function conditionFindings(object: KubeObject, facts: ObjectFacts): readonly Finding[] {
   const where = facts.origins.get(objectKey(object));
   const found = {
     about: `${object.kind} ${podName(object)}`,

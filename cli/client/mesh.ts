@@ -2,6 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { dirname, join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { connectionBy } from '../../common/drop-stream.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
@@ -143,8 +144,8 @@ export interface FetchOptions {
   readonly timeoutMs?: number;
   /** Of a Unix socket that the server listens on; the URL's host is for the headers then. */
   readonly socketPath?: string;
-  /** Leads to the server already; the URL's host is for the headers then. */
-  readonly connection?: Duplex;
+  /** Leads to the server already, or opens what does; the URL's host is for the headers then. */
+  readonly connection?: Duplex | (() => Promise<Duplex>);
 }
 
 export interface FetchAnswer {
@@ -164,11 +165,16 @@ export function fetchText(
       : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
   return new Promise((done, reject) => {
     const method = text === undefined ? 'GET' : 'POST';
+    const late = AbortSignal.timeout(timeoutMs);
     const way =
       connection === undefined
         ? { agent: false, timeout: timeoutMs, socketPath }
-        : { createConnection: () => connection, signal: AbortSignal.timeout(timeoutMs) };
+        : typeof connection === 'function'
+          ? { ...connectionBy(connection), signal: late }
+          : { createConnection: () => connection, signal: late };
     const options = { method, headers, ...way };
+    const noAnswer = new Error(`no answer within ${timeoutMs} ms`);
+    const fail = (thrown: Error) => reject(connection !== undefined && late.aborted ? noAnswer : thrown);
     const call = http.request(url, options, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
@@ -177,13 +183,13 @@ export function fetchText(
         if (bytes > answerBytesMax) response.destroy(new Error(`an answer over ${answerBytesMax} bytes`));
         else chunks.push(chunk);
       });
-      response.on('error', reject);
+      response.on('error', fail);
       response.on('end', () =>
         done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
       );
     });
-    call.on('timeout', () => call.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-    call.on('error', reject);
+    call.on('timeout', () => call.destroy(noAnswer));
+    call.on('error', fail);
     call.end(text);
   });
 }

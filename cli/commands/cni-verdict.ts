@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
-import { HeddleError } from '../../common/errors.ts';
+import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { DropEnd, VerdictStatus } from '../../common/pod-network.ts';
-import { agentsOf, askAgent } from '../client/agents.ts';
+import { askAgent, askAll, withAgents } from '../client/agents.ts';
 import { type CommandInput, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { directionText, hostText } from '../output/pod-network.ts';
@@ -16,20 +16,22 @@ export async function explainVerdict(
   format: 'table' | 'wide' | 'yaml' | 'json',
 ): Promise<ExitCode> {
   const query = queryOf(input);
-  const agents = agentsOf(input, context);
-  const settled = await Promise.allSettled(
-    agents.map((agent) => askAgent<VerdictStatus>(agent, `/policy/verdict?${query}`)),
+  const { answers, failures } = await withAgents(input, context, (agents) =>
+    askAll(agents, (agent) => askAgent<VerdictStatus>(agent, `/policy/verdict?${query}`)),
   );
-  const failure = settled.find((one) => one.status === 'rejected');
-  if (failure !== undefined) throw failure.reason;
-  const found = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-  const [first] = found;
+  const [first] = answers;
   if (first === undefined) throw new HeddleError('unreachable', 'no agent was asked');
-  const egress = found.find((one) => one.egress !== undefined)?.egress;
-  const ingress = found.find((one) => one.ingress !== undefined)?.ingress;
+  const egress = answers.find((one) => one.egress !== undefined)?.egress;
+  const ingress = answers.find((one) => one.ingress !== undefined)?.ingress;
+  const isDenied = egress?.allowed === false || ingress?.allowed === false;
+  const lacks = (end: DropEnd, direction: unknown) => end.kind === 'pod' && direction === undefined;
+  // An agent that didn't answer may be the one to say no.
+  if (failures.length > 0 && !isDenied && (lacks(first.from, egress) || lacks(first.to, ingress)))
+    throw failures[0];
+  for (const failure of failures) context.err(`heddle cni: ${messageOf(failure)}\n`);
   const verdict = {
     ...first,
-    allowed: egress?.allowed !== false && ingress?.allowed !== false,
+    allowed: !isDenied,
     egress,
     ingress,
   };

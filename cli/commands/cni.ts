@@ -8,7 +8,15 @@ import type {
   ServiceStatus,
   UninstallReport,
 } from '../../common/pod-network.ts';
-import { AGENT_OPTIONS, type Agent, agentsOf, askAgent, uninstallAgent } from '../client/agents.ts';
+import {
+  AGENT_OPTIONS,
+  type Agent,
+  askAgent,
+  askAll,
+  type SocketAgent,
+  uninstallAgent,
+  withAgents,
+} from '../client/agents.ts';
 import { type CommandInput, type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import {
@@ -39,12 +47,14 @@ export const cni: CommandSpec = {
   policy      what isolates each pod and what it is allowed all the same;
               with --from, --to and --port: whether one connection is, exit code 0 for yes and 1 for no
   capture     which pods' TCP goes through their sidecar, and what they skip
-  uninstall   takes programs, devices, rules and addresses off the node`,
+  uninstall   takes programs, devices, rules and addresses off the node
+On Kubernetes an agent is asked by a command in its pod, through the API server.`,
   examples: [
     'heddle cni status -o wide',
     'heddle cni policy -n shop',
     'heddle cni policy --from shop/web-0 --to shop/db-0 --port 5432',
     'heddle cni endpoints --node node-1 --kernel',
+    'heddle cni status --context prod',
   ],
   options: {
     ...AGENT_OPTIONS,
@@ -99,7 +109,7 @@ async function runCni(input: CommandInput, context: CliContext): Promise<ExitCod
 async function status(input: CommandInput, context: CliContext): Promise<ExitCode> {
   const format = input.choice('output', FORMATS, 'table');
   const kernel = input.flag('kernel');
-  const asked = await askAll<AgentStatus>(input, context, `/status${kernel ? '?kernel=1' : ''}`);
+  const asked = await askNodes<AgentStatus>(input, context, `/status${kernel ? '?kernel=1' : ''}`);
   const items = asked.answers.map(({ answer }) => answer);
   if (format === 'json' || format === 'yaml') context.out(structured(items, format));
   else if (items.length > 0) {
@@ -134,7 +144,7 @@ async function listOf<T>(
   nameOf: (item: T) => string,
 ): Promise<{ readonly items: readonly OnNode<T>[]; readonly code: ExitCode }> {
   const namespace = input.text('namespace');
-  const { answers, code } = await askAll<{ readonly items: readonly T[] }>(input, context, path);
+  const { answers, code } = await askNodes<{ readonly items: readonly T[] }>(input, context, path);
   const items = answers.flatMap(({ node, answer }) =>
     answer.items
       .filter((item) => namespace === undefined || nameOf(item).startsWith(`${namespace}/`))
@@ -155,22 +165,32 @@ async function policy(input: CommandInput, context: CliContext): Promise<ExitCod
 }
 
 async function uninstall(input: CommandInput, context: CliContext): Promise<ExitCode> {
-  let code: ExitCode = EXIT.done;
-  for (const agent of agentsOf(input, context)) {
-    const name = agent.node ?? agent.socket;
-    try {
-      const { removed, failed } = await uninstallAgent<UninstallReport>(agent, input.flag('force'));
-      for (const line of removed) context.out(`${name}: removed ${line}\n`);
-      for (const line of failed) context.err(`${name}: could not remove ${line}\n`);
-      if (failed.length > 0) code = EXIT.failed;
-    } catch (thrown) {
-      const isGone = thrown instanceof HeddleError && thrown.code === 'unreachable';
-      const advice = isGone ? '; what it left is removed by "heddle-cni-agent --uninstall" on the node' : '';
-      context.err(`heddle cni: ${messageOf(thrown)}${advice}\n`);
-      code = isGone ? EXIT.unreachable : EXIT.failed;
+  return withAgents(input, context, async (agents) => {
+    let code: ExitCode = EXIT.done;
+    for (const agent of agents) {
+      if ('dial' in agent)
+        throw usageError(
+          'on Kubernetes a node would be set up again at once by its DaemonSet; run: heddle uninstall --cni',
+        );
+      code = Math.max(code, await uninstallOne(agent, input.flag('force'), context)) as ExitCode;
     }
+    return code;
+  });
+}
+
+async function uninstallOne(agent: SocketAgent, force: boolean, context: CliContext): Promise<ExitCode> {
+  const name = agent.node ?? agent.socket;
+  try {
+    const { removed, failed } = await uninstallAgent<UninstallReport>(agent, force);
+    for (const line of removed) context.out(`${name}: removed ${line}\n`);
+    for (const line of failed) context.err(`${name}: could not remove ${line}\n`);
+    return failed.length > 0 ? EXIT.failed : EXIT.done;
+  } catch (thrown) {
+    const isGone = thrown instanceof HeddleError && thrown.code === 'unreachable';
+    const advice = isGone ? '; what it left is removed by "heddle-cni-agent --uninstall" on the node' : '';
+    context.err(`heddle cni: ${messageOf(thrown)}${advice}\n`);
+    return isGone ? EXIT.unreachable : EXIT.failed;
   }
-  return code;
 }
 
 interface Asked<T> {
@@ -179,12 +199,10 @@ interface Asked<T> {
 }
 
 /** Asks every agent that is meant. One that doesn't answer is told on stderr beside what the others say. */
-async function askAll<T>(input: CommandInput, context: CliContext, path: string): Promise<Asked<T>> {
-  const agents = agentsOf(input, context);
-  const settled = await Promise.allSettled(agents.map((agent) => askOne<T>(agent, path)));
-  const answers = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-  const failures = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
-  if (answers.length === 0) throw failures[0];
+async function askNodes<T>(input: CommandInput, context: CliContext, path: string): Promise<Asked<T>> {
+  const { answers, failures } = await withAgents(input, context, (agents) =>
+    askAll(agents, (agent) => askOne<T>(agent, path)),
+  );
   for (const failure of failures) context.err(`heddle cni: ${messageOf(failure)}\n`);
   return { answers, code: failures.length > 0 ? EXIT.failed : EXIT.done };
 }

@@ -2,20 +2,28 @@ import type { DropEnd, DropRecord } from '../../common/pod-network.ts';
 import { hostText } from './pod-network.ts';
 
 const HEADER = ['TIME', 'DIRECTION', 'REASON', 'FROM', 'TO', 'PACKETS', 'POLICIES'];
-const MORE = ['NODE', 'BYTES', 'WHAT'];
+const MORE = ['BYTES', 'WHAT'];
+
+export interface DropView {
+  readonly wide: boolean;
+  /** Names the node of each without `wide`, too. */
+  readonly nodes: boolean;
+}
 
 /** Drops in columns that grow with what comes: those that are known stand in line, and later ones below them. */
 export class DropColumns {
-  readonly #wide: boolean;
+  readonly #view: DropView;
   readonly #widths: number[] = [];
 
-  constructor(wide: boolean) {
-    this.#wide = wide;
+  constructor(view: DropView) {
+    this.#view = view;
   }
 
   /** The header and all these, a line each. */
   table(records: readonly DropRecord[]): string {
-    const rows = [this.#wide ? [...HEADER, ...MORE] : HEADER, ...records.map((one) => this.#cells(one))];
+    const { wide, nodes } = this.#view;
+    const header = [...HEADER, ...(wide || nodes ? ['NODE'] : []), ...(wide ? MORE : [])];
+    const rows = [header, ...records.map((one) => this.#cells(one))];
     for (const row of rows) this.#widen(row);
     return rows.map((row) => this.#line(row)).join('');
   }
@@ -40,11 +48,13 @@ export class DropColumns {
     bytes,
     message,
   }: DropRecord): readonly string[] {
-    const target = `→ ${endText(to, this.#wide)}${portText(to, protocol)}`;
+    const { wide, nodes } = this.#view;
+    const target = `→ ${endText(to, wide)}${portText(to, protocol)}`;
     return [
-      ...[at, direction, reason, endText(from, this.#wide), target],
+      ...[at, direction, reason, endText(from, wide), target],
       ...[String(packets), policies.join(',') || '-'],
-      ...(this.#wide ? [node, String(bytes), message] : []),
+      ...(wide || nodes ? [node] : []),
+      ...(wide ? [String(bytes), message] : []),
     ];
   }
 

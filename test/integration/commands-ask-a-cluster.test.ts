@@ -7,14 +7,20 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { fetchText } from '../../cli/client/mesh.ts';
 import { heddleVersion } from '../../cli/version.ts';
+import { startAdmin } from '../../cni/agent/admin/server.ts';
+import { systemClock } from '../../common/clock.ts';
 import { SIDECAR, SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import { silentLogger } from '../../common/log.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { KINDS } from '../../sources/kubernetes/kinds.ts';
+import { AgentWorld } from '../support/agent-world.ts';
 import { FakeApi } from '../support/kubernetes/fake-api.ts';
 import { type HttpApi, serveApi } from '../support/kubernetes/http.ts';
-import { kubeconfig, putInstallation, READY } from '../support/kubernetes/installed.ts';
+import { agentPod, kubeconfig, putInstallation, READY } from '../support/kubernetes/installed.ts';
+import { PodCommands } from '../support/kubernetes/pod-commands.ts';
 import { PortForwards } from '../support/kubernetes/port-forwards.ts';
 import { leakCheck } from '../support/leak-check.ts';
+import { networkPolicy } from '../support/policy-objects.ts';
 import { eventually } from '../support/wait.ts';
 import { startMesh, type TestMesh, type TestPod } from './mesh/harness.ts';
 import { podObject } from './mesh/manifests.ts';
@@ -22,6 +28,7 @@ import { podObject } from './mesh/manifests.ts';
 leakCheck();
 
 const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+const DIAL = fileURLToPath(new URL('../../cni/dial/main.ts', import.meta.url));
 const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/heddle', import.meta.url));
 const IMAGE = `r.example/heddle-proxy:${heddleVersion()}`;
 
@@ -31,6 +38,7 @@ let served: HttpApi;
 let forwards: PortForwards;
 let file: string;
 let web: TestPod;
+let agentSocket = '';
 
 before(async () => {
   mesh = await startMesh();
@@ -58,7 +66,8 @@ before(async () => {
   });
   putWebhook(pem);
   forwards = new PortForwards(() => ({ host: '127.0.0.1', port: mesh.ports().dashboard }));
-  served = await serveApi(api, forwards);
+  const commands = new PodCommands(() => ({ run: [process.execPath, DIAL, '--admin-socket', agentSocket] }));
+  served = await serveApi(api, forwards, commands);
   file = join(mesh.directory, 'kubeconfig');
   writeFileSync(file, kubeconfig(served.server));
 });
@@ -193,12 +202,6 @@ for (const [args, instead] of [
   });
 }
 
-test("drops of a cluster aren't to be had from here, and what is missing is said", async () => {
-  const { code, err } = await there('drops');
-  assert.equal(code, 3);
-  assert.match(err, /socket of that node alone/);
-});
-
 test('check finds nothing wrong with a sound installation', async () => {
   const { code, out, err } = await there('check');
   assert.equal(code, 0, out + err);
@@ -256,6 +259,25 @@ spec:
   parentRefs: [{group: '', kind: Service, name: catalog, port: 80}]
   rules: [{matches: [{path: {value: /bad}}], backendRefs: [{name: nowhere, port: 80}]}]
 `;
+
+test('check tells what the agent of a node can not use of objects', async () => {
+  const policy = { podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr: 'x' } }] }] };
+  const world = new AgentWorld(systemClock, [networkPolicy('broken', policy)]);
+  const socket = join(mesh.directory, 'agent.sock');
+  const agent = await startAdmin({ socket, view: world, clock: systemClock, log: silentLogger });
+  api.put(KINDS.pod, agentPod('heddle-cni-1', 'node-1'));
+  agentSocket = socket;
+  try {
+    const { code, out } = await there('check');
+    assert.equal(code, 1);
+    assert.match(out, /good +pod network: 1 of 1 agents ready/);
+    assert.match(out, /problem NetworkPolicy shop\/broken: .*ipBlock\.cidr must be a CIDR/);
+  } finally {
+    api.delete(KINDS.pod, { namespace: SYSTEM_NAMESPACE, name: 'heddle-cni-1' });
+    await agent.close();
+    world.drops.close();
+  }
+});
 
 test("the dashboard is carried here until Ctrl-C, with the sidecars' own pages", async () => {
   const child = start(['dashboard', '--port', '0', '--kubeconfig', file]);

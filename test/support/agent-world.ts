@@ -78,7 +78,11 @@ export class AgentWorld implements AgentView {
   ];
   uninstalls = 0;
 
-  constructor(clock: Clock, policies: readonly SourcedObject[] = [], limits?: DropLimits) {
+  /** As it calls its node, which is n1 to the compilers all the same. */
+  readonly #name: string;
+
+  constructor(clock: Clock, policies: readonly SourcedObject[] = [], limits?: DropLimits, name = 'n1') {
+    this.#name = name;
     const localPods = this.attached;
     this.#policy = compilePolicy({ namespaces: [], pods: PODS, policies, node: { name: 'n1', localPods } });
     this.#services = compiled({
@@ -112,7 +116,7 @@ export class AgentWorld implements AgentView {
     });
     this.maps = Object.fromEntries(maps) as Record<PlannedMap, MemoryMap>;
     this.drops = new DropLog({
-      ...{ node: 'n1', clock, bootTimeNs: () => bootTimeNs(clock) },
+      ...{ node: name, clock, bootTimeNs: () => bootTimeNs(clock) },
       ...(limits === undefined ? {} : { limits }),
     });
     this.drops.know(this.knowledge());
@@ -128,7 +132,13 @@ export class AgentWorld implements AgentView {
 
   condition(): AgentCondition {
     return {
-      ...{ node: 'n1', mode: 'tunnel', version: '0.1.0', startedAt: '2026-01-01T00:00:00.000Z', ready: true },
+      ...{
+        node: this.#name,
+        mode: 'tunnel',
+        version: '0.1.0',
+        startedAt: '2026-01-01T00:00:00.000Z',
+        ready: true,
+      },
       ...{ reason: '', mtu: 1450, addresses: ['172.31.0.11'], driftRepaired: 2, lastError: undefined },
       blocks: [{ block: '10.244.1.0/24', usable: 253, given: 2 }],
       lastRound: {
