@@ -7,7 +7,10 @@ import { DEFAULT_ADMISSION_LIMITS } from './limits.ts';
 
 leakCheck();
 
-const limits = { ...DEFAULT_ADMISSION_LIMITS, bodyBytesMax: 100_000, bodiesBytesMax: 150_000 };
+const limits = {
+  ...DEFAULT_ADMISSION_LIMITS,
+  ...{ bodyBytesMax: 100_000, bodiesBytesMax: 150_000, smallBodyBytesMax: 20_000 },
+};
 
 /** A request whose body comes in pieces. */
 function requestOf(pieces: Iterable<Buffer> | AsyncIterable<Buffer>): IncomingMessage {
@@ -48,6 +51,9 @@ test('a body may have as many bytes as the limit, and all of them together their
   }
   const first = reader.read(requestOf(waiting()));
   await assert.rejects(reader.read(requestOf([full])), refusal(503));
+  // Small ones are read all the same.
+  const small = requestOf([Buffer.alloc(limits.smallBodyBytesMax, 'x')]);
+  assert.equal((await reader.read(small)).length, limits.smallBodyBytesMax);
   gate.resolve();
   assert.equal((await first).length, limits.bodyBytesMax);
   assert.equal((await reader.read(requestOf([full]))).length, limits.bodyBytesMax);

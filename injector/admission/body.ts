@@ -24,7 +24,8 @@ export class BodyReader {
 
   /** The whole body as text. Rejects with `HttpRefusal` 413 or 503 beyond a limit, and where the client goes away. */
   async read(request: IncomingMessage): Promise<string> {
-    const { bodyBytesMax, bodiesBytesMax } = this.#limits;
+    const { bodyBytesMax, bodiesBytesMax, smallBodyBytesMax } = this.#limits;
+    const counted = (buffer: Buffer) => Math.max(0, buffer.length - smallBodyBytesMax);
     if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) throw tooLarge(bodyBytesMax);
     let held = Buffer.alloc(0);
     let bytes = 0;
@@ -35,21 +36,21 @@ export class BodyReader {
         // Copied, since each piece may be a byte, and as an object of its own a hundred.
         if (bytes + chunk.length > held.length) {
           const size = Math.min(bodyBytesMax, Math.max(firstBytes, 2 * held.length, bytes + chunk.length));
-          this.#bytes += size - held.length;
           const grown = Buffer.allocUnsafe(size);
+          this.#bytes += counted(grown) - counted(held);
           held.copy(grown, 0, 0, bytes);
           held = grown;
         }
-        if (this.#bytes > bodiesBytesMax)
+        if (counted(held) > 0 && this.#bytes > bodiesBytesMax)
           throw new HttpRefusal(
             503,
-            `reviews of more than ${bodiesBytesMax} bytes are being read: try again`,
+            `large reviews of more than ${bodiesBytesMax} bytes are being read: try again`,
           );
         bytes += chunk.copy(held, bytes);
       }
       return held.toString('utf8', 0, bytes);
     } finally {
-      this.#bytes -= held.length;
+      this.#bytes -= counted(held);
     }
   }
 }

@@ -2,8 +2,10 @@
 export interface AdmissionLimits {
   /** Of one review. The API server takes objects of 3 MiB at most. */
   readonly bodyBytesMax: number;
-  /** Of all reviews that are being read. */
+  /** Of all reviews that are being read, each beyond `smallBodyBytesMax`. */
   readonly bodiesBytesMax: number;
+  /** Of a review that is read whatever others are: those of most pods, so that large ones never stand in their way. */
+  readonly smallBodyBytesMax: number;
   /** Request line and headers. */
   readonly headBytesMax: number;
   readonly connectionsMax: number;
@@ -18,7 +20,8 @@ export interface AdmissionLimits {
 
 export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
   bodyBytesMax: 4 * 1024 * 1024,
-  bodiesBytesMax: 32 * 1024 * 1024,
+  bodiesBytesMax: 16 * 1024 * 1024,
+  smallBodyBytesMax: 64 * 1024,
   headBytesMax: 16 * 1024,
   connectionsMax: 256,
   requestMs: 10_000,

@@ -15,7 +15,8 @@ leakCheck();
 const POD = { kind: 'Pod', metadata: { name: 'web' }, spec: { containers: [{ name: 'app' }] } };
 const LIMITS = {
   bodyBytesMax: 64 * 1024,
-  bodiesBytesMax: 160 * 1024,
+  bodiesBytesMax: 112 * 1024,
+  smallBodyBytesMax: 16 * 1024,
   headBytesMax: 8 * 1024,
   connectionsMax: 8,
   requestMs: 1_000,
