@@ -4,7 +4,16 @@ import { parseDurationMs } from '../common/duration.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
-import { DEFAULT_SIDECAR_IMAGE, isImage, PULL_POLICIES, type SidecarOptions } from './patch/sidecar.ts';
+import {
+  DEFAULT_SIDECAR_IMAGE,
+  isHostPort,
+  isImage,
+  isPullPolicy,
+  isSecretName,
+  isTrustDomain,
+  PULL_POLICIES,
+  type SidecarOptions,
+} from './patch/sidecar.ts';
 import { DEFAULT_REVISION, isRevision, REVISION_FORM } from './patch/webhooks.ts';
 
 export interface InjectorOptions {
@@ -61,10 +70,6 @@ export const USAGE = `Usage: injector --control-plane HOST:PORT --token-file FIL
   --log-level LEVEL          debug, info, warn or error (default info)
 `;
 
-const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s/]+):([1-9]\d{0,4})$/;
-const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
-/** A DNS subdomain (RFC 1123). */
-const SECRET = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const PORT = /^\d{1,5}$/;
 const portMax = 65_535;
 export const shutdownDelayMaxMs = 60_000;
@@ -123,23 +128,18 @@ function readSidecar(values: SidecarFlags): Result<SidecarOptions> {
     image = DEFAULT_SIDECAR_IMAGE,
   } = values;
   if (controlPlane === undefined) return wrongUsage('--control-plane is required');
-  if (Number(HOST_PORT.exec(controlPlane)?.[2] ?? portMax + 1) > portMax)
-    return wrongUsage('--control-plane must be HOST:PORT');
-  if (!TRUST_DOMAIN.test(trustDomain))
+  if (!isHostPort(controlPlane)) return wrongUsage('--control-plane must be HOST:PORT');
+  if (!isTrustDomain(trustDomain))
     return wrongUsage('--trust-domain must be a name of lower-case letters, digits and .-_');
   if (capture !== 'transparent' && capture !== 'http-proxy')
     return wrongUsage('--capture must be transparent or http-proxy');
   if (!isImage(image)) return wrongUsage('--image must be the name of an image');
   if (imagePullPolicy !== undefined && !isPullPolicy(imagePullPolicy))
     return wrongUsage(`--image-pull-policy must be ${PULL_POLICIES.join(', ')}`);
-  if (!imagePullSecrets.every((name) => SECRET.test(name)))
+  if (!imagePullSecrets.every(isSecretName))
     return wrongUsage('--image-pull-secret must be the name of a Secret');
   return {
     ok: true,
     value: { image, imagePullPolicy, imagePullSecrets, controlPlane, trustDomain, capture },
   };
-}
-
-function isPullPolicy(text: string): text is (typeof PULL_POLICIES)[number] {
-  return PULL_POLICIES.some((one) => one === text);
 }

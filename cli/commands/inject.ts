@@ -6,7 +6,16 @@ import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject, type JsonValue } from '../../common/json.ts';
 import { type Injection, injectPod } from '../../injector/patch/inject.ts';
 import type { PatchOperation } from '../../injector/patch/json-patch.ts';
-import { DEFAULT_SIDECAR_IMAGE, isImage, type SidecarOptions } from '../../injector/patch/sidecar.ts';
+import {
+  DEFAULT_SIDECAR_IMAGE,
+  isHostPort,
+  isImage,
+  isPullPolicy,
+  isSecretName,
+  isTrustDomain,
+  PULL_POLICIES,
+  type SidecarOptions,
+} from '../../injector/patch/sidecar.ts';
 import { DEFAULT_REVISION, isRevision, REVISION_FORM, selectionOf } from '../../injector/patch/webhooks.ts';
 import { lineOfPath } from '../../sources/files/documents.ts';
 import { DEFAULT_FILE_LIMITS } from '../../sources/files/limits.ts';
@@ -38,6 +47,15 @@ export const inject: CommandSpec = {
       help: `inject as this revision (default ${DEFAULT_REVISION})`,
     },
     image: { type: 'string', value: 'IMAGE', help: `of the sidecar (default ${DEFAULT_SIDECAR_IMAGE})` },
+    'image-pull-policy': {
+      type: 'string',
+      value: 'KIND',
+      help: `of the sidecar: ${PULL_POLICIES.join(', ')}`,
+    },
+    'image-pull-secret': {
+      ...{ type: 'string', multiple: true, value: 'NAME' },
+      help: "of the pods' own namespaces, added to each pod; may be given again",
+    },
     'control-plane': {
       ...{ type: 'string', value: 'HOST:PORT' },
       help: `as pods reach it (default ${CONTROL_PLANE_ADDRESS})`,
@@ -112,10 +130,18 @@ function readSettings(input: CommandInput): Settings {
   const image = input.text('image') ?? DEFAULT_SIDECAR_IMAGE;
   if (!isImage(image)) throw usageError('--image must be the name of an image');
   const controlPlane = input.text('control-plane') ?? CONTROL_PLANE_ADDRESS;
-  if (!/^\S+:\d{1,5}$/.test(controlPlane)) throw usageError('--control-plane must be HOST:PORT');
+  if (!isHostPort(controlPlane)) throw usageError('--control-plane must be HOST:PORT');
   const trustDomain = input.text('trust-domain') ?? DEFAULT_TRUST_DOMAIN;
-  const common = { imagePullPolicy: undefined, imagePullSecrets: [], capture: 'transparent' } as const;
-  return { revision, sidecar: { image, controlPlane, trustDomain, ...common } };
+  if (!isTrustDomain(trustDomain))
+    throw usageError('--trust-domain must be a name of lower-case letters, digits and .-_');
+  const imagePullPolicy = input.text('image-pull-policy');
+  if (imagePullPolicy !== undefined && !isPullPolicy(imagePullPolicy))
+    throw usageError(`--image-pull-policy must be ${PULL_POLICIES.join(', ')}`);
+  const imagePullSecrets = input.texts('image-pull-secret');
+  if (!imagePullSecrets.every(isSecretName))
+    throw usageError('--image-pull-secret must be the name of a Secret');
+  const pull = { image, imagePullPolicy, imagePullSecrets };
+  return { revision, sidecar: { ...pull, controlPlane, trustDomain, capture: 'transparent' } };
 }
 
 /**

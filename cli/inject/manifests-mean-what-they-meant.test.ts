@@ -153,6 +153,24 @@ test('a folder is its manifests, by name, without those of folders in it', async
   await assert.rejects(run('', '-f', 'none'), /none: holds no \.yaml, \.yml or \.json file/);
 });
 
+test('the image is pulled as the webhook would have it', async () => {
+  const { out } = await run(
+    'kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: app}], imagePullSecrets: [{name: own}]}\n',
+    ...['--image-pull-policy', 'Always', '--image-pull-secret', 'one', '--image-pull-secret', 'own'],
+  );
+  const [pod] = documentsOf(out);
+  assert.equal(textAt(pod, 'spec', 'initContainers', 0, 'imagePullPolicy'), 'Always');
+  assert.deepEqual(at(pod, 'spec', 'imagePullSecrets'), [{ name: 'own' }, { name: 'one' }]);
+  for (const [flag, value, message] of [
+    ['--image-pull-policy', 'always', /must be Always, IfNotPresent, Never/],
+    ['--image-pull-secret', 'A', /must be the name of a Secret/],
+    ['--trust-domain', 'Shop Example', /must be a name of lower-case letters/],
+    ['--control-plane', 'http://cp:15012', /must be HOST:PORT/],
+    ['--control-plane', 'cp:99999', /must be HOST:PORT/],
+  ] as const)
+    await assert.rejects(run('', flag, value), message);
+});
+
 test('what is no text in UTF-8 is told, and not printed with its characters lost', async () => {
   writeFileSync(join(folder, 'latin.yaml'), Buffer.from('# café\nkind: Service\n', 'latin1'));
   await assert.rejects(run('', '-f', 'latin.yaml'), /latin\.yaml: is not text in UTF-8/);

@@ -99,6 +99,27 @@ export function isImage(text: string): boolean {
   return /^\S{1,512}$/.test(text);
 }
 
+const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s/]+):([1-9]\d{0,4})$/;
+const portMax = 65_535;
+
+/** `host:port`, an IPv6 address in brackets. */
+export function isHostPort(text: string): boolean {
+  return Number(HOST_PORT.exec(text)?.[2] ?? portMax + 1) <= portMax;
+}
+
+export function isTrustDomain(text: string): boolean {
+  return /^[a-z0-9._-]{1,255}$/.test(text);
+}
+
+/** A DNS subdomain (RFC 1123). */
+export function isSecretName(text: string): boolean {
+  return /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(text);
+}
+
+export function isPullPolicy(text: string): text is PullPolicy {
+  return PULL_POLICIES.some((one) => one === text);
+}
+
 /** The service-account token for the CA and the roots to check it by. */
 export function identityVolume(): JsonObject {
   const token = { path: TOKEN_FILE, audience: TOKEN_AUDIENCE, expirationSeconds: tokenSeconds };
