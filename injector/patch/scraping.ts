@@ -25,7 +25,7 @@ const UNCHANGED: MergedScraping = { operations: [], app: undefined, warnings: []
 export function mergeScraping(view: PodView): MergedScraping {
   const { annotations } = view;
   if (annotations.get(SCRAPE) !== 'true') return UNCHANGED;
-  const path = annotations.get(PATH) ?? METRICS_PATH;
+  const path = rooted(annotations.get(PATH) ?? METRICS_PATH);
   const port = annotations.get(PORT) ?? firstPort(view);
   if (port === String(PORTS.proxyMetrics)) return UNCHANGED;
   const obstacle = obstacleTo(port, path, annotations.get(SCHEME));
@@ -37,6 +37,11 @@ export function mergeScraping(view: PodView): MergedScraping {
   const operations: PatchOperation[] = [put(annotations, PORT, String(PORTS.proxyMetrics))];
   if (path !== METRICS_PATH) operations.push(put(annotations, PATH, METRICS_PATH));
   return { operations, app: `${port ?? ''}${path}`, warnings: [] };
+}
+
+/** Prometheus takes `metrics` for `/metrics`. */
+function rooted(path: string): string {
+  return path.startsWith('/') ? path : `/${path}`;
 }
 
 function obstacleTo(port: string | undefined, path: string, scheme: string | undefined): string | undefined {

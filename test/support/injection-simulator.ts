@@ -221,5 +221,6 @@ export function scraped(pod: KubeObject): string | undefined {
     .flatMap((container) => listAt(container, 'ports'))
     .find((port) => (textAt(port, 'protocol') ?? 'TCP') === 'TCP');
   const port = annotations['prometheus.io/port'] ?? String(numberAt(declared, 'containerPort') ?? '');
-  return `${port}${annotations['prometheus.io/path'] ?? '/metrics'}`;
+  const path = annotations['prometheus.io/path'] ?? '/metrics';
+  return `${port}${path.startsWith('/') ? '' : '/'}${path}`;
 }
