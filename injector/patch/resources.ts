@@ -10,6 +10,8 @@ interface ResourceRule {
   readonly requestDefault: Quantity;
   /** Undefined: none, since a throttled sidecar throttles its app. */
   readonly limitDefault: Quantity | undefined;
+  /** With less no sidecar starts: a unit was forgotten. */
+  readonly limitMin: Quantity | undefined;
 }
 
 /** An idle sidecar keeps below 45 MB of private memory, a busy one below 90. */
@@ -21,6 +23,7 @@ const RULES: Readonly<Record<'cpu' | 'memory', ResourceRule>> = {
     example: 'a CPU quantity such as 100m or 0.5',
     requestDefault: { text: '50m', size: 50 },
     limitDefault: undefined,
+    limitMin: undefined,
   },
   memory: {
     request: ANNOTATIONS.proxyMemoryRequest,
@@ -29,6 +32,7 @@ const RULES: Readonly<Record<'cpu' | 'memory', ResourceRule>> = {
     example: 'a memory quantity such as 64Mi or 0.5Gi',
     requestDefault: { text: '64Mi', size: 64 * 2 ** 20 },
     limitDefault: { text: '256Mi', size: 256 * 2 ** 20 },
+    limitMin: { text: '32Mi', size: 32 * 2 ** 20 },
   },
 };
 
@@ -44,6 +48,8 @@ export function sidecarResources(
     const limit = asked(annotations, rule.limit, rule, problem);
     if (request !== undefined && limit !== undefined && request.size > limit.size)
       problem(rule.request, `at most ${limit.text}, which is ${rule.limit}`);
+    if (limit !== undefined && rule.limitMin !== undefined && limit.size < rule.limitMin.size)
+      problem(rule.limit, `at least ${rule.limitMin.text}`);
     requests[name] = (request ?? smaller(rule.requestDefault, limit)).text;
     const bound = limit ?? (rule.limitDefault && larger(rule.limitDefault, request));
     if (bound !== undefined) limits[name] = bound.text;
