@@ -7,9 +7,12 @@ import type { DropRecord } from './pod-network.ts';
 /** From the end of one answer to the next question. */
 const dropStreamPauseMs = 500;
 
+/** Opens a connection; nobody wants it any more once the signal aborts. */
+export type Connect = (signal: AbortSignal) => Promise<Duplex>;
+
 export interface DropStreamOptions {
   /** Admin socket of a node agent, or what opens a connection that leads to it. */
-  readonly socket: string | (() => Promise<Duplex>);
+  readonly socket: string | Connect;
   /** Of `/drops`; `tail` counts for the first answer only. */
   readonly query: URLSearchParams;
   readonly clock: Clock;
@@ -63,8 +66,11 @@ function oneAnswer(
   take: (record: DropRecord) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const way = typeof socket === 'string' ? { agent: false, socketPath: socket } : connectionBy(socket);
-    const call = http.request(`http://agent${path}`, { ...way, signal }, (response) => {
+    const way =
+      typeof socket === 'string'
+        ? { agent: false, socketPath: socket, signal }
+        : connectionBy(socket, signal);
+    const call = http.request(`http://agent${path}`, way, (response) => {
       const isRefused = response.statusCode !== 200;
       if (!isRefused) connected();
       eachLine(response, (line) => {
@@ -82,15 +88,25 @@ function oneAnswer(
   });
 }
 
-/** For `http.request`: a connection that is opened for this request alone. */
-export function connectionBy(dial: () => Promise<Duplex>): Pick<http.RequestOptions, 'createConnection'> {
+/**
+ * For `http.request`: a connection that is opened for this request alone. A request that is ended by its signal meanwhile doesn't
+ * wait for it, which Node's own would.
+ */
+export function connectionBy(
+  connect: Connect,
+  signal: AbortSignal,
+): Pick<http.RequestOptions, 'createConnection' | 'signal'> {
   return {
+    signal,
     createConnection(_options, created) {
-      dial().then(
-        (stream) => created(null, stream),
-        // A failure comes without a stream, which the types don't know.
-        (thrown: Error) => (created as (failure: Error) => void)(thrown),
-      );
+      // A failure comes without a stream, which the types don't know.
+      const fail = created as (failure: Error) => void;
+      const leave = () => fail(new Error('the request was ended'));
+      if (signal.aborted) leave();
+      signal.addEventListener('abort', leave, { once: true });
+      connect(signal)
+        .then((stream) => (signal.aborted ? void stream.destroy() : created(null, stream)), fail)
+        .finally(() => signal.removeEventListener('abort', leave));
       return undefined;
     },
   };

@@ -12,6 +12,8 @@ import { clusterAgentError, clusterAgents, leadingPods } from './cluster-agents.
 
 leakCheck();
 
+const { signal } = new AbortController();
+
 function pod(name: string, node: string, options?: AgentPodOptions): KubeObject {
   return { apiVersion: 'v1', kind: 'Pod', ...agentPod(name, node, options) };
 }
@@ -78,14 +80,14 @@ test('agents stand in the order of their nodes and share a look at the pods', as
     agents.map(({ node }) => node),
     ['a', 'b', 'c'],
   );
-  for (const agent of agents) await assert.rejects(agent.dial(), { code: 'test' });
+  for (const agent of agents) await assert.rejects(agent.dial(signal), { code: 'test' });
   assert.equal(looks.count, 1);
   assert.deepEqual(ran[0], {
     ...{ namespace: 'heddle-system', pod: 'on-a' },
     ...{ container: AGENT_POD.container, command: AGENT_POD.command },
   });
   await clock.advance(10_000);
-  await assert.rejects(agents[0]?.dial() ?? Promise.resolve(), { code: 'test' });
+  await assert.rejects(agents[0]?.dial(signal) ?? Promise.resolve(), { code: 'test' });
   assert.equal(looks.count, 2);
 });
 
@@ -97,7 +99,7 @@ test('a pod that went between two looks is looked for once more', async () => {
   );
   const [agent] = await clusterAgents(link);
   name = 'second';
-  await assert.rejects(agent?.dial() ?? Promise.resolve(), { code: 'test' });
+  await assert.rejects(agent?.dial(signal) ?? Promise.resolve(), { code: 'test' });
   assert.deepEqual(
     ran.map((command) => command.pod),
     ['first', 'second'],

@@ -1,7 +1,7 @@
-import type { Duplex } from 'node:stream';
 import { AGENT_POD, DIAL_EXIT } from '../../common/agent-dial.ts';
 import type { Clock } from '../../common/clock.ts';
 import { SYSTEM_NAMESPACE } from '../../common/contracts.ts';
+import type { Connect } from '../../common/drop-stream.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import type { KubernetesClient } from '../../sources/kubernetes/client.ts';
@@ -42,7 +42,7 @@ export interface ClusterAgent {
   /** Of when the agents were looked for. */
   readonly pod: string;
   /** A connection to its admin socket, by whichever pod of the node leads there now. */
-  readonly dial: () => Promise<Duplex>;
+  readonly dial: Connect;
 }
 
 /** The agents of a cluster by their nodes, in order of names. Fails with `unreachable` where there is none. */
@@ -59,8 +59,9 @@ export async function clusterAgents(link: AgentsLink): Promise<readonly ClusterA
   return [...pods]
     .map(([node, pod]) => ({
       ...{ node, pod: pod.metadata.name },
-      async dial() {
-        const through = async (anew: boolean) => link.exec(commandIn(node, (await look(anew)).get(node)));
+      async dial(signal: AbortSignal) {
+        const through = async (anew: boolean) =>
+          link.exec(commandIn(node, (await look(anew)).get(node)), signal);
         // In the middle of a rollout a pod may go between two looks.
         return through(false).catch((thrown: unknown) => {
           if (thrown instanceof HeddleError && thrown.code === 'exec-gone') return through(true);

@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { dirname, join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { connectionBy } from '../../common/drop-stream.ts';
+import { type Connect, connectionBy } from '../../common/drop-stream.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
@@ -145,7 +145,7 @@ export interface FetchOptions {
   /** Of a Unix socket that the server listens on; the URL's host is for the headers then. */
   readonly socketPath?: string;
   /** Leads to the server already, or opens what does; the URL's host is for the headers then. */
-  readonly connection?: Duplex | (() => Promise<Duplex>);
+  readonly connection?: Duplex | Connect;
 }
 
 export interface FetchAnswer {
@@ -170,7 +170,7 @@ export function fetchText(
       connection === undefined
         ? { agent: false, timeout: timeoutMs, socketPath }
         : typeof connection === 'function'
-          ? { ...connectionBy(connection), signal: late }
+          ? connectionBy(connection, late)
           : { createConnection: () => connection, signal: late };
     const options = { method, headers, ...way };
     const noAnswer = new Error(`no answer within ${timeoutMs} ms`);

@@ -14,10 +14,10 @@ export interface PodCommand {
 
 /**
  * Runs a command in a pod; the stream is its standard input and output. Once nobody has the stream any more the command
- * reads the end of its input. Rejects with `kubernetes-unreachable`, `exec-forbidden`, `exec-gone` where there is no such pod, or
+ * reads the end of its input; `signal` ends the attempt. Rejects with `kubernetes-unreachable`, `exec-forbidden`, `exec-gone` where there is no such pod, or
  * `exec`; a stream whose command fails is destroyed with `CommandFailed`.
  */
-export type PodExec = (command: PodCommand) => Promise<Duplex>;
+export type PodExec = (command: PodCommand, signal?: AbortSignal) => Promise<Duplex>;
 
 /** `v4.channel.k8s.io`; the last says how the command ended, as a Status (meta/v1). */
 const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3 } as const;
@@ -49,8 +49,10 @@ export async function podExec(
 
 /** The same over any opener of WebSockets. */
 export function execThrough(open: SocketOpener, clock: Clock): PodExec {
-  return (command) =>
-    opened(new ExecStream(targetOf(command), CHANNEL.stdin, clock), { open, path: pathOf(command), clock });
+  return (command, signal) =>
+    opened(new ExecStream(targetOf(command), CHANNEL.stdin, clock), {
+      ...{ open, path: pathOf(command), clock, signal },
+    });
 }
 
 function pathOf({ namespace, pod, container, command }: PodCommand): string {

@@ -28,10 +28,14 @@ export interface PodSocket {
   onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
 }
 
-/** Opens a WebSocket of the API server; `onMessage` gets channel and bytes of each message from the first one on. */
+/**
+ * Opens a WebSocket of the API server; `onMessage` gets channel and bytes of each message from the first one on. `signal` ends an
+ * attempt, which would keep its process waiting.
+ */
 export type SocketOpener = (
   path: string,
   onMessage: (channel: number, bytes: Buffer) => void,
+  signal: AbortSignal,
 ) => Promise<PodSocket>;
 
 /** WebSockets by a kubeconfig, which `@kubernetes/client-node` opens. */
@@ -40,13 +44,21 @@ export async function socketOpener(kubeconfig: string, context: string | undefin
   const { WebSocketHandler } = await import('@kubernetes/client-node/dist/web-socket-handler.js');
   // Its own default would open this process's standard input.
   const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
-  const handler = new WebSocketHandler(config, undefined, streams);
-  return async (path, onMessage) =>
+  return async (path, onMessage, signal) => {
+    // The options go on to Node's own request as they are.
+    const cancellable = Object.assign(Object.create(config) as typeof config, {
+      async applyToHTTPSOptions(options: Parameters<typeof config.applyToHTTPSOptions>[0]) {
+        await config.applyToHTTPSOptions(options);
+        Object.assign(options, { signal });
+      },
+    });
+    const handler = new WebSocketHandler(cancellable, undefined, streams);
     // What it returns is typed for browsers as well; here it is the `ws` package's.
-    (await handler.connect(path, null, (channel, bytes) => {
+    return (await handler.connect(path, null, (channel, bytes) => {
       onMessage(channel, bytes);
       return true;
     })) as unknown as PodSocket;
+  };
 }
 
 /** What a stream leads to, in messages. */
@@ -57,25 +69,33 @@ export interface PodTarget {
   refusal(status: string): HeddleError;
 }
 
+export interface Opening {
+  readonly open: SocketOpener;
+  readonly path: string;
+  readonly clock: Clock;
+  /** Ends the attempt. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Opens the WebSocket of a stream. Rejects with `kubernetes-unreachable`, or with what the target makes of a refusal. */
 export async function opened<S extends PodStream>(
   stream: S,
-  { open, path, clock }: { readonly open: SocketOpener; readonly path: string; readonly clock: Clock },
+  { open, path, clock, signal }: Opening,
 ): Promise<S> {
   const { target } = stream;
-  const timedOut = Promise.withResolvers<never>();
-  const timer = clock.after(DIAL_TIMEOUT_MS, () =>
-    timedOut.reject(
-      new HeddleError(
-        'kubernetes-unreachable',
-        `no connection to ${target.name} within ${DIAL_TIMEOUT_MS / 1_000} s`,
-      ),
-    ),
-  );
-  const opening = open(path, (channel, bytes) => stream.receive(channel, bytes));
+  const given = Promise.withResolvers<never>();
+  const giveUp = (why: string) =>
+    given.reject(new HeddleError('kubernetes-unreachable', `no connection to ${target.name} ${why}`));
+  const timer = clock.after(DIAL_TIMEOUT_MS, () => giveUp(`within ${DIAL_TIMEOUT_MS / 1_000} s`));
+  const unwanted = () => giveUp('is wanted any more');
+  signal?.addEventListener('abort', unwanted, { once: true });
+  const attempt = new AbortController();
+  const opening = open(path, (channel, bytes) => stream.receive(channel, bytes), attempt.signal);
   try {
-    stream.attach(await Promise.race([opening, timedOut.promise]));
+    if (signal?.aborted === true) unwanted();
+    stream.attach(await Promise.race([opening, given.promise]));
   } catch (thrown) {
+    attempt.abort();
     // One that opens after all isn't wanted any more.
     opening.then(
       (late) => late.terminate(),
@@ -85,6 +105,7 @@ export async function opened<S extends PodStream>(
     throw thrown instanceof HeddleError ? thrown : refused(target, thrown);
   } finally {
     timer.cancel();
+    signal?.removeEventListener('abort', unwanted);
   }
   return stream;
 }

@@ -63,6 +63,18 @@ test('a command line that is killed leaves nothing in the pods either', async ()
   });
 });
 
+test('Ctrl-C ends at once, also while the API server has not answered for a node', async () => {
+  cluster.leads.set('agent-of-worker-2', 'silent');
+  const { child } = cluster.run('drops', '-f');
+  await eventually(() => cluster.commands.open === 2, { deadlineMs, what: 'both are asked' });
+  child.kill('SIGINT');
+  const began = performance.now();
+  await once(child, 'close');
+  // Given up by itself it would be after 15 s.
+  assert.ok(performance.now() - began < 5_000);
+  await eventually(() => cluster.commands.open === 0, { deadlineMs, what: 'the API server is let go of' });
+});
+
 test("a node's next pod is followed once the first is gone", async () => {
   cluster.drop('worker-1', { destinationPort: 80 });
   const { child, ran } = cluster.run('drops', '-f', '-o', 'json', '--node', 'worker-1');

@@ -52,8 +52,10 @@ export class PodCommands implements Upgrades {
     this.asked.push(asked);
     socket.on('error', () => socket.destroy());
     const execution = this.#lead(asked);
-    if (execution === 'silent') this.#keep(socket, pod);
-    else if ('status' in execution) refuse(socket, execution.status);
+    if (execution === 'silent') {
+      this.#keep(socket, pod);
+      socket.resume().once('end', () => socket.end());
+    } else if ('status' in execution) refuse(socket, execution.status);
     else if (accept(request, socket, 'v5.channel.k8s.io')) {
       this.#keep(socket, pod);
       for (const channel of [CHANNEL.stdout, CHANNEL.stderr, CHANNEL.status])
