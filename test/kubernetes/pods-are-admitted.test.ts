@@ -23,8 +23,8 @@ const HARDENED = {
   runAsNonRoot: true,
   seccompProfile: { type: 'RuntimeDefault' },
 };
-/** What no more words make restricted: paths of the node, probes of another host, root of its own accord. */
-const NEVER_RESTRICTED = ['daemon-set', 'probes-of-another-host', 'own-user-namespace'];
+/** What no more words make restricted: paths of the node, probes and hooks of another host, root of its own accord. */
+const NEVER_RESTRICTED = ['daemon-set', 'probes-of-another-host', 'every-hook', 'own-user-namespace'];
 
 let cluster: AdmissionCluster;
 let ca: WebhookCa;
