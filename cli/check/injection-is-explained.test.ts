@@ -136,6 +136,35 @@ for (const [what, given, state, reason, remedy] of PODS)
     else assert.match(row?.remedy ?? '', remedy);
   });
 
+test('what heddle inject has made is as it is meant to be, whatever the labels say', () => {
+  const template = { metadata: injected('default'), spec: { ...SPEC, ...SIDECAR } };
+  const cronJob = {
+    ...{ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name: 'night', namespace: 'shop' } },
+    spec: { jobTemplate: { spec: { template } } },
+  };
+  for (const labels of [{}, ENABLED, { [REV]: 'next' }, { [INJECT]: 'disabled' }]) {
+    const rows = injectionRows(
+      facts({
+        labels,
+        workloads: [
+          workload('Deployment', 'web', template),
+          cronJob,
+          workload('StatefulSet', 'db', { spec: SPEC }),
+        ],
+        pods: [
+          pod({ ...injected('default'), ...owned('ReplicaSet', 'web-6c8f') }, SIDECAR),
+          pod({ ...injected('default'), ...owned('Job', 'night-29000000') }, SIDECAR),
+        ],
+      }),
+    ).filter(({ name }) => name !== 'db');
+    assert.deepEqual(
+      rows.map(({ state, reason, remedy }) => [state, reason, remedy]),
+      rows.map(() => ['injected', 'its manifest has the sidecar of revision default', undefined]),
+    );
+    assert.equal(rows.length, 4);
+  }
+});
+
 test('workloads say what becomes of the pods that they make, and pods that end are left out', () => {
   const rows = injectionRows(
     facts({

@@ -59,6 +59,8 @@ export function injectionRows(facts: InjectionFacts): readonly InjectionRow[] {
 
 function workloadRow(workload: KubeObject, { namespace, labels }: InjectionFacts): readonly InjectionRow[] {
   return podTemplates(workload).map(({ kind, name, pod }): InjectionRow => {
+    const own = injectedBy(pod);
+    if (own !== undefined) return { kind, name, state: 'injected', reason: byManifest(own) };
     const selection = selectionOf(namespace, labels, textsAt(pod, 'metadata', 'labels'));
     return { kind, name, ...judged(pod, namespace, selection) };
   });
@@ -86,19 +88,19 @@ function judged(
 }
 
 function podRow(pod: KubeObject, facts: InjectionFacts): InjectionRow {
-  const { name, labels = {}, annotations = {} } = pod.metadata;
+  const { name, labels = {} } = pod.metadata;
   const selection = selectionOf(facts.namespace, facts.labels, labels);
   const row = (state: InjectionState, reason: string, remedy?: string): InjectionRow => ({
     ...{ kind: 'Pod', name, state, reason },
     ...(remedy === undefined ? {} : { remedy }),
   });
-  const revision = annotations[ANNOTATIONS.injected];
   // A Job's, say: it calls nobody any more.
   if (ENDED.includes(textAt(pod, 'status', 'phase') ?? '')) return row('none', 'it has ended');
-  const hasSidecar = listAt(pod.spec, 'initContainers').some(
-    (one) => textAt(one, 'name') === SIDECAR.container,
-  );
-  if (revision !== undefined && hasSidecar) {
+  const revision = injectedBy(pod);
+  if (revision !== undefined) {
+    const maker = makerOf(pod, facts);
+    const own = maker === undefined ? [] : podTemplates(maker).map((template) => injectedBy(template.pod));
+    if (own.includes(revision)) return row('injected', byManifest(revision));
     if (!selection.selected)
       return row('outdated', `has a sidecar still, but ${selection.reason}`, anew(pod, facts));
     if (selection.revision !== revision)
@@ -118,16 +120,39 @@ function podRow(pod: KubeObject, facts: InjectionFacts): InjectionRow {
   );
 }
 
-/** How a pod is made anew, by whoever made it. */
-function anew(pod: KubeObject, { namespace, workloads }: InjectionFacts): string {
+/** The revision whose sidecar a pod or template has, or undefined. */
+function injectedBy(pod: JsonValue): string | undefined {
+  const has = listAt(pod, 'spec', 'initContainers').some((one) => textAt(one, 'name') === SIDECAR.container);
+  return has ? textAt(pod, 'metadata', 'annotations', ANNOTATIONS.injected) : undefined;
+}
+
+/** As `heddle inject` leaves it: whatever the labels say, its pods have one. */
+function byManifest(revision: string): string {
+  return `its manifest has the sidecar of revision ${revision}`;
+}
+
+function controllerOf(pod: KubeObject): { readonly kind: string | undefined; readonly name: string } {
   const owner = listAt(pod, 'metadata', 'ownerReferences').find((one) => at(one, 'controller') === true);
-  const kind = textAt(owner, 'kind');
-  const name = textAt(owner, 'name') ?? '';
-  const deployment = workloads.find(
-    (one) => kind === 'ReplicaSet' && one.kind === 'Deployment' && name.startsWith(`${one.metadata.name}-`),
+  return { kind: textAt(owner, 'kind'), name: textAt(owner, 'name') ?? '' };
+}
+
+/** The workload that a pod comes from in the end: a ReplicaSet's Deployment, a Job's CronJob. */
+function makerOf(pod: KubeObject, { workloads }: InjectionFacts): KubeObject | undefined {
+  const { kind, name } = controllerOf(pod);
+  const maker = { ReplicaSet: 'Deployment', Job: 'CronJob' }[kind ?? ''];
+  return (
+    workloads.find((one) => one.kind === kind && one.metadata.name === name) ??
+    workloads.find((one) => one.kind === maker && name.startsWith(`${one.metadata.name}-`))
   );
+}
+
+/** How a pod is made anew, by whoever made it. */
+function anew(pod: KubeObject, facts: InjectionFacts): string {
+  const { namespace } = facts;
+  const { kind, name } = controllerOf(pod);
+  const maker = makerOf(pod, facts);
   const workload =
-    deployment === undefined ? { kind, name } : { kind: 'Deployment', name: deployment.metadata.name };
+    maker?.kind === 'Deployment' ? { kind: maker.kind, name: maker.metadata.name } : { kind, name };
   if (workload.kind !== undefined && RESTARTED.includes(workload.kind))
     return `kubectl rollout restart ${workload.kind.toLowerCase()}/${workload.name} -n ${namespace}`;
   if (workload.kind === undefined) return 'create it anew: nothing makes another pod in its place';
