@@ -10,6 +10,7 @@ import type { Random } from '../random.ts';
 import type { RequestCertificate } from './client.ts';
 import {
   type Credentials,
+  FIRST_BACKOFF,
   keepIdentity,
   RENEWAL_BACKOFF,
   renewalDelayMaxMs,
@@ -103,6 +104,24 @@ test('while the CA is away it is asked again, ever more slowly, and the old cert
   away = false;
   await clock.advance(RENEWAL_BACKOFF.maxMs);
   assert.equal(taken.length, 2);
+});
+
+test('the first certificate is asked for again after moments, and ever more rarely', async () => {
+  const clock = new VirtualClock();
+  const asked: number[] = [];
+  const { identity } = keep(
+    clock,
+    () => {
+      asked.push(clock.now());
+      return Promise.reject(new HeddleError('ca-unavailable', 'away'));
+    },
+    1,
+  );
+  await clock.advance(120_000);
+  const waits = asked.slice(1).map((at, index) => at - (asked[index] ?? 0));
+  assert.deepEqual(waits.slice(0, 5), [50, 100, 200, 400, 800]);
+  assert.equal(Math.max(...waits), FIRST_BACKOFF.maxMs);
+  assert.equal(identity.current(), undefined);
 });
 
 test('a certificate for somebody else, or none that can be read, is not taken', async () => {

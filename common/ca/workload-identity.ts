@@ -8,6 +8,11 @@ import type { RequestCertificate } from './client.ts';
 import { makeKeyAndRequest } from './csr.ts';
 
 export const RENEWAL_BACKOFF = { baseMs: 500, maxMs: 30_000 } as const;
+/**
+ * A pod waits for its first certificate: the node's agent confirms a sidecar some 100 ms after it listens, and until then its calls
+ * are refused like an app's.
+ */
+export const FIRST_BACKOFF = { baseMs: 50, maxMs: 30_000 } as const;
 /** A timer reaches no further than 24.8 days; a longer certificate is renewed before its half-life. */
 export const renewalDelayMaxMs = 20 * 24 * 3_600_000;
 /** However short a certificate's life: a clock that runs ahead must not make a sidecar ask without pause. */
@@ -139,7 +144,8 @@ class KeptIdentity implements WorkloadIdentity {
   #failed(thrown: unknown): void {
     if (this.#closed) return;
     const { random, log } = this.#options;
-    const delayMs = backoffMs(RENEWAL_BACKOFF, this.#failures, random);
+    const backoff = this.#current === undefined ? FIRST_BACKOFF : RENEWAL_BACKOFF;
+    const delayMs = backoffMs(backoff, this.#failures, random);
     this.#failures++;
     log.warn('no certificate from the CA yet', { reason: messageOf(thrown), retryMs: Math.round(delayMs) });
     this.#schedule(delayMs);
