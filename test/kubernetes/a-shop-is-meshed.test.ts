@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -13,10 +15,10 @@ import { startMeshedCluster } from './support/mesh.ts';
 
 leakCheck();
 
+const HEDDLE = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const DEMO = fileURLToPath(new URL('../../demo/', import.meta.url));
 const NAMESPACE = '--namespace=shop';
 const rolloutMs = 180_000;
-const dashboardPort = 15_080;
 
 let cluster: KubernetesCluster;
 before(async () => {
@@ -95,13 +97,18 @@ test('after a label and a restart all of it is meshed, and answers', async () =>
   }
 });
 
-test('the dashboard has traces of it, over several services', async () => {
-  const name = await podOf('heddle-system', 'app.kubernetes.io/name=heddle-control-plane');
-  const forward = await cluster.forward({ namespace: 'heddle-system', name }, dashboardPort);
+test('heddle dashboard has traces of it, over several services, until Ctrl-C', async () => {
+  // A free port of this machine.
+  const args = ['dashboard', '--kubeconfig', cluster.kubeconfig, '--port', '0'];
+  const child = spawn(process.execPath, [HEDDLE, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
   try {
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const address = line.toString().trim();
+    assert.match(await (await fetch(address)).text(), /<title>[^<]*Heddle/);
     await eventually(
       async () => {
-        const url = `http://127.0.0.1:${forward.port}/api/traces?limit=20`;
+        const url = `${address}/api/traces?limit=20`;
         const { data } = (await (await fetch(url)).json()) as { readonly data: readonly Trace[] };
         return data.some(({ processes }) => {
           const services = new Set(Object.values(processes).map(({ serviceName }) => serviceName));
@@ -111,8 +118,10 @@ test('the dashboard has traces of it, over several services', async () => {
       { deadlineMs: rolloutMs, what: 'a trace has load, web and reviews' },
     );
   } finally {
-    await forward.close();
+    child.kill('SIGINT');
+    await closed;
   }
+  assert.equal(child.exitCode, 0);
 });
 
 interface Trace {
@@ -141,12 +150,17 @@ test('kubectl apply switches the canary, whose status is told, and kubectl delet
   });
 });
 
-test('no visitor of the shop has met an error', async () => {
-  const said = await cluster.kubectl([
-    'logs',
-    await podOf('shop', 'app=load'),
-    NAMESPACE,
-    '--container=load',
-  ]);
-  assert.doesNotMatch(said, /visit \d+:/);
+test('every Deployment restarts, and no visitor of the shop has met an error', async () => {
+  // Visitors count for themselves, so that they stay.
+  for (const name of (await deployments()).filter((one) => one !== 'load'))
+    await cluster.kubectl(['rollout', 'restart', `deployment/${name}`, NAMESPACE]);
+  await rollouts();
+  const pod = await podOf('shop', 'app=load');
+  const said = () => cluster.kubectl(['logs', pod, NAMESPACE, '--container=load']);
+  const counted = async () => (await said()).match(/^load: \d+ fine, .*$/gm) ?? [];
+  const before = (await counted()).length;
+  await eventually(async () => (await counted()).length > before, {
+    ...{ deadlineMs: rolloutMs, what: 'the visitors have counted once more' },
+  });
+  assert.match((await counted()).at(-1) ?? '', / fine, 0 failed$/, await said());
 });

@@ -161,7 +161,7 @@ const SLIPS: readonly (readonly [string, readonly string[], number, RegExp])[] =
   ['a context that is not there', ['check', '--pre', '--context', 'nope'], 3, /no context "nope"/],
   ['a misspelt option', ['install', '--dryrun'], 2, /did you mean "--dry-run"/],
   ['the network of a revision', ['uninstall', '--cni', '--revision', 'r2'], 2, /doesn't go with --revision/],
-  ['options of the cluster without --pre', ['check', '--context', 'x'], 2, /--context is for --pre/],
+  ['a check of a context that is not there', ['check', '--context', 'x'], 3, /no context "x"/],
   ['options of the mesh with --pre', ['check', '--pre', '--name', 'x'], 2, /--name doesn't go with --pre/],
   ['something in the way', ['install', '--set', 'dns.clusterIP=10.43.0.10'], 1, /nothing was installed/],
 ];

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { PORTS } from '../../common/contracts.ts';
 import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
@@ -11,6 +17,7 @@ import { startMeshedCluster } from './support/mesh.ts';
 
 leakCheck();
 
+const SYSTEM = '--namespace=heddle-system';
 const rolloutMs = 180_000;
 const callsPerSecond = 20;
 const leafTtlSeconds = 30;
@@ -33,6 +40,9 @@ let meshed: LoadClient;
 /** Without a sidecar, calling the same Service. */
 let plain: LoadClient;
 let shortLivedSinceMs = 0;
+/** The certificate of the root that takes over, as a Secret has it. */
+let nextRoot = '';
+const nextRootName = 'another root';
 
 before(async () => {
   cluster = await startMeshedCluster(2, [], [DEMO_IMAGE_ARCHIVE]);
@@ -73,22 +83,35 @@ async function restart(namespace: string, ...what: readonly string[]): Promise<v
 }
 
 async function scale(name: string, replicas: number): Promise<void> {
-  await cluster.kubectl([
-    'scale',
-    `deployment/${name}`,
-    `--replicas=${replicas}`,
-    '--namespace=heddle-system',
-  ]);
+  await cluster.kubectl(['scale', `deployment/${name}`, `--replicas=${replicas}`, SYSTEM]);
 }
 
 /** No pod of it serves any more. */
 async function gone(name: string): Promise<void> {
   const selector = `--selector=app.kubernetes.io/name=${name}`;
-  const flags = ['--namespace=heddle-system', '--for=delete', `--timeout=${rolloutMs}ms`];
+  const flags = [SYSTEM, '--for=delete', `--timeout=${rolloutMs}ms`];
   await cluster.kubectl(['wait', 'pod', selector, ...flags], { timeoutMs: rolloutMs * 2 });
 }
 
 const startedOf = async (client: LoadClient) => (await client.counts()).sent;
+
+/** Who signed the certificate that a pod's sidecar has, as its page on the dashboard says. */
+async function issuerOf(pod: string): Promise<string | undefined> {
+  const selector = '--selector=app.kubernetes.io/name=heddle-control-plane';
+  const { items } = await cluster.get(['pods', SYSTEM, selector]);
+  const [plane] = objectsOf(items).filter(
+    ({ metadata }) => recordOf(metadata).deletionTimestamp === undefined,
+  );
+  const name = textOf(recordOf(plane?.metadata).name) ?? '';
+  const forward = await cluster.forward({ namespace: 'heddle-system', name }, PORTS.dashboard);
+  try {
+    const page = await fetch(`http://127.0.0.1:${forward.port}/proxies/shop/${pod}/certs`);
+    const { chain } = (await page.json()) as { readonly chain: readonly { readonly issuer: string }[] };
+    return chain[0]?.issuer;
+  } finally {
+    await forward.close();
+  }
+}
 
 /** Until so many more calls have been made: what happened meanwhile has had its effect. */
 async function callsGoOn(client: LoadClient, more: number): Promise<void> {
@@ -135,12 +158,12 @@ test('while there is no control plane no call is lost, and pods that are made wa
 });
 
 test(`every Deployment restarts without a call lost, and from then on certificates live ${leafTtlSeconds} s`, async () => {
-  const settings = await cluster.get(['configmap/heddle', '--namespace=heddle-system']);
+  const settings = await cluster.get(['configmap/heddle', SYSTEM]);
   const text = textOf(recordOf(settings.data)['mesh.yaml']) ?? '';
   const changed = text.replace(/leafTtl: .*/, `leafTtl: ${leafTtlSeconds}s`);
   assert.notEqual(changed, text);
   await cluster.kubectl([
-    ...['patch', 'configmap/heddle', '--namespace=heddle-system'],
+    ...['patch', 'configmap/heddle', SYSTEM],
     `--patch=${JSON.stringify({ data: { 'mesh.yaml': changed } })}`,
   ]);
   await restart('shop', 'deployment/server', 'deployment/server-v2');
@@ -158,8 +181,44 @@ test(`every Deployment restarts without a call lost, and from then on certificat
   assert.ok(Date.parse(taken) - Date.parse(at) <= leafTtlSeconds * 1_000, said);
 });
 
-test('the control plane and the injector restart without a call lost', async () => {
-  await restart('heddle-system', 'deployment/heddle-control-plane', 'deployment/heddle-injector');
+test('the mesh is given another root', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-root-'));
+  try {
+    const [key, certificate] = ['next.key', 'next.crt'].map((name) => join(folder, name)) as [string, string];
+    // As docs/kubernetes.md tells an operator.
+    await promisify(execFile)('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+      ...['-keyout', key, '-out', certificate, '-days', '3650', '-subj', `/CN=${nextRootName}`],
+      ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
+    ]);
+    nextRoot = readFileSync(certificate).toString('base64');
+    const data = { 'next.crt': nextRoot, 'next.key': readFileSync(key).toString('base64') };
+    const patch = ['--type=merge', `--patch=${JSON.stringify({ data })}`];
+    await cluster.kubectl(['patch', 'secret/heddle-ca', SYSTEM, ...patch]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('the control plane and the injector restart without a call lost, and every pod made meanwhile is injected', async () => {
+  let isDone = false;
+  const restarted = restart(
+    'heddle-system',
+    'deployment/heddle-control-plane',
+    'deployment/heddle-injector',
+  ).finally(() => {
+    isDone = true;
+  });
+  const made: string[] = [];
+  const pod = ['run', 'tried', '--namespace=shop', `--image=${IMAGES.tool}`, '--dry-run=server'];
+  const sidecar = '--output=jsonpath={.spec.initContainers[*].name}';
+  do made.push(await cluster.kubectl([...pod, sidecar]));
+  while (!isDone);
+  await restarted;
+  assert.deepEqual(
+    made.filter((names) => names !== 'heddle-proxy'),
+    [],
+  );
   await nothingIsLost();
 });
 
@@ -194,6 +253,20 @@ test('certificates of 30 s were renewed for five minutes without a call lost', a
   assert.notEqual(shortLivedSinceMs, 0);
   await eventually(() => Date.now() >= shortLivedSinceMs + shortLivedMs, {
     ...{ deadlineMs: shortLivedMs + rolloutMs, what: 'five minutes are over' },
+  });
+  await nothingIsLost();
+});
+
+test('the other root has taken over meanwhile, and signs', async () => {
+  const rootsOf = async () => recordOf((await cluster.get(['secret/heddle-ca', SYSTEM])).data);
+  await eventually(async () => (await rootsOf())['tls.crt'] === nextRoot, {
+    ...{ deadlineMs: rolloutMs, what: 'the other root is the one that signs' },
+  });
+  const { 'next.crt': next, 'previous.crt': previous } = await rootsOf();
+  assert.equal(next, undefined);
+  assert.notEqual(previous, undefined);
+  await eventually(async () => (await issuerOf('client')) === `CN=${nextRootName}`, {
+    ...{ deadlineMs: rolloutMs, what: "the client's certificate is of the other root" },
   });
   await nothingIsLost();
 });

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
 import { eventually } from '../support/wait.ts';
@@ -20,9 +23,17 @@ kind: MTLSPolicy
 metadata: {name: strict, namespace: shop}
 spec: {mode: STRICT}
 `;
-/** Metrics of an app on 8081, and a TCP listener on 8082. */
+/** Metrics of an app on 8081, a TCP listener on 8082, and gRPC's health protocol on 8083. */
 const APP = `
 const http = require('node:http');
+require('node:http2').createServer().on('stream', (stream, headers) => {
+  console.log('asked', headers[':path']);
+  const status = { ':status': 200, 'content-type': 'application/grpc+proto' };
+  stream.respond(status, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+  const serving = Buffer.from([0, 0, 0, 0, 2, 8, 1]);
+  stream.end(serving);
+}).listen(8083, '0.0.0.0');
 http.createServer((_, response) => response.end('shop_orders_total 7\\n')).listen(8081, '0.0.0.0');
 require('node:net').createServer((socket) => socket.end()).listen(8082, '0.0.0.0');
 http.createServer((_, response) => response.end('hello')).listen(8080, '0.0.0.0');
@@ -48,6 +59,10 @@ KubernetesCluster.logsAfterFailures(() => cluster);
 
 const ready = (what: string, condition = 'condition=Ready') =>
   cluster.waitFor(what, condition, { namespace: 'shop', timeoutMs: readyMs });
+
+/** Asked in the pod `asking`. */
+const lookUp = (name: string) =>
+  cluster.exec({ namespace: 'shop', name: 'asking', container: 'asking' }, ['nslookup', name]);
 
 async function ipOf(pod: string): Promise<string> {
   const { status } = await cluster.get([`pod/${pod}`, NAMESPACE]);
@@ -104,7 +119,7 @@ spec:
   await cluster.kubectl(['delete', 'deployment/many', NAMESPACE]);
 });
 
-test('HTTP and TCP probes work under STRICT, and Prometheus reads the app by 15020', async () => {
+test('HTTP, TCP and gRPC probes work under STRICT, and Prometheus reads the app by 15020', async () => {
   await cluster.apply([
     {
       apiVersion: 'v1',
@@ -118,6 +133,7 @@ test('HTTP and TCP probes work under STRICT, and Prometheus reads the app by 150
         containers: [
           {
             ...{ name: 'app', image: 'localhost/heddle-demo-shop:dev', command: ['node', '-e', APP] },
+            startupProbe: { grpc: { port: 8083 }, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 30 },
             readinessProbe: { httpGet: { path: '/', port: 8080 }, periodSeconds: 1, timeoutSeconds: 5 },
             livenessProbe: { tcpSocket: { port: 8082 }, periodSeconds: 2, timeoutSeconds: 5 },
           },
@@ -126,6 +142,9 @@ test('HTTP and TCP probes work under STRICT, and Prometheus reads the app by 150
     },
   ]);
   await ready('pod/probed');
+  // A startup probe comes first, so that Ready says of all three that they passed.
+  const said = await cluster.kubectl(['logs', 'probed', NAMESPACE]);
+  assert.match(said, /asked \/grpc\.health\.v1\.Health\/Check/);
   const ip = await ipOf('probed');
   const { metadata } = await cluster.get(['pod/probed', NAMESPACE]);
   assert.equal(recordOf(recordOf(metadata).annotations)['prometheus.io/port'], '15020');
@@ -167,8 +186,6 @@ spec:
   containers: [{name: asking, image: ${IMAGES.tool}, command: [/bin/sleep, '100000']}]
 `);
   await ready('pod/asking');
-  const lookUp = (name: string) =>
-    cluster.exec({ namespace: 'shop', name: 'asking', container: 'asking' }, ['nslookup', name]);
   const service = await cluster.get(['service/server', NAMESPACE]);
   assert.ok(
     (await lookUp('server.shop.svc.cluster.local')).includes(textOf(recordOf(service.spec).clusterIP) ?? '?'),
@@ -184,6 +201,22 @@ spec:
     { deadlineMs: readyMs, what: 'both pods of the headless Service are found' },
   );
   await assert.rejects(lookUp('nobody.shop.svc.cluster.local'), /NXDOMAIN|can't find|server can't/);
+});
+
+test("names outside the cluster are asked of the nodes' own nameserver", async () => {
+  const program = fileURLToPath(new URL('support/outside-nameserver.ts', import.meta.url));
+  const nameserver = spawn('nsenter', [`--net=${cluster.layout.world}`, '--', process.execPath, program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const ended = once(nameserver, 'close');
+  try {
+    await once(nameserver.stdout, 'data');
+    assert.match(await lookUp('outside.example'), /192\.0\.2\.7/);
+    await assert.rejects(lookUp('nobody.example'), /NXDOMAIN|can't find|server can't/);
+  } finally {
+    nameserver.stdin.end();
+    await ended;
+  }
 });
 
 test('a NodePort leads clients outside to a permissive port', async () => {

@@ -14,6 +14,7 @@ leakCheck();
 const rolloutMs = 120_000;
 const loadMinRounds = 20;
 const podsAdded = 4;
+const podsOnFreshNode = 10;
 
 /** A web server on each node, that says the name of its pod. */
 const webOf = (namespace: string) => `
@@ -83,10 +84,54 @@ const inPod = (namespace: string, name: string, script: string) =>
 const asking = (address: string, port: number) =>
   `printf 'GET / HTTP/1.1\\r\\nHost: web\\r\\nConnection: close\\r\\n\\r\\n' | timeout 4 nc -w 3 ${address} ${port} | tail -n 1`;
 
-test('the chart alone makes both nodes ready', async () => {
-  await installChart(cluster);
-  for (const number of [1, 2])
-    await cluster.waitFor(`node/${cluster.node(number).name}`, 'condition=Ready', { timeoutMs: rolloutMs });
+test('the chart alone makes a node ready', async () => {
+  const fresh = cluster.node(2);
+  // It joins in the next test.
+  await cluster.holdProgram(fresh, 'kubelet');
+  await cluster.kubectl(['delete', 'node', fresh.name]);
+  await installChart(cluster, [], [cluster.node(1)]);
+  await cluster.waitFor('node/node-1', 'condition=Ready', { timeoutMs: rolloutMs });
+});
+
+test(`a node that joins makes itself ready, and ${podsOnFreshNode} pods that wait for it all come up captured`, async () => {
+  const fresh = cluster.node(2);
+  await cluster.apply(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: early, labels: {heddle.dev/inject: enabled}}
+---
+apiVersion: heddle.dev/v1alpha1
+kind: MTLSPolicy
+metadata: {name: strict, namespace: early}
+spec: {mode: STRICT}
+---
+${webOf('early')}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many, namespace: early}
+spec:
+  replicas: ${podsOnFreshNode}
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: ${fresh.name}}
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: many
+        image: ${IMAGES.tool}
+        # Under STRICT nobody is answered who comes past a sidecar; a pod that isn't, ends.
+        command: [/bin/sh, -c, 'wget -q -O /tmp/said http://web/ && exec sleep 100000']
+        readinessProbe: {exec: {command: [grep, -q, web, /tmp/said]}, periodSeconds: 1}
+`);
+  cluster.letProgramGo(fresh, 'kubelet');
+  const flags = ['--namespace=early', `--timeout=${rolloutMs}ms`];
+  await cluster.kubectl(['rollout', 'status', 'deployment/many', ...flags], { timeoutMs: rolloutMs * 2 });
+  const { items } = await cluster.get(['pods', '--namespace=early', '--selector=app=many']);
+  const places = objectsOf(items).map(({ spec }) => textOf(recordOf(spec).nodeName));
+  assert.deepEqual(places, Array(podsOnFreshNode).fill(fresh.name));
+  await cluster.kubectl(['delete', 'namespace', 'early'], { timeoutMs: rolloutMs });
 });
 
 test('pods of both nodes reach each other by both families, Services and DNS', async () => {

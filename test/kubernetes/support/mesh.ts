@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HeddleError } from '../../../common/errors.ts';
-import { ADDRESSES } from '../cluster/layout.ts';
+import { ADDRESSES, type NodeLayout } from '../cluster/layout.ts';
 import { KubernetesCluster } from './cluster.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -43,10 +43,11 @@ export function heddleImages(): readonly string[] {
   return own;
 }
 
-/** Installs the chart alone, and waits until nodes are Ready and everything of it serves. */
+/** Installs the chart alone, and waits until nodes (all of the cluster's) are Ready and everything of it serves. */
 export async function installChart(
   cluster: KubernetesCluster,
   values: readonly string[] = [],
+  nodes: readonly NodeLayout[] = cluster.layout.nodes,
 ): Promise<void> {
   const set = [
     ...[`image.registry=${REPOSITORY}`, `image.tag=${TAG}`],
@@ -60,8 +61,7 @@ export async function installChart(
     ...set.map((value) => `--set=${value}`),
   ]);
   const inSystem = { namespace: 'heddle-system', timeoutMs: readyMs };
-  for (const { name } of cluster.layout.nodes)
-    await cluster.waitFor(`node/${name}`, 'condition=Ready', inSystem);
+  for (const { name } of nodes) await cluster.waitFor(`node/${name}`, 'condition=Ready', inSystem);
   for (const name of ['heddle-control-plane', 'heddle-injector'])
     await cluster.waitFor(`deployment/${name}`, 'condition=Available', inSystem);
   const agents = ['rollout', 'status', 'daemonset/heddle-cni', '--namespace=heddle-system'];
