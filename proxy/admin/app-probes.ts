@@ -3,7 +3,7 @@ import { messageOf } from '../../common/errors.ts';
 import { destinationKey } from '../../common/names.ts';
 import type { Dialer, DialTarget } from '../../common/net.ts';
 import type { AppProbe } from './app-probe-spec.ts';
-import { askApp } from './app-request.ts';
+import { httpProbe } from './http-probe.ts';
 
 /** Asks the app once. Undefined where it is healthy, otherwise why not; never rejects. */
 export type RunAppProbe = (probe: AppProbe) => Promise<string | undefined>;
@@ -48,6 +48,8 @@ async function within<T>(
   );
   try {
     return await task(controller.signal);
+  } catch (thrown) {
+    throw controller.signal.aborted ? controller.signal.reason : thrown;
   } finally {
     timer.cancel();
   }
@@ -76,26 +78,6 @@ function run(deps: AppProbeDeps, probe: AppProbe, signal: AbortSignal): Promise<
     default:
       return probe satisfies never;
   }
-}
-
-/** A redirect counts as an answer: it isn't followed. */
-async function httpProbe(
-  dialer: Dialer,
-  probe: AppProbe & { kind: 'http' },
-  target: DialTarget,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const named = Object.fromEntries(probe.headers.map(([name, value]) => [name.toLowerCase(), value]));
-  const headers = {
-    host: destinationKey(target.host, target.port),
-    'user-agent': 'kube-probe/heddle',
-    accept: '*/*',
-    ...named,
-  };
-  const response = await askApp(dialer, { target, path: probe.path, headers, tls: probe.tls }, signal);
-  const status = response.statusCode ?? 0;
-  response.destroy();
-  return status >= 200 && status < 400 ? undefined : `the app answered ${status}`;
 }
 
 function tcpProbe(dialer: Dialer, target: DialTarget, signal: AbortSignal): Promise<undefined> {

@@ -1,12 +1,13 @@
 import http from 'node:http';
+import { isIP } from 'node:net';
 import tls from 'node:tls';
 import type { Dialer, DialTarget } from '../../common/net.ts';
 
 export interface AppRequest {
   readonly target: DialTarget;
   readonly path: string;
-  /** Lower-case names; `host` among them. */
-  readonly headers: Readonly<Record<string, string>>;
+  /** As they are sent; `host` among them, and a name that has several values once for each. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
   /** TLS without a look at the certificate: it is asked whether the app is alive, not who it is. */
   readonly tls: boolean;
 }
@@ -29,17 +30,28 @@ export function askApp(
     stream.on('error', failed);
     signal.addEventListener('abort', () => failed(signal.reason));
     stream.once('connect', () => {
-      const carrier = asked.tls ? tls.connect({ socket: stream, rejectUnauthorized: false }) : stream;
-      const request = http.request(
-        {
-          // Without an agent: any, `false` too, would dial by itself.
-          ...{ path: asked.path, setHost: false, createConnection: () => carrier },
-          headers: { ...asked.headers, connection: 'close' },
-        },
-        resolve,
-      );
-      request.on('error', failed);
-      request.end();
+      // What can't be written throws here, where nobody else would catch it.
+      try {
+        const { host } = asked.target;
+        const carrier = asked.tls
+          ? tls.connect({
+              ...{ socket: stream, rejectUnauthorized: false },
+              ...(isIP(host) === 0 ? { servername: host } : {}),
+            })
+          : stream;
+        const request = http.request(
+          {
+            // Without an agent: any, `false` too, would dial by itself.
+            ...{ path: asked.path, setHost: false, createConnection: () => carrier },
+            headers: [...asked.headers, ['connection', 'close']].flat(),
+          },
+          resolve,
+        );
+        request.on('error', failed);
+        request.end();
+      } catch (thrown) {
+        failed(thrown);
+      }
     });
   });
 }

@@ -6,6 +6,8 @@ import { settle, VirtualClock } from '../../test/support/virtual-clock.ts';
 import type { PageHandler } from './answer.ts';
 import type { AppProbe } from './app-probe-spec.ts';
 import { appProber, appProbesRunningMax, type RunAppProbe } from './app-probes.ts';
+import { askApp } from './app-request.ts';
+import { probeBodyBytesMax, probeRequestsMax } from './http-probe.ts';
 import { appScrapeBytesMax, appScrapeMs, metricsPage } from './metrics-page.ts';
 
 const APP = { host: '10.0.0.7', port: 8080 };
@@ -47,7 +49,8 @@ function app(reply: string | undefined, port = APP.port): string[] {
   return heard;
 }
 
-const answer = (status: number) => `HTTP/1.1 ${status} Whatever\r\ncontent-length: 0\r\n\r\n`;
+const answer = (status: number, ...headers: string[]) =>
+  [`HTTP/1.1 ${status} Whatever`, 'content-length: 0', ...headers, '\r\n'].join('\r\n');
 
 test('an HTTP probe asks as its manifest says, and takes 200 to 399 for health', async () => {
   const heard = app(answer(204));
@@ -57,9 +60,91 @@ test('an HTTP probe asks as its manifest says, and takes 200 to 399 for health',
   assert.match(heard[0] ?? '', /^x-probe: yes\r$/im);
   assert.match(heard[0] ?? '', /^user-agent: kube-probe\/heddle\r$/im);
   app(answer(302), 8081);
-  assert.equal(await probe(http({ port: 8081 })), undefined);
+  assert.equal(await probe(http({ port: 8081 })), undefined, 'a redirect to nowhere');
   app(answer(500), 8082);
   assert.equal(await probe(http({ port: 8082 })), 'the app answered 500');
+});
+
+/** The names and values of a request's head, in order. */
+const headersIn = (request: string) => request.split('\r\n').slice(1, -2);
+
+test('every header of the manifest is sent, in its order; kubelet adds what is not there', async () => {
+  const heard = app(answer(200));
+  const headers = (...pairs: [string, string][]) => probe(http({ headers: pairs }));
+  await headers(['X-Team', 'a'], ['X-Other', 'b'], ['x-team', 'c'], ['Host', 'one.example'], ['host', 'two']);
+  const agent = 'user-agent: kube-probe/heddle';
+  assert.deepEqual(headersIn(heard[0] ?? ''), [
+    ...['host: one.example', 'X-Team: a', 'X-Other: b', 'x-team: c', agent],
+    ...['accept: */*', 'connection: close'],
+  ]);
+  await headers(['User-Agent', ''], ['Accept', ''], ['Content-Length', '5'], ['Connection', 'keep-alive']);
+  assert.deepEqual(headersIn(heard[1] ?? ''), ['host: 10.0.0.7:8080', 'connection: close']);
+});
+
+test('a path is escaped where no address could hold it, as kubelet does', async () => {
+  const heard = app(answer(200));
+  const paths: readonly (readonly [string, string])[] = [
+    ['/a b', '/a%20b'],
+    ['/ä/%2f;v=1?q=a b&r=%zz#part', '/%C3%A4/%2f;v=1?q=a%20b&r=%zz'],
+    ['/a/../b', '/a/../b'],
+    ['/a\nb?c', '/a%0Ab%3Fc'],
+    ['/50%?c', '/50%25%3Fc'],
+    ['/\ud800', '/%EF%BF%BD'],
+  ];
+  for (const [path, sent] of paths) {
+    assert.equal(await probe(http({ path })), undefined, path);
+    assert.equal(heard.at(-1)?.split(' ', 2)[1], sent);
+  }
+});
+
+test('a request that can not be written is one that failed', async () => {
+  app(answer(200));
+  const asked = { target: APP, path: '/', headers: [['host', 'a']] as [string, string][], tls: false };
+  const { signal } = new AbortController();
+  await assert.rejects(askApp(net.dialer, { ...asked, path: '/a b' }, signal), /unescaped characters/);
+  await assert.rejects(
+    askApp(net.dialer, { ...asked, headers: [['x', 'a\nb']] }, signal),
+    /Invalid character/,
+  );
+});
+
+test('a redirect is followed on the same host, and is healthy where it leads elsewhere', async () => {
+  const moved = (to: string, port: number, status = 302) => app(answer(status, `location: ${to}`), port);
+  const from = (port: number) => probe(http({ port }));
+  const done = app(answer(200), 9000);
+  const broken = app(answer(500), 9001);
+  moved('http://10.0.0.7:9000/done?x', 8081);
+  assert.equal(await from(8081), undefined);
+  assert.match(done[0] ?? '', /^GET \/done\?x HTTP.*host: 10\.0\.0\.7:9000\r.*X-Probe: yes\r/s);
+  moved('//10.0.0.7:9001/', 8082, 308);
+  assert.equal(await from(8082), 'the app answered 500');
+  assert.match(broken[0] ?? '', /host: shop\.example\r/, 'the name that was asked for');
+  moved('http://shop.example/login', 8083);
+  assert.equal(await from(8083), undefined, 'another host');
+  const round = moved('/again', 8084);
+  assert.match((await from(8084)) ?? '', /still redirects after 10 requests/);
+  assert.equal(round.length, probeRequestsMax);
+  moved('ftp://10.0.0.7/', 8085);
+  assert.equal(await from(8085), 'the app redirects to ftp:');
+  moved('http://[', 8086);
+  assert.match((await from(8086)) ?? '', /makes no sense/);
+});
+
+test('an answer counts once its body has come, or as much of it as anybody reads', async () => {
+  const head = 'HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n';
+  const begins = (text: string, port: number) =>
+    net.listen(APP.host, port, (stream: ByteStream) => {
+      stream.on('error', () => stream.destroy());
+      stream.once('data', () => stream.write(text));
+    });
+  begins(head + 'a'.repeat(probeBodyBytesMax), 8081);
+  assert.equal(await probe(http({ port: 8081 })), undefined);
+  begins(head + 'a'.repeat(probeBodyBytesMax - 1), 8082);
+  const stalled = probe(http({ port: 8082 }));
+  await clock.advance(1_000);
+  assert.equal(await stalled, 'the app gave no answer within 1000 ms');
+  app(`${head}part`, 8083);
+  assert.equal(await probe(http({ port: 8083 })), 'aborted');
 });
 
 test('an app that does not answer, or is not there, is not healthy, and says so in time', async () => {

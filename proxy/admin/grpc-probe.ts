@@ -14,7 +14,12 @@ export async function grpcProbe(
   service: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const client = new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  const client = new Client(address, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.primary_user_agent': 'kube-probe/heddle',
+    // The app is asked itself, whatever proxy the environment names.
+    'grpc.enable_http_proxy': 0,
+  });
   try {
     const status = await new Promise<number>((resolve, reject) => {
       const call = client.makeUnaryRequest(CHECK, encodeRequest, decodeStatus, service, (error, value) => {

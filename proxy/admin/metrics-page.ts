@@ -67,11 +67,11 @@ async function scrape({ clock, dialer }: MetricsPageDeps, { target, path }: AppS
 }
 
 async function get(dialer: Dialer, target: DialTarget, path: string, signal: AbortSignal): Promise<string> {
-  const headers = {
-    host: destinationKey(target.host, target.port),
+  const headers = [
+    ['host', destinationKey(target.host, target.port)],
     // The text format only: OpenMetrics has an end mark, and what follows it is not read.
-    accept: 'text/plain;version=0.0.4',
-  };
+    ['accept', 'text/plain;version=0.0.4'],
+  ] as const;
   const response = await askApp(dialer, { target, path, headers, tls: false }, signal);
   if (response.statusCode !== 200) {
     response.destroy();
