@@ -4,12 +4,15 @@ import http, {
   type Server,
   type ServerResponse,
 } from 'node:http';
+import type { Socket } from 'node:net';
+import { Callers } from '../../common/callers.ts';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
 import { type PageAnswer, type PageHandler, text } from './answer.ts';
 
 /** Bounds of each of the sidecar's own servers: they serve a few tools, and must never cost the data path much. */
 export const ADMIN_LIMITS = {
+  /** Of all callers together; one beyond that costs who holds the most of them his longest idle one. */
   connectionsMax: 64,
   headBytesMax: 16 * 1024,
   urlBytesMax: 2 * 1024,
@@ -51,7 +54,9 @@ const SETTINGS: http.ServerOptions = {
 /** Serves pages. Rejects with `HeddleError` (`listen`) where the address can't be had. */
 export async function serveAdmin(options: AdminServerOptions): Promise<AdminServer> {
   const { host, port, name, log, create = http.createServer } = options;
+  const callers = new Callers(ADMIN_LIMITS.connectionsMax);
   const server = create(SETTINGS, (request, response) => {
+    response.once('close', callers.begin(request.socket));
     answer(options, request).then(
       (page) => send(request, response, page),
       (thrown: unknown) => {
@@ -60,7 +65,8 @@ export async function serveAdmin(options: AdminServerOptions): Promise<AdminServ
       },
     );
   });
-  server.maxConnections = ADMIN_LIMITS.connectionsMax;
+  server.on('connection', (socket: Socket) => callers.open(socket));
+  server.on('secureConnection', (socket: Socket) => callers.secured(socket));
   server.maxRequestsPerSocket = ADMIN_LIMITS.requestsPerConnectionMax;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>

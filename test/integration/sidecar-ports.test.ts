@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
@@ -34,6 +35,7 @@ const admin: AdminServer = await serveAdmin({
   handle(request) {
     asked.push(request);
     if (request.path === '/broken') throw new Error('secret detail');
+    if (request.path === '/never') return new Promise(() => {});
     return { ...text(200, 'fine'), afterwards: () => afterwards++ };
   },
   guard: guardBrowsers('127.0.0.1'),
@@ -94,30 +96,50 @@ test('a page of somebody else reaches nothing, by name or by origin', async () =
   assert.equal(asked.length, seen);
 });
 
-test('connections are bounded: one too many is closed at once', async () => {
-  const open: net.Socket[] = [];
+/** A connection from an address of this machine that has said `first`, and whether it is gone. */
+async function hold(localAddress: string, first: string) {
+  const socket = net.connect({ port: admin.port, host: '127.0.0.1', localAddress });
+  const held = { socket, gone: false };
+  socket.on('error', () => socket.destroy());
+  // Its end is seen by reading.
+  socket.resume();
+  socket.on('close', () => {
+    held.gone = true;
+  });
+  await once(socket, 'connect');
+  if (first !== '') socket.write(first);
+  return held;
+}
+
+const HEALTH = 'GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
+/** Idle, in the middle of a head, waiting for an answer. */
+const WAYS_TO_HOLD = ['', 'GET /a HTTP/1.1\r\n', 'GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n'];
+
+test('connections are bounded, and whoever holds most of them keeps nobody out', async () => {
+  const { connectionsMax } = ADMIN_LIMITS;
+  const held: Awaited<ReturnType<typeof hold>>[] = [];
+  const gone = () => held.filter((one) => one.gone).length;
+  const take = async (first: string) => held.push(await hold('127.0.0.2', first));
   try {
-    for (let index = 0; index < ADMIN_LIMITS.connectionsMax; index++) {
-      const socket = net.connect(admin.port, '127.0.0.1');
-      socket.on('error', () => socket.destroy());
-      open.push(socket);
-      await new Promise((resolve) => socket.once('connect', resolve));
-    }
-    assert.equal(await raw('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'), '');
+    for (let index = 0; index < connectionsMax; index++) await take(WAYS_TO_HOLD[index % 3] ?? '');
+    const underWay = () => asked.filter(({ path }) => path === '/never').length;
+    await eventually(() => underWay() === Math.floor(connectionsMax / 3), {
+      ...{ deadlineMs: 2_000, what: 'requests are under way' },
+    });
+    assert.equal(gone(), 0);
+    // A kubelet with many containers to ask.
+    const answers = await Promise.all(Array.from({ length: 10 }, () => raw(HEALTH)));
+    for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 200 /);
+    await eventually(() => gone() > 0, { deadlineMs: 2_000, what: 'who holds most has lost some' });
+    assert.ok(gone() <= 10, `${gone()} are gone`);
+    for (let index = 0; index < connectionsMax; index++) await take('');
+    await eventually(() => held.length - gone() === connectionsMax, {
+      ...{ deadlineMs: 2_000, what: 'as many are held as may be' },
+    });
+    assert.equal(underWay(), Math.floor(connectionsMax / 3));
   } finally {
-    for (const socket of open) socket.destroy();
+    for (const { socket } of held) socket.destroy();
   }
-  await eventually(
-    () =>
-      askPage(url('/')).then(
-        ({ status }) => status === 200,
-        () => false,
-      ),
-    {
-      deadlineMs: 5_000,
-      what: 'there is room again',
-    },
-  );
 });
 
 test('a port that is taken is told with its name', async () => {

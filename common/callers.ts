@@ -8,9 +8,9 @@ interface Connection {
 }
 
 /**
- * The webhook's connections. Anybody in the cluster may open some, and nobody is to keep API servers out with them: where there
- * are too many, the caller that holds the most loses one, first what it has longest left idle. Only where all of them are the
- * newcomer's own, and in use, the newcomer is the one to go.
+ * The connections of a server that anybody in the cluster may call, and that nobody is to keep others from: API servers from the
+ * webhook, kubelet from a sidecar's health. Where there are too many, the caller that holds the most loses one, first what it
+ * has longest left idle. Only where all of them are the newcomer's own, and in use, the newcomer is the one to go.
  */
 export class Callers {
   readonly #connectionsMax: number;
