@@ -15,26 +15,21 @@ export interface AppProbeDeps {
   readonly appAddress: (port: number) => DialTarget;
 }
 
-/** Probes that run at one time; more are answered as failed. */
-export const appProbesRunningMax = 64;
-
 /**
  * Runs an app's own probes in its stead for kubelet, which is outside the mesh: under STRICT the app's port would refuse
- * it. What counts as healthy is what counts for kubelet: a status of 200 to 399, a connection, SERVING.
+ * it. What counts as healthy is what counts for kubelet: a status of 200 to 399, a connection, SERVING. Any pod may ask, so a
+ * probe that is under way answers all who ask meanwhile: no more run than the pod declares.
  */
 export function appProber(deps: AppProbeDeps): RunAppProbe {
-  let running = 0;
-  return async (probe) => {
-    if (running >= appProbesRunningMax) return `${appProbesRunningMax} probes are running already`;
-    running++;
-    try {
-      return await within(deps.clock, probe.timeoutMs, (signal) => run(deps, probe, signal));
-    } catch (thrown) {
-      return messageOf(thrown);
-    } finally {
-      running--;
-    }
+  const running = new Map<AppProbe, Promise<string | undefined>>();
+  const start = (probe: AppProbe) => {
+    const outcome = within(deps.clock, probe.timeoutMs, (signal) => run(deps, probe, signal))
+      .catch(messageOf)
+      .finally(() => running.delete(probe));
+    running.set(probe, outcome);
+    return outcome;
   };
+  return (probe) => running.get(probe) ?? start(probe);
 }
 
 async function within<T>(

@@ -5,7 +5,7 @@ import { MemoryNetwork } from '../../test/support/memory-net.ts';
 import { settle, VirtualClock } from '../../test/support/virtual-clock.ts';
 import type { PageHandler } from './answer.ts';
 import type { AppProbe } from './app-probe-spec.ts';
-import { appProber, appProbesRunningMax, type RunAppProbe } from './app-probes.ts';
+import { appProber, type RunAppProbe } from './app-probes.ts';
 import { askApp } from './app-request.ts';
 import { probeBodyBytesMax, probeRequestsMax } from './http-probe.ts';
 import { appScrapeBytesMax, appScrapeMs, metricsPage } from './metrics-page.ts';
@@ -163,14 +163,25 @@ test('a TCP probe is content with a connection', async () => {
   assert.match((await probe({ ...tcp, port: 9999 })) ?? '', /ECONNREFUSED/);
 });
 
-test('a bounded number of probes runs at one time', async () => {
-  app(undefined);
-  const running = Array.from({ length: appProbesRunningMax }, () => probe(http()));
+test('an app is asked once at a time for each probe, however many ask, and all hear the answer', async () => {
+  const connected: ByteStream[] = [];
+  net.listen(APP.host, APP.port, (stream: ByteStream) => {
+    stream.on('error', () => stream.destroy());
+    stream.resume();
+    connected.push(stream);
+  });
+  const [live, ready] = [http(), http({ path: '/ready' })];
+  const asking = Array.from({ length: 1_000 }, () => probe(live));
+  const other = probe(ready);
   await settle();
-  assert.match((await probe(http())) ?? '', /running already/);
-  await clock.advance(1_000);
-  await Promise.all(running);
-  assert.equal(await probe({ kind: 'tcp', timeoutMs: 1_000, port: APP.port, host: undefined }), undefined);
+  assert.equal(connected.length, 2);
+  for (const stream of connected) stream.end(answer(500));
+  assert.deepEqual(new Set(await Promise.all([...asking, other])), new Set(['the app answered 500']));
+  const again = probe(live);
+  await settle();
+  assert.equal(connected.length, 3);
+  connected[2]?.end(answer(200));
+  assert.equal(await again, undefined);
 });
 
 const OWN = 'heddle_requests_total 1\n';
