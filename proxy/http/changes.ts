@@ -39,6 +39,6 @@ function editList(
 function rewrittenTarget({ rule, match }: Forward, head: RequestHead): string | undefined {
   const path = rule?.rewrite?.path;
   if (path === undefined || match === undefined || !head.path.startsWith('/')) return undefined;
-  const rewritten = rewrittenPath(head.path, path, match);
-  return head.query === '' ? rewritten : `${rewritten}?${head.query}`;
+  // The query as it came, an empty one with its question mark.
+  return rewrittenPath(head.path, path, match) + head.target.slice(head.path.length);
 }

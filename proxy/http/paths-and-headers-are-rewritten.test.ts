@@ -72,6 +72,13 @@ const lineOf = (list: readonly Talker[]) => heardBy(list).split('\r\n')[0];
 const valuesOf = (list: readonly Talker[], name: string) =>
   [...heardBy(list).matchAll(new RegExp(`^${name}: (.*)\r$`, 'gim'))].map((match) => match[1]);
 
+test('an empty query goes on, too', async () => {
+  serve(rewriting({ path: { kind: 'full', value: '/x' } }));
+  await ask('GET http://catalog/a/b?', 'Host: other\r\n');
+  assert.equal(lineOf(apps), 'GET /x? HTTP/1.1');
+  await answer();
+});
+
 test('a prefix is replaced and the query goes on as it came', async () => {
   serve(rewriting({ path: { kind: 'prefix', value: '/x' } }));
   await ask('GET /a/b%2Fc?d=%20e?f');
