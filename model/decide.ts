@@ -188,7 +188,7 @@ function forward(
       ? NO_MIRRORS
       : pickMirrors(rule.mirrors, snapshot, request, sourceAddress, state, now, random, reasons);
   if (reasons !== undefined && entry !== undefined && request !== undefined)
-    tellRewrite(reasons, entry, request);
+    tellRewrite(reasons, entry, backend, request);
   return {
     kind: 'forward',
     destination,

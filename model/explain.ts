@@ -10,7 +10,7 @@ import type {
 } from './decision-types.ts';
 import type { RetryPolicy, TimeoutPolicy } from './policy-types.ts';
 import { describeMatch } from './reasons.ts';
-import { rewrittenPath } from './route/rewrite.ts';
+import { rewrittenHost, rewrittenPath } from './route/rewrite.ts';
 import type { Cluster, Endpoint, RouteEntry, Snapshot } from './snapshot.ts';
 
 /** One match of one rule and why it won or lost. */
@@ -95,13 +95,12 @@ export function explain(
   };
 }
 
-function shownRewrite({ rule, match }: Forward, { path }: RequestView): Explanation['rewrite'] {
-  const rewrite = rule?.rewrite;
-  if (rewrite === undefined || match === undefined) return null;
-  return {
-    host: rewrite.hostname ?? null,
-    path: rewrite.path === undefined ? null : rewrittenPath(path, rewrite.path, match),
-  };
+function shownRewrite({ rule, match, backend }: Forward, { path }: RequestView): Explanation['rewrite'] {
+  if (rule === undefined || match === undefined) return null;
+  const host = rewrittenHost(rule, backend);
+  if (rule.rewrite === undefined && host === undefined) return null;
+  const change = rule.rewrite?.path;
+  return { host: host ?? null, path: change === undefined ? null : rewrittenPath(path, change, match) };
 }
 
 /** A rule that says nothing of connecting leaves it to its backend. */

@@ -4,7 +4,7 @@ import type { BreakerState, DecisionState, ReasonSink, RequestView } from './dec
 import type { FaultPolicy, RequestPolicy } from './policy-types.ts';
 import { CompiledRoutes } from './route/compiled.ts';
 import { matchablePath } from './route/path.ts';
-import { rewrittenPath } from './route/rewrite.ts';
+import { rewrittenHost, rewrittenPath } from './route/rewrite.ts';
 import type {
   Cluster,
   Destination,
@@ -122,15 +122,18 @@ export function tellRedirect(reasons: ReasonSink, rule: RouteRule, status: numbe
 }
 
 /** What the backend sees in the place of what the client sent. */
-export function tellRewrite(reasons: ReasonSink, { rule, match }: RouteEntry, request: RequestView): void {
-  const { rewrite } = rule;
-  if (rewrite === undefined) return;
+export function tellRewrite(
+  reasons: ReasonSink,
+  { rule, match }: RouteEntry,
+  backend: WeightedBackend | undefined,
+  request: RequestView,
+): void {
   const texts = [];
-  if (rewrite.hostname !== undefined) {
-    texts.push(`host ${request.header('host') ?? '(none)'} becomes ${rewrite.hostname}`);
-  }
-  if (rewrite.path !== undefined) {
-    texts.push(`path ${request.path} becomes ${rewrittenPath(request.path, rewrite.path, match)}`);
+  const host = rewrittenHost(rule, backend);
+  if (host !== undefined) texts.push(`host ${request.header('host') ?? '(none)'} becomes ${host}`);
+  const path = rule.rewrite?.path;
+  if (path !== undefined) {
+    texts.push(`path ${request.path} becomes ${rewrittenPath(request.path, path, match)}`);
   }
   if (texts.length > 0) {
     reasons.add({ stage: 'rewrite', subject: rule.id, outcome: 'info', text: texts.join(', ') });

@@ -229,3 +229,27 @@ test('an explanation shows what goes on, what is copied, and where a redirect le
     ['chosen', 'rejected'],
   );
 });
+
+test('an explanation names the Host that the app hears, whichever filter of the rule or its backend sets it', () => {
+  const setHost = (value: string) => ({
+    type: 'RequestHeaderModifier',
+    requestHeaderModifier: { set: [{ name: 'HOST', value }] },
+  });
+  const rewrite = { type: 'URLRewrite', urlRewrite: { hostname: 'rewrite.example' } };
+  const heard = (filters: readonly object[], ofBackend: readonly object[]) => {
+    const rules = [{ filters, backendRefs: [{ ...TO_CATALOG[0], filters: ofBackend }] }];
+    const mesh = build(route(JSON.parse(JSON.stringify({ parentRefs: [PARENT], rules }))));
+    const view = request('GET /', { host: 'catalog' });
+    const told = explain(mesh.snapshotFor('x'), KEY, view, idleState(), 0, random);
+    return [told.rewrite, told.reasons.find(({ stage }) => stage === 'rewrite')?.text];
+  };
+  const becomes = (host: string) => [{ host, path: null }, `host catalog becomes ${host}`];
+  assert.deepEqual(heard([rewrite], [setHost('backend.example')]), becomes('backend.example'));
+  assert.deepEqual(
+    heard([setHost('rule.example')], [setHost('backend.example')]),
+    becomes('backend.example'),
+  );
+  assert.deepEqual(heard([setHost('rule.example')], []), becomes('rule.example'));
+  assert.deepEqual(heard([rewrite], []), becomes('rewrite.example'));
+  assert.deepEqual(heard([], []), [null, undefined]);
+});

@@ -1,5 +1,13 @@
 import type { RequestView } from '../decision-types.ts';
-import type { Destination, PathRewrite, Redirect, RouteMatch } from '../snapshot.ts';
+import type {
+  Destination,
+  HeaderEdit,
+  PathRewrite,
+  Redirect,
+  RouteMatch,
+  RouteRule,
+  WeightedBackend,
+} from '../snapshot.ts';
 import { matchablePath } from './path.ts';
 
 /** The ports that a URL leaves out (RFC 9110, sections 4.2.1 and 4.2.2). */
@@ -18,6 +26,18 @@ export function rewrittenPath(path: string, rewrite: PathRewrite, match: RouteMa
   const matched = match.path.kind === 'prefix' ? withoutEndSlash(match.path.value) : '';
   const rewritten = withoutEndSlash(rewrite.value) + matchablePath(path).slice(matched.length);
   return rewritten === '' ? '/' : rewritten;
+}
+
+/** The Host that goes on in the place of the one that came, undefined where that stays: what a backend says of it comes last. */
+export function rewrittenHost(
+  { rewrite, requestHeaders }: Pick<RouteRule, 'rewrite' | 'requestHeaders'>,
+  backend: WeightedBackend | undefined,
+): string | undefined {
+  return hostSet(backend?.requestHeaders) ?? rewrite?.hostname ?? hostSet(requestHeaders);
+}
+
+function hostSet(edit: HeaderEdit | undefined): string | undefined {
+  return edit?.set.find(([name]) => name.toLowerCase() === 'host')?.[1];
 }
 
 /** A path that is prefixed without its last slash: `/a/` is `/a`, and `/` nothing. */
