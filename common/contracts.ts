@@ -67,5 +67,15 @@ export const HEADERS = {
   forwardedClientCert: 'x-forwarded-client-cert',
 } as const;
 
+/** openzipkin/b3-propagation: a sidecar writes them anew where a request brings some of them. */
+export const B3_HEADERS: readonly string[] = [
+  'b3',
+  'x-b3-traceid',
+  'x-b3-spanid',
+  'x-b3-parentspanid',
+  'x-b3-sampled',
+  'x-b3-flags',
+];
+
 /** The metadata namespace for what Envoy's own fields can't say. */
 export const METADATA_KEY = 'heddle.dev';

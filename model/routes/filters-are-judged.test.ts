@@ -48,6 +48,12 @@ test('header edits are taken, and those of responses', () => {
   assert.deepEqual(answers.responseHeaders, { set: [['server', 'x']], add: [], remove: ['x-powered-by'] });
 });
 
+test('names that only look like those of the mesh are taken, and Expect in responses', () => {
+  const taken = ['x_request_id', 'x-b3', 'b_3', 'proxy_authorization', 'x-forwarded-host', 'forwarded'];
+  assert.deepEqual(ruleOf(request(`remove: [${taken}]`)).requestHeaders?.remove, taken);
+  assert.deepEqual(ruleOf(response('remove: [expect, b3]')).responseHeaders?.remove, ['expect', 'b3']);
+});
+
 test('a redirect is taken with all that it says, and with 302 where it says nothing', () => {
   const whole = `scheme: https, hostname: a.example, port: 8443, statusCode: 308, ${full('/b%20c')}`;
   assert.deepEqual(ruleOf(redirect(whole)).redirect, {
@@ -176,6 +182,24 @@ const UNSOUND: readonly (readonly [name: string, spec: JsonObject, field: string
     request('set: [{name: traceparent, value: x}]'),
     `${EDIT}.set[0].name`,
     /sidecar writes/,
+  ],
+  ...[
+    ...['b3', 'X-B3-Sampled', 'x-b3-traceid', 'Proxy-Authorization', 'http2-settings', 'TE', 'Trailer'],
+    ...['x_forwarded_for', 'X_Heddle-Attempt', 'x-forwarded-client_cert', 'Expect', 'x-request-id'],
+  ].map(
+    (name) =>
+      [
+        `an edit of ${name} that would go nowhere`,
+        request(`remove: [${name}]`),
+        `${EDIT}.remove[0]`,
+        name === 'Expect' ? /between the client and the app/ : /sidecar writes/,
+      ] as const,
+  ),
+  [
+    'a challenge of a proxy',
+    response('set: [{name: Proxy-Authenticate, value: Basic}]'),
+    'rules[0].filters[0].responseHeaderModifier.set[0].name',
+    /leaves out/,
   ],
   [
     'keep-alive',

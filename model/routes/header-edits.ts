@@ -1,4 +1,4 @@
-import { HEADERS } from '../../common/contracts.ts';
+import { B3_HEADERS, HEADERS } from '../../common/contracts.ts';
 import type { Fields } from '../read/fields.ts';
 import type { HeaderEdit } from '../snapshot.ts';
 
@@ -8,11 +8,15 @@ export const TOKEN = /^[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}$/;
 /** What a header value may be, to be set or matched (Gateway API, HTTPHeader): printable ASCII with single blanks inside. */
 const HEADER_VALUE = /^[!-~]+(?:[\t ][!-~]+)*$/;
 
-/** Frame or direct the message: a sidecar writes them from what it understood. */
+/** Frame or direct the message, or belong to one connection: a sidecar writes them from what it understood, or drops them. */
 const HOP_BY_HOP: readonly string[] = [
   'connection',
   'content-length',
+  'http2-settings',
   'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
   'proxy-connection',
   'te',
   'trailer',
@@ -26,7 +30,12 @@ const FORBIDDEN_IN_REQUESTS: ReadonlySet<string> = new Set([
   ...Object.values(HEADERS),
   'traceparent',
   'tracestate',
+  ...B3_HEADERS,
 ]);
+/** What sidecars tell apps, also by names that CGI and the like can't tell from these: `x_forwarded_for` goes nowhere, too. */
+const TOLD_TO_APPS: ReadonlySet<string> = new Set(
+  Object.values(HEADERS).filter((name) => name !== HEADERS.requestId),
+);
 
 /** What a `RequestHeaderModifier` asks for. */
 export function readRequestEdit(filter: Fields): HeaderEdit {
@@ -57,11 +66,21 @@ class EditedNames {
   take(action: 'set' | 'add' | 'remove', name: string, report: (message: string) => void): void {
     const lower = name.toLowerCase();
     if (!TOKEN.test(name)) report('must be a header name');
-    if (this.#forbidden.has(lower)) report(`must not be ${name}, which the sidecar writes itself`);
+    if (this.#isForbidden(lower))
+      report(`must not be ${name}, which the sidecar writes itself or leaves out`);
+    // Client and app would wait for each other's word on the body (RFC 9110, section 10.1.1).
+    if (lower === 'expect' && this.#forbidden === FORBIDDEN_IN_REQUESTS) {
+      report('must not be Expect, which is between the client and the app');
+    }
     // A request has exactly one (RFC 9112, section 3.2).
     if (lower === 'host' && action !== 'set') report('must not be Host, which can only be set');
     if (this.#seen.has(lower)) report(`${name} is edited twice`);
     this.#seen.add(lower);
+  }
+
+  #isForbidden(lower: string): boolean {
+    const meant = lower.replaceAll('_', '-');
+    return this.#forbidden.has(TOLD_TO_APPS.has(meant) ? meant : lower);
   }
 }
 

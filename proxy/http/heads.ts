@@ -1,4 +1,4 @@
-import { HEADERS } from '../../common/contracts.ts';
+import { B3_HEADERS, HEADERS } from '../../common/contracts.ts';
 import type { HeaderEdit } from '../../model/snapshot.ts';
 import { FIELD, type Fields, fieldId } from '../codec/fields.ts';
 import { ABSENT, CHUNKED, UNTIL_CLOSE } from '../codec/framing.ts';
@@ -43,9 +43,6 @@ const OWN_REQUEST_FIELDS =
   bit(FIELD.CLIENT_CERT) |
   bit(FIELD.REASON);
 
-/** openzipkin/b3-propagation: all of them go where the mesh writes the context on. */
-const B3_FIELDS = ['b3', 'x-b3-traceid', 'x-b3-spanid', 'x-b3-parentspanid', 'x-b3-sampled', 'x-b3-flags'];
-
 /** Framing and the connection are the engine's own: no route rule edits them. */
 const UNEDITABLE =
   bit(FIELD.CONNECTION) |
@@ -66,7 +63,7 @@ export function requestHeadText(
 ): string {
   const { fields } = head;
   fields.dropMask(OWN_REQUEST_FIELDS);
-  if (marks.b3 !== undefined) for (const name of B3_FIELDS) fields.dropName(name);
+  if (marks.b3 !== undefined) for (const name of B3_HEADERS) fields.dropName(name);
   let text = `${head.method} ${changes?.target ?? head.target} HTTP/1.1\r\n`;
   const authority = changes?.authority;
   if (authority !== undefined) {
