@@ -37,7 +37,8 @@ export function rewrittenHost(
 }
 
 function hostSet(edit: HeaderEdit | undefined): string | undefined {
-  return edit?.set.find(([name]) => name.toLowerCase() === 'host')?.[1];
+  const [, value] = edit?.set.find(([name]) => name.toLowerCase() === 'host') ?? [];
+  return value;
 }
 
 /** A path that is prefixed without its last slash: `/a/` is `/a`, and `/` nothing. */
