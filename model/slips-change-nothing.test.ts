@@ -46,6 +46,35 @@ test('a route with a slip is refused, and what it was before stays in force', ()
   }
 });
 
+test('a route whose parent lost its group stays attached, and so does one of another parent beside it', () => {
+  const { group: _, ...typo } = PARENT;
+  const parentRefs = [{ group: '', kind: 'Service', name: 'v2' }, typo];
+  const mesh = build(after(route(spec()), route({ ...spec(), parentRefs })));
+  assert.match(messages(mesh), /parentRefs\[1\]\.group must be written: a Service has group: ""/);
+  const entries = (key: string) => mesh.destinationsFor('x').get(key)?.entries.length;
+  assert.deepEqual([entries(KEY), entries('v2.shop.svc.cluster.local:80')], [1, 0]);
+  const foreign = { parentRefs: [PARENT, { ...PARENT, group: 'serving.knative.dev' }] };
+  const both = build(route(foreign));
+  assert.equal(
+    both.destinationsFor('x').get(KEY)?.entries.length,
+    1,
+    "another controller's Service is no slip",
+  );
+});
+
+test("a policy of a route keeps what it said before a block of Services' got into it", () => {
+  const target = { group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'r' };
+  const was = { targetRefs: [target], timeouts: { request: '3s' } };
+  const misplaced = { targetRefs: [PARENT, target], timeouts: { request: '4s' }, limits: { maxRequests: 1 } };
+  const mesh = build(route(spec()), after(policy(was), policy(misplaced)));
+  assert.match(messages(mesh), /spec\.limits belongs to a backend.*its last good version stays in force/);
+  assert.equal(mesh.destinationsFor('x').get(KEY)?.entries[0]?.rule.policy.timeouts.requestMs, 3_000);
+  assert.deepEqual(
+    mesh.problems.map(({ field }) => field),
+    ['spec.limits'],
+  );
+});
+
 test('a policy finds the rules that are in force', () => {
   const target = { group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'r', sectionName: 'one' };
   const mesh = build(

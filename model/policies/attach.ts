@@ -90,8 +90,17 @@ export function readTrafficPolicy(sourced: SourcedObject): ReadPolicy {
   const spec = new Fields(sourced.object.spec, ['spec'], errors);
   const refs = readTargets(spec, namespaceOf(sourced.object));
   const patch = readTrafficPatch(spec);
+  checkBlocks(spec, refs, patch);
   spec.finish();
   return { refs, patch, errors };
+}
+
+function checkBlocks(spec: Fields, refs: readonly TargetRef[], patch: PolicyPatch): void {
+  if (!refs.some(({ kind }) => kind === 'HTTPRoute')) return;
+  const blocks = new Set(patchedFields(patch).map((field) => field.split('.')[0] ?? ''));
+  for (const block of SERVICE_BLOCKS) {
+    if (blocks.has(block)) spec.error([block], 'belongs to a backend: attach it to a Service');
+  }
 }
 
 interface AttachContext {
@@ -109,7 +118,7 @@ function attach(
 ): StatusCondition {
   const { ref } = target;
   const fields = patchedFields(patch);
-  const refusal = refusalOf(target, fields, context.targets) ?? clashOf(ref, fields, context.taken);
+  const refusal = refusalOf(target, context.targets) ?? clashOf(ref, fields, context.taken);
   if (refusal !== undefined) {
     const { condition, field } = refusal;
     context.findings.problem(sourced, 'error', ['spec', ...field.split('.')], condition.message);
@@ -128,11 +137,11 @@ function attach(
   return accepted('Accepted', [`applies to ${ref}`, ...notes.map(({ message }) => message)].join('; '));
 }
 
-function refusalOf(target: TargetRef, fields: readonly string[], targets: Targets): Refusal | undefined {
+function refusalOf(target: TargetRef, targets: Targets): Refusal | undefined {
   const { kind, key, sectionName } = target;
-  const refuse = (reason: 'TargetNotFound' | 'UnsupportedValue', message: string, field = 'targetRefs') => ({
+  const refuse = (reason: 'TargetNotFound' | 'UnsupportedValue', message: string) => ({
     condition: accepted(reason, message),
-    field,
+    field: 'targetRefs',
   });
   if (kind === 'GRPCRoute') return refuse('UnsupportedValue', 'GRPCRoute is not supported yet as a target');
   if (kind === 'Service') {
@@ -144,10 +153,7 @@ function refusalOf(target: TargetRef, fields: readonly string[], targets: Target
   if (sectionName !== undefined && !names.has(sectionName)) {
     return refuse('TargetNotFound', `HTTPRoute ${key} has no rule named ${sectionName}`);
   }
-  const misplaced = fields.find((one) => SERVICE_BLOCKS.includes(one.split('.')[0] ?? ''));
-  if (misplaced === undefined) return undefined;
-  const message = `spec.${misplaced} belongs to a backend: attach it to a Service`;
-  return refuse('UnsupportedValue', message, misplaced);
+  return undefined;
 }
 
 function clashOf(

@@ -1,6 +1,7 @@
 import type { FieldPath, Fields } from '../read/fields.ts';
 
 const PARENTS_MAX = 32;
+const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 
 export interface ParentRef {
   readonly group: string;
@@ -37,7 +38,7 @@ export function readParents(spec: Fields, namespace: string): readonly ParentRef
 
 function readParent(entry: Fields, namespace: string): ParentRef {
   const parent = {
-    group: entry.string('group') ?? 'gateway.networking.k8s.io',
+    group: entry.string('group') ?? GATEWAY_GROUP,
     kind: entry.string('kind') || 'Gateway',
     namespace: entry.string('namespace') || namespace,
     name: entry.required('name', 253) ?? '',
@@ -45,6 +46,10 @@ function readParent(entry: Fields, namespace: string): ParentRef {
     sectionName: entry.string('sectionName', 253) || undefined,
     path: entry.path,
   };
+  // A group left out is that of the Gateway API, which has no Services: a slip, and never another controller's parent.
+  if (parent.kind === 'Service' && parent.group === GATEWAY_GROUP) {
+    entry.error(['group'], 'must be written: a Service has group: ""');
+  }
   entry.finish();
   return parent;
 }
