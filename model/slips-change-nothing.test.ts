@@ -7,10 +7,12 @@ import {
   KEY,
   messages,
   mtlsPolicy,
+  object,
   PARENT,
   pod,
   policy,
   route,
+  service,
 } from '../test/support/model-objects.ts';
 import type { SourcedObject } from './objects.ts';
 import { isSound } from './soundness.ts';
@@ -107,6 +109,33 @@ test('a policy with a slip is refused, and what it was before stays in force', (
   assert.equal(mesh.clusters.get('outbound|80||v2.shop.svc.cluster.local')?.policy.circuitBreaker, undefined);
 });
 
+test('a grant with a slip still lets in whom it let in before, and nobody else', () => {
+  const grant = (to: JsonObject) =>
+    object(
+      'gateway.networking.k8s.io/v1',
+      'ReferenceGrant',
+      'g',
+      {
+        from: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', namespace: 'shop' }],
+        to: [{ group: '', kind: 'Service', ...to }],
+      },
+      { namespace: 'bank' },
+    );
+  const world = [
+    service('pay', '10.96.1.1', undefined, { namespace: 'bank' }),
+    service('keys', '10.96.1.2', undefined, { namespace: 'bank' }),
+    route(spec({ backendRefs: ['pay', 'keys'].map((name) => ({ name, namespace: 'bank', port: 80 })) })),
+  ];
+  const refused = (sourced: SourcedObject) => {
+    const mesh = build(...world, sourced);
+    const { rule } = mesh.destinationsFor('x').get(KEY)?.entries[0] ?? {};
+    return [rule?.backends.map(({ invalid }) => invalid !== undefined), mesh.problems[0]?.field];
+  };
+  const slip = grant({ nmae: 'keys' });
+  assert.deepEqual(refused(after(grant({ name: 'pay' }), slip)), [[false, true], 'spec.to[0].nmae']);
+  assert.deepEqual(refused(slip), [[true, true], 'spec.to[0].nmae']);
+});
+
 test('a STRICT namespace stays STRICT through a slip', () => {
   const mode = (...policies: readonly SourcedObject[]) => {
     const mesh = build(pod('db-1', '10.244.0.9'), ...policies);
@@ -136,6 +165,7 @@ test('soundness is what the mesh accepts', () => {
     [policy({ targetRefs: [PARENT], retries: {} }), false],
     [mtlsPolicy({}), true],
     [mtlsPolicy({ mode: 1 }), false],
+    [object('gateway.networking.k8s.io/v1', 'ReferenceGrant', 'g', {}), false],
     [pod('a', '10.0.0.1'), true],
   ];
   for (const [sourced, sound] of table) assert.equal(isSound(sourced), sound);

@@ -1,6 +1,7 @@
 import type { SourcedObject } from './objects.ts';
 import { readTrafficPolicy } from './policies/attach.ts';
 import { readMtlsPolicy } from './policies/mtls.ts';
+import { readGrant } from './routes/backends.ts';
 import { parseHttpRoute } from './routes/http-route.ts';
 
 /**
@@ -11,6 +12,8 @@ export function isSound(sourced: SourcedObject): boolean {
   switch (sourced.object.kind) {
     case 'HTTPRoute':
       return parseHttpRoute(sourced).errors.length === 0;
+    case 'ReferenceGrant':
+      return readGrant(sourced).errors.length === 0;
     case 'TrafficPolicy':
       return readTrafficPolicy(sourced).errors.length === 0;
     case 'MTLSPolicy':

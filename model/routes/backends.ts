@@ -4,7 +4,7 @@ import { type FieldError, Fields } from '../read/fields.ts';
 import { namespaceOf, strayFields } from '../read/meta.ts';
 import type { Services } from '../services.ts';
 import type { AppProtocol } from '../snapshot.ts';
-import type { Findings, ResolvedReason } from '../status.ts';
+import { type Findings, lastGoodOf, type ResolvedReason } from '../status.ts';
 import type { ServiceRef } from './backend-ref.ts';
 
 /** What a reference leads to. */
@@ -30,27 +30,40 @@ export interface BackendContext {
 const OTHER_WIRES: readonly AppProtocol[] = ['http2', 'grpc', 'tls'];
 const GRANT_ENTRIES_MAX = 16;
 
+interface ReadGrant {
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+  readonly errors: readonly FieldError[];
+}
+
 /** ReferenceGrants (gateway.networking.k8s.io/v1beta1 and v1) from HTTPRoutes to Services. */
 export function readGrants(grants: readonly SourcedObject[], findings: Findings): Grants {
   const allowed = new Set<string>();
   for (const sourced of grants) {
-    const errors: FieldError[] = [...strayFields(sourced.object)];
-    const spec = new Fields(sourced.object.spec, ['spec'], errors);
-    const from = spec.objects('from', GRANT_ENTRIES_MAX).map(readFrom);
-    const to = spec.objects('to', GRANT_ENTRIES_MAX).map(readTo);
-    if (from.length === 0) spec.error(['from'], 'is required');
-    if (to.length === 0) spec.error(['to'], 'is required');
-    spec.finish();
+    const { errors, ...read } = readGrant(sourced);
     findings.errors(sourced, errors);
-    if (errors.length > 0) continue;
+    const lastGood = errors.length === 0 ? undefined : lastGoodOf(sourced);
+    if (errors.length > 0 && lastGood === undefined) continue;
+    const { from, to } = lastGood === undefined ? read : readGrant(lastGood);
     const target = namespaceOf(sourced.object);
     for (const namespace of from) {
-      for (const name of to) {
-        if (namespace !== undefined && name !== undefined) allowed.add(`${namespace} ${target} ${name}`);
-      }
+      for (const name of to) allowed.add(`${namespace} ${target} ${name}`);
     }
   }
   return (from, to, service) => allowed.has(`${from} ${to} ${service}`) || allowed.has(`${from} ${to} *`);
+}
+
+/** Never throws: what is wrong is in `errors`. */
+export function readGrant({ object }: SourcedObject): ReadGrant {
+  const errors: FieldError[] = [...strayFields(object)];
+  const spec = new Fields(object.spec, ['spec'], errors);
+  const from = spec.objects('from', GRANT_ENTRIES_MAX).map(readFrom);
+  const to = spec.objects('to', GRANT_ENTRIES_MAX).map(readTo);
+  if (from.length === 0) spec.error(['from'], 'is required');
+  if (to.length === 0) spec.error(['to'], 'is required');
+  spec.finish();
+  const isKnown = (one: string | undefined) => one !== undefined;
+  return { from: from.filter(isKnown), to: to.filter(isKnown), errors };
 }
 
 /** The namespace whose HTTPRoutes are let in; undefined for grants to other kinds, which aren't the mesh's. */
