@@ -13,6 +13,7 @@ import {
   Route as RouteCodec,
   RouteMatch as RouteMatchCodec,
 } from '../../common/gen/envoy/config/route/v3/route_components.ts';
+import type { RegexMatcher } from '../../common/gen/envoy/type/matcher/v3/regex.ts';
 import type { StringMatcher } from '../../common/gen/envoy/type/matcher/v3/string.ts';
 import type { JsonObject } from '../../common/json.ts';
 import { INVALID_BACKEND_PREFIX } from '../../common/wire/types.ts';
@@ -205,7 +206,7 @@ function pathSpecifier(match: RouteMatch): NonNullable<RouteMatchProto['pathSpec
     case 'exact':
       return { $case: 'path', value };
     case 'regex':
-      return { $case: 'safeRegex', value: { regex: value } };
+      return { $case: 'safeRegex', value: regexMatcher(value) };
     case 'prefix': {
       const bare = barePrefix(value);
       return bare === '' ? { $case: 'prefix', value: '/' } : { $case: 'pathSeparatedPrefix', value: bare };
@@ -228,5 +229,16 @@ function writtenPrefix(match: RouteMatch): string | undefined {
 function stringMatcher(match: StringMatch): DeepPartial<StringMatcher> {
   return match.kind === 'exact'
     ? { matchPattern: { $case: 'exact', value: match.value } }
-    : { matchPattern: { $case: 'safeRegex', value: { regex: match.value } } };
+    : { matchPattern: { $case: 'safeRegex', value: regexMatcher(match.value) } };
+}
+
+/** In RE2's instructions. RE2 refuses by its memory what comes near. */
+const REGEX_PROGRAM_SIZE_MAX = 1_000_000;
+
+/** Envoy by itself takes programs of 100 instructions, which `[a-z0-9-]{1,63}` is beyond, and keeps its old routes whole. */
+function regexMatcher(regex: string): RegexMatcher {
+  return {
+    regex,
+    engineType: { $case: 'googleRe2', value: { maxProgramSize: REGEX_PROGRAM_SIZE_MAX } },
+  };
 }

@@ -27,7 +27,7 @@ const path = fc.oneof(
   some({ type: fc.constant('PathPrefix'), value: fc.constantFrom('/', '/a', '/a/', '/a/b/') }),
   fc.record({
     type: fc.constant('RegularExpression'),
-    value: fc.constantFrom('/.*', '(?i)/a', '/[^/]+', '/é+', '/a|/b'),
+    value: fc.constantFrom('/.*', '(?i)/a', '/[^/]+', '/é+', '/a|/b', '/[a-z0-9-]{1,63}/\\pL{2,31}'),
   }),
 );
 const named = (names: readonly string[], values: readonly string[]) =>
@@ -42,7 +42,7 @@ const named = (names: readonly string[], values: readonly string[]) =>
 const match = some({
   path,
   method: fc.constantFrom('GET', 'POST', 'CONNECT'),
-  headers: named(['x-user', 'host', 'cookie'], ['1', 'a.*', 'x y', '[0-9]+']),
+  headers: named(['x-user', 'host', 'cookie'], ['1', 'a.*', 'x y', '[0-9]+', '[0-9a-f]{1,255}']),
   queryParams: named(['q', 'Q', 'q-2'], ['1', '%20', '[0-9]+']),
 });
 const editOf = (set: readonly string[], add: readonly string[], remove: readonly string[]) =>
