@@ -17,6 +17,7 @@ test('two flags are enough: the contract has the rest', () => {
       caSecret: 'heddle-ca',
       replica: hostname().toLowerCase(),
       stateDir: 'state',
+      traceDiskBytesMax: 2 * 1024 ** 3,
       listen: '127.0.0.1',
       dashboardListen: '127.0.0.1',
       ports: { xds: 15012, otlpGrpc: 4317, otlpHttp: 4318, dashboard: 15080, metrics: 15014 },
@@ -63,6 +64,7 @@ test('every flag is heard', () => {
       '--log-level',
       'debug',
     ],
+    '--trace-store-size-limit=0.5Gi',
   ]);
   assert.deepEqual(parsed, {
     ok: true,
@@ -74,6 +76,7 @@ test('every flag is heard', () => {
       caSecret: 'operators-root',
       replica: 'heddle-control-plane-1',
       stateDir: 'd',
+      traceDiskBytesMax: 512 * 1024 ** 2,
       listen: '::1',
       dashboardListen: '127.0.0.2',
       ports: { xds: 1, otlpGrpc: 2, otlpHttp: 3, dashboard: 4, metrics: 0 },
@@ -112,6 +115,12 @@ const WRONG: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['a replica without a name', [...NEEDED, '--replica', ''], /--replica must be a pod's name/],
   ['no state directory', ['--manifests', 'a'], /--state-dir is required/],
   ['an empty state directory', ['--manifests', 'a', '--state-dir', ''], /--state-dir must not be empty/],
+  [
+    'a trace store too small for its own log',
+    [...NEEDED, '--trace-store-size-limit', '63Mi'],
+    /--trace-store-size-limit must be a size such as 2Gi, and at least 64Mi/,
+  ],
+  ['a size in words', [...NEEDED, '--trace-store-size-limit', 'lots'], /must be a size such as 2Gi/],
   ['a port in words', [...NEEDED, '--xds-port', 'http'], /--xds-port must be a port number/],
   ['a port beyond all', [...NEEDED, '--metrics-port', '65536'], /--metrics-port must be a port number/],
   ['a negative port', [...NEEDED, '--dashboard-port=-1'], /--dashboard-port must be a port number/],
@@ -145,7 +154,7 @@ for (const [what, args, message] of WRONG) {
 test('help wins over everything, and names every flag', () => {
   assert.deepEqual(parseOptions(['--help']), { ok: true, value: 'help' });
   const flags = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag);
-  assert.equal(flags.length, 20);
+  assert.equal(flags.length, 21);
   for (const flag of flags) {
     const parsed = parseOptions([flag ?? '']);
     assert.ok(!parsed.ok && !/[Uu]nknown/.test(parsed.error.message), `${flag} is known`);

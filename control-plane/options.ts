@@ -17,6 +17,8 @@ export interface ControlPlaneOptions extends SourceOptions {
   readonly replica: string;
   /** Root key and certificate, trace store. */
   readonly stateDir: string;
+  /** What the trace store may take of it. */
+  readonly traceDiskBytesMax: number;
   /** IP address that every port binds to. */
   readonly listen: string;
   /** IP address of the dashboard alone. */
@@ -41,6 +43,9 @@ export interface ControlPlanePorts {
 }
 
 const DEFAULT_CA_SECRET = 'heddle-ca';
+const DEFAULT_TRACE_DISK = '2Gi';
+/** Room for the log in full flow, and some traces. */
+const TRACE_DISK_MIN = '64Mi';
 /** RFC 1123: names of Secrets and pods. */
 const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -52,6 +57,7 @@ const FLAGS = {
   'ca-secret': { type: 'string' },
   replica: { type: 'string' },
   'state-dir': { type: 'string' },
+  'trace-store-size-limit': { type: 'string' },
   listen: { type: 'string' },
   'dashboard-listen': { type: 'string' },
   'xds-port': { type: 'string' },
@@ -73,6 +79,7 @@ ${SOURCE_USAGE}
   --ca-secret NAME        holds the root on Kubernetes, made where there is none (default ${DEFAULT_CA_SECRET})
   --replica NAME          this replica's name on Kubernetes (default: the host's, which is the pod's)
   --state-dir DIR         keeps the traces, and the root key where there is no Kubernetes
+  --trace-store-size-limit SIZE  of the disk, as Kubernetes writes it (default ${DEFAULT_TRACE_DISK}, at least ${TRACE_DISK_MIN}); the oldest traces go first
   --settings FILE         mesh settings (default: mesh.yaml in the first folder)
   --listen ADDRESS        IP address of every port (default 127.0.0.1)
   --dashboard-listen ADDRESS  IP address of the dashboard, where it is another
@@ -105,6 +112,9 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrongUsage('--state-dir is required');
   if (stateDir === '') return wrongUsage('--state-dir must not be empty');
+  const traceDiskBytesMax = sizeOf(values['trace-store-size-limit'] ?? DEFAULT_TRACE_DISK);
+  if (!(traceDiskBytesMax >= sizeOf(TRACE_DISK_MIN)))
+    return wrongUsage(`--trace-store-size-limit must be a size such as 2Gi, and at least ${TRACE_DISK_MIN}`);
   const listen = values.listen ?? '127.0.0.1';
   if (isIP(listen) === 0) return wrongUsage('--listen must be an IP address');
   const dashboardListen = values['dashboard-listen'] ?? listen;
@@ -136,6 +146,7 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       caSecret,
       replica,
       stateDir,
+      traceDiskBytesMax,
       listen,
       dashboardListen,
       ports,
@@ -145,4 +156,15 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       logLevel,
     },
   };
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  ...{ '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 },
+  ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 },
+};
+
+/** A Kubernetes quantity in bytes: `2Gi`, `1.5G`, `500000000`. NaN where it is none. */
+function sizeOf(text: string): number {
+  const match = /^(\d{1,15}(?:\.\d{1,9})?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(text);
+  return Math.floor(Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? 1));
 }

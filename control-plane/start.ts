@@ -176,10 +176,10 @@ function startDuties(
 }
 
 function openTraces(options: ControlPlaneOptions, program: string): Promise<TraceThread> {
-  const { stateDir, listen, ports, logLevel } = options;
+  const { stateDir, listen, ports, logLevel, traceDiskBytesMax: diskBytesMax } = options;
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   return startTraceThread({
-    ...{ program, path: join(stateDir, 'traces.db'), listen, logLevel },
+    ...{ program, path: join(stateDir, 'traces.db'), diskBytesMax, listen, logLevel },
     ...{ grpcPort: ports.otlpGrpc, httpPort: ports.otlpHttp },
     onFailure: (thrown) => {
       throw thrown;

@@ -13,8 +13,10 @@ export function storeExport(store: TraceStore, decoded: DecodedExport): PartialS
   );
   let rejectedSpans = 0;
   for (const count of decoded.rejected.values()) rejectedSpans += count;
-  const lost = store.add(decoded.spans);
-  if (lost > 0) reasons.push(`${lost} spans: queue-full`);
-  rejectedSpans += lost;
+  for (const [why, count] of store.add(decoded.spans)) {
+    const words = why === 'too-large' ? `of more than ${store.limits.spanBytesMax} bytes` : why;
+    reasons.push(`${count} spans: ${words}`);
+    rejectedSpans += count;
+  }
   return rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: reasons.join('; ') };
 }

@@ -10,13 +10,20 @@ export interface TraceLimits {
   readonly linksPerSpanMax: number;
   /** How deep arrays and maps inside an attribute may nest. */
   readonly attributeDepthMax: number;
+  /** Of one span with its resource's attributes, as `storedBytes` counts. */
+  readonly spanBytesMax: number;
   /** Spans waiting to be written. */
   readonly queuedSpansMax: number;
+  readonly queuedBytesMax: number;
   readonly spansMax: number;
   readonly retentionMs: number;
+  /** What the store may take of the disk: its file, the log beside it, and a file that was put aside. */
+  readonly diskBytesMax: number;
   /** How long a span waits for company before it is written. */
   readonly flushMs: number;
+  /** Of one transaction, both. */
   readonly flushSpansMax: number;
+  readonly flushBytesMax: number;
   /** Value bytes that `tags=` can find; longer values are kept but not indexed. */
   readonly indexedValueBytesMax: number;
   readonly httpConnectionsMax: number;
@@ -31,12 +38,22 @@ export const DEFAULT_TRACE_LIMITS: TraceLimits = {
   eventsPerSpanMax: 128,
   linksPerSpanMax: 32,
   attributeDepthMax: 8,
+  spanBytesMax: 1024 * 1024,
   queuedSpansMax: 16_384,
+  queuedBytesMax: 64 * 1024 * 1024,
   spansMax: 200_000,
   retentionMs: 24 * 3_600_000,
+  diskBytesMax: 2 * 1024 ** 3,
   flushMs: 100,
   flushSpansMax: 1024,
+  flushBytesMax: 8 * 1024 * 1024,
   indexedValueBytesMax: 256,
   httpConnectionsMax: 256,
   httpRequestMs: 15_000,
 };
+
+/** Of `diskBytesMax`: pages in use of the database. The rest is for what comes beside them. */
+export const PAGES_SHARE = 3 / 4;
+/** Of `diskBytesMax`: the log, after it has been carried over; and a file that was put aside. */
+export const LOG_SHARE = 1 / 16;
+export const ASIDE_SHARE = 1 / 16;

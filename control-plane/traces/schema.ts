@@ -1,7 +1,9 @@
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
+import { ASIDE_SHARE, LOG_SHARE } from './limits.ts';
 
 /** Raised with every change of the tables; a file of another version is put aside. */
 const SCHEMA_VERSION = 1;
@@ -28,10 +30,12 @@ CREATE INDEX IF NOT EXISTS tags_span ON tags (span);
 PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
-function openOnce(path: string): DatabaseSync {
+function openOnce(path: string, diskBytesMax: number): DatabaseSync {
   const database = new DatabaseSync(path);
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;');
+    // Without it the log stays as large as it ever was.
+    database.exec(`PRAGMA journal_size_limit = ${Math.floor(diskBytesMax * LOG_SHARE)}`);
     const version = database.prepare('PRAGMA user_version').get()?.user_version;
     if (version !== 0 && version !== SCHEMA_VERSION) {
       throw new HeddleError('trace-store-version', `its tables are of version ${version}`);
@@ -46,24 +50,48 @@ function openOnce(path: string): DatabaseSync {
   }
 }
 
+const SUFFIXES = ['', '-wal', '-shm'] as const;
+
 /**
- * Opens the database; one that can't be read is renamed aside (`<path>.corrupt-<time>`) and a new one is begun, because
- * traces are worth less than a control plane that starts. Throws where even a new one can't be made.
+ * Renames the database aside (`<path>.corrupt-<time>`). One at most is kept, and none that is large: the next one needs the
+ * disk. Returns where it is, if anywhere.
  */
-export function openDatabase(path: string, wallMs: number, log: Logger): DatabaseSync {
+function putAside(path: string, wallMs: number, bytesMax: number): string | undefined {
+  for (const name of readdirSync(dirname(path))) {
+    if (name.startsWith(`${basename(path)}.corrupt-`)) rmSync(join(dirname(path), name));
+  }
+  const aside = `${path}.corrupt-${wallMs}`;
+  const there = SUFFIXES.filter((suffix) => existsSync(path + suffix));
+  const bytes = there.reduce((sum, suffix) => sum + statSync(path + suffix).size, 0);
+  for (const suffix of there) {
+    if (bytes <= bytesMax) renameSync(path + suffix, aside + suffix);
+    else rmSync(path + suffix);
+  }
+  return bytes <= bytesMax ? aside : undefined;
+}
+
+export interface DatabaseOptions {
+  readonly path: string;
+  readonly diskBytesMax: number;
+  readonly wallMs: number;
+  readonly log: Logger;
+}
+
+/**
+ * Opens the database; one that can't be read is put aside and a new one is begun, because traces are worth less than a control
+ * plane that starts. Throws where even a new one can't be made.
+ */
+export function openDatabase({ path, diskBytesMax, wallMs, log }: DatabaseOptions): DatabaseSync {
   try {
-    return openOnce(path);
+    return openOnce(path, diskBytesMax);
   } catch (error) {
     if (path === ':memory:' || !existsSync(path)) throw error;
-    const aside = `${path}.corrupt-${wallMs}`;
-    for (const suffix of ['', '-wal', '-shm']) {
-      if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
-    }
-    log.warn('the trace store could not be read: it was put aside and a new one begun', {
+    const aside = putAside(path, wallMs, diskBytesMax * ASIDE_SHARE);
+    log.warn('the trace store could not be read: a new one is begun', {
       path,
-      aside,
+      before: aside === undefined ? 'removed, as it was large' : `put aside as ${aside}`,
       why: messageOf(error),
     });
-    return openOnce(path);
+    return openOnce(path, diskBytesMax);
   }
 }

@@ -87,7 +87,7 @@ test('a search for errors finds no trace whose errors are all of copies', () => 
 
 test('a full queue drops the newest and counts them', () => {
   const store = open({ queuedSpansMax: 2 });
-  assert.equal(store.add([span(1), span(2), span(3)]), 1);
+  assert.deepEqual([...store.add([span(1), span(2), span(3)])], [['queue-full', 1]]);
   assert.deepEqual(store.counters().dropped, { 'queue-full': 1 });
   assert.equal(store.trace(span(3).traceId).length, 0);
   store.close();

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { Clock, Timer } from '../../common/clock.ts';
 import { messageOf } from '../../common/errors.ts';
 import type { Logger } from '../../common/log.ts';
+import { roomKeeper } from './disk.ts';
 import {
   type Calls,
   type Cause,
@@ -13,6 +14,7 @@ import {
 } from './graph.ts';
 import { DEFAULT_TRACE_LIMITS, type TraceLimits } from './limits.ts';
 import { findTraces, type TraceQuery } from './queries.ts';
+import { type Refused, SpanQueue } from './queue.ts';
 import { openDatabase } from './schema.ts';
 import { type SpanRecord, STATUS, type Tag } from './span.ts';
 
@@ -26,16 +28,16 @@ export interface TraceStoreOptions {
 
 export interface TraceCounters {
   readonly stored: number;
-  /** Spans that were not kept, by reason: `queue-full`, `write-failed`. */
+  /** Spans that were not kept, by reason: `too-large`, `queue-full`, `write-failed`. */
   readonly dropped: Readonly<Record<string, number>>;
-  /** Spans removed by age or count. */
+  /** Spans removed by age, by count or for the room that they took. */
   readonly expired: number;
 }
 
 export interface TraceStore {
   readonly limits: TraceLimits;
-  /** Queues spans for writing; returns how many found no room. Never waits. */
-  add(spans: readonly SpanRecord[]): number;
+  /** Queues spans for writing; returns how many were not taken, by reason. Never waits. */
+  add(spans: readonly SpanRecord[]): Refused;
   services(): string[];
   operations(service: string): { name: string; spanKind: string }[];
   /** Whole traces that have a span fitting the query, the newest first. */
@@ -113,7 +115,9 @@ class SqliteTraceStore implements TraceStore {
   readonly #listeners = new Set<() => void>();
   readonly #sweeper: Timer;
   readonly #dropped: Record<string, number> = {};
-  #queue: SpanRecord[] = [];
+  /** Removes what is oldest where these bytes more would be too many. */
+  readonly #makeRoom: (bytes: number) => number;
+  readonly #queue: SpanQueue;
   #flushTimer: Timer | undefined;
   #stored = 0;
   #expired = 0;
@@ -121,22 +125,23 @@ class SqliteTraceStore implements TraceStore {
 
   constructor(options: TraceStoreOptions) {
     this.limits = { ...DEFAULT_TRACE_LIMITS, ...options.limits };
+    this.#queue = new SpanQueue(this.limits);
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#database = openDatabase(options.path, options.clock.wallMs(), options.log);
+    const { path, clock, log } = options;
+    const { diskBytesMax } = this.limits;
+    this.#database = openDatabase({ path, diskBytesMax, wallMs: clock.wallMs(), log });
     this.#sql = statements(this.#database);
+    this.#makeRoom = roomKeeper(this.#database, diskBytesMax);
     this.#sweeper = options.clock.every(SWEEP_MS, () => this.#sweep());
     this.#sweep();
   }
 
-  add(spans: readonly SpanRecord[]): number {
-    const room = this.#closed ? 0 : this.limits.queuedSpansMax - this.#queue.length;
-    const taken = spans.length <= room ? spans : spans.slice(0, Math.max(0, room));
-    for (const span of taken) this.#queue.push(span);
-    const lost = spans.length - taken.length;
-    if (lost > 0) this.#drop('queue-full', lost);
-    if (this.#queue.length > 0) this.#schedule(this.limits.flushMs);
-    return lost;
+  add(spans: readonly SpanRecord[]): Refused {
+    const refused: Refused = this.#closed ? new Map([['queue-full', spans.length]]) : this.#queue.add(spans);
+    for (const [why, count] of refused) this.#drop(why, count);
+    if (!this.#queue.empty) this.#schedule(this.limits.flushMs);
+    return refused;
   }
 
   #drop(why: string, count: number): void {
@@ -149,28 +154,29 @@ class SqliteTraceStore implements TraceStore {
       () => {
         this.#flushTimer = undefined;
         this.#writeBatch();
-        if (this.#queue.length > 0) this.#schedule(0);
+        if (!this.#queue.empty) this.#schedule(0);
       },
       { background: true },
     );
   }
 
   flush(): void {
-    while (this.#queue.length > 0) this.#writeBatch();
+    while (!this.#queue.empty) this.#writeBatch();
   }
 
   #writeBatch(): void {
-    const batch = this.#queue.splice(0, this.limits.flushSpansMax);
-    if (batch.length === 0) return;
+    const { spans, bytes } = this.#queue.next();
+    if (spans.length === 0) return;
     try {
+      this.#expired += this.#makeRoom(bytes);
       this.#sql.begin.run();
-      for (const span of batch) this.#write(span);
+      for (const span of spans) this.#write(span);
       this.#sql.commit.run();
-      this.#stored += batch.length;
+      this.#stored += spans.length;
     } catch (error) {
       if (this.#database.isTransaction) this.#sql.rollback.run();
-      this.#drop('write-failed', batch.length);
-      this.#log.error('spans could not be written', { spans: batch.length, why: messageOf(error) });
+      this.#drop('write-failed', spans.length);
+      this.#log.error('spans could not be written', { spans: spans.length, why: messageOf(error) });
       return;
     }
     for (const listener of this.#listeners) listener();
@@ -201,6 +207,8 @@ class SqliteTraceStore implements TraceStore {
       if (surplus > 0) {
         this.#expired += Number(this.#sql.expireCount.run(Math.min(surplus, SWEEP_SPANS_MAX)).changes);
       }
+      // A smaller limit than the file was made with.
+      this.#expired += this.#makeRoom(0);
     } catch (error) {
       this.#log.error('old spans could not be removed', { why: messageOf(error) });
     }

@@ -5,6 +5,7 @@ import type { TraceCounters } from './store.ts';
 export interface TraceThreadData {
   /** The database file. */
   readonly path: string;
+  readonly diskBytesMax: number;
   readonly listen: string;
   readonly grpcPort: number;
   readonly httpPort: number;

@@ -15,7 +15,8 @@ const THREAD_NICENESS = 5;
 async function serve(port: MessagePort, data: TraceThreadData): Promise<void> {
   const say = (message: FromThread) => port.postMessage(message);
   const log = jsonLogger(systemClock, (line) => process.stdout.write(line), data.logLevel);
-  const store = openTraceStore({ path: data.path, clock: systemClock, log });
+  const { path, diskBytesMax } = data;
+  const store = openTraceStore({ path, clock: systemClock, log, limits: { diskBytesMax } });
   const receivers = await startOtlpReceivers({
     ...{ store, listen: data.listen, grpcPort: data.grpcPort, httpPort: data.httpPort, log },
   }).catch((thrown: unknown) => {

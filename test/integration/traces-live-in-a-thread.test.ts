@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { DEFAULT_TRACE_LIMITS } from '../../control-plane/traces/limits.ts';
 import {
   questionsPendingMax,
   startTraceThread,
@@ -27,7 +28,7 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 function start(file: string, httpPort = 0): Promise<TraceThread> {
   return startTraceThread({
     ...{ program: PROGRAM, path: join(directory, file), listen: '127.0.0.1', grpcPort: 0, httpPort },
-    logLevel: 'error',
+    ...{ diskBytesMax: DEFAULT_TRACE_LIMITS.diskBytesMax, logLevel: 'error' },
     onFailure: (thrown) => assert.fail(thrown),
   });
 }
