@@ -1,7 +1,7 @@
 import type { SourcedObject } from './objects.ts';
 import { createdAtMs, keyOf, labelOf, objectsOf, recordOf } from './read/meta.ts';
 import { compareText } from './route/order.ts';
-import { accepted, type Findings } from './status.ts';
+import { accepted, type Findings, LAST_GOOD_STAYS, lastGoodOf } from './status.ts';
 
 const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 const HEDDLE_GROUP = 'heddle.dev';
@@ -33,7 +33,7 @@ interface Sortable {
 
 /**
  * Sorts objects by kind, the same for every order they come in. A second object of one name is reported and left out, as
- * is what the mesh has a say in and doesn't support.
+ * is what the mesh has a say in and doesn't support. In the place of such a one stands its last good version.
  */
 export function groupByKind(objects: readonly SourcedObject[], findings: Findings): ByKind {
   const sorted = objects.map(sortableOf).sort(compareSortable);
@@ -49,13 +49,12 @@ export function groupByKind(objects: readonly SourcedObject[], findings: Finding
     }
     seen.add(unique);
     const refusal = refusalOf(sourced, kind);
-    if (refusal !== undefined) {
-      refuse(sourced, refusal, findings);
-      continue;
-    }
+    if (refusal !== undefined) refuse(sourced, refusal, findings);
+    const inForce = refusal === undefined ? sourced : lastGoodOf(sourced);
+    if (inForce === undefined) continue;
     const same = byKind.get(kind);
-    if (same === undefined) byKind.set(kind, [sourced]);
-    else same.push(sourced);
+    if (same === undefined) byKind.set(kind, [inForce]);
+    else same.push(inForce);
   }
   return byKind;
 }
@@ -86,16 +85,22 @@ function groupKind({ object }: SourcedObject): string {
   return `${slash < 0 ? '' : object.apiVersion.slice(0, slash)}/${object.kind}`;
 }
 
+/** Whether an object is of a version that is read; those of kinds that the mesh has no say in are. */
+export function isOfKnownVersion(sourced: SourcedObject): boolean {
+  const { apiVersion } = sourced.object;
+  const versions = VERSIONS.get(groupKind(sourced));
+  return versions === undefined || versions.includes(apiVersion.slice(apiVersion.indexOf('/') + 1));
+}
+
 /** Why the mesh doesn't take an object of this kind, or undefined where it does, or has no say in it. */
 function refusalOf(sourced: SourcedObject, groupAndKind: string): string | undefined {
   const { apiVersion, kind } = sourced.object;
   const group = groupAndKind.slice(0, groupAndKind.indexOf('/'));
-  const versions = VERSIONS.get(groupAndKind);
-  if (versions !== undefined) {
-    if (versions.some((version) => apiVersion === `${group}/${version}`)) return undefined;
-    const known = versions.map((version) => `${group}/${version}`).join(' or ');
+  if (!isOfKnownVersion(sourced)) {
+    const known = (VERSIONS.get(groupAndKind) ?? []).map((version) => `${group}/${version}`).join(' or ');
     return `${kind} of ${apiVersion} is not supported: write ${known}`;
   }
+  if (VERSIONS.has(groupAndKind)) return undefined;
   if (group === GATEWAY_GROUP) return namesService(sourced) ? UNSUPPORTED_ROUTES.get(kind) : undefined;
   if (group !== HEDDLE_GROUP) return undefined;
   if (kind === 'AuthorizationPolicy') return 'AuthorizationPolicy is not enforced yet, so it is refused';
@@ -109,8 +114,9 @@ function namesService({ object }: SourcedObject): boolean {
   return parents.length === 0 || parents.some((parent) => (parent.kind ?? 'Gateway') !== 'Gateway');
 }
 
-function refuse(sourced: SourcedObject, message: string, findings: Findings): void {
-  findings.problem(sourced, 'error', [], message);
+function refuse(sourced: SourcedObject, why: string, findings: Findings): void {
+  findings.problem(sourced, 'error', [], why);
+  const message = sourced.lastGood === undefined ? why : `${why}; ${LAST_GOOD_STAYS}`;
   const ref = `${sourced.object.kind} ${keyOf(sourced.object)}`;
   findings.status(sourced, [{ ref, conditions: [accepted('Unsupported', message)] }]);
 }

@@ -77,6 +77,25 @@ test("a policy of a route keeps what it said before a block of Services' got int
   );
 });
 
+test('an object of a version that is not read is refused, and what it was before stays in force', () => {
+  const of = (apiVersion: string, sourced: SourcedObject): SourcedObject => ({
+    ...sourced,
+    object: { ...sourced.object, apiVersion },
+  });
+  const old = of('gateway.networking.k8s.io/v1alpha2', route(spec({ name: 'two' })));
+  const strict = mtlsPolicy({ mode: 'STRICT' });
+  const mesh = build(
+    pod('db-1', '10.244.0.9'),
+    after(route(spec()), old),
+    after(strict, of('heddle.dev/v1', mtlsPolicy({ mode: 'DISABLE' }))),
+  );
+  assert.equal(mesh.destinationsFor('x').get(KEY)?.entries[0]?.rule.id, 'HTTPRoute/shop/r#one');
+  assert.equal(mesh.inboundFor('shop/db-1')?.defaultMode, 'STRICT');
+  assert.deepEqual(conditions(mesh), Array(2).fill('Accepted False Unsupported'));
+  assert.match(messages(mesh), /v1alpha2 is not supported.*; its last good version stays in force/);
+  assert.deepEqual([isSound(old), build(old).destinationsFor('x').get(KEY)?.entries.length], [false, 0]);
+});
+
 test('a policy finds the rules that are in force', () => {
   const target = { group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'r', sectionName: 'one' };
   const mesh = build(

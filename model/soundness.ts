@@ -1,3 +1,4 @@
+import { isOfKnownVersion } from './kinds.ts';
 import type { SourcedObject } from './objects.ts';
 import { readTrafficPolicy } from './policies/attach.ts';
 import { readMtlsPolicy } from './policies/mtls.ts';
@@ -9,6 +10,7 @@ import { parseHttpRoute } from './routes/http-route.ts';
  * slip in an edit changes nothing but the status. Objects of other kinds are sound.
  */
 export function isSound(sourced: SourcedObject): boolean {
+  if (!isOfKnownVersion(sourced)) return false;
   switch (sourced.object.kind) {
     case 'HTTPRoute':
       return parseHttpRoute(sourced).errors.length === 0;

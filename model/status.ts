@@ -30,9 +30,14 @@ export function resolved(reason: ResolvedReason, message: string): StatusConditi
 export class Findings {
   readonly statuses: ObjectStatus[] = [];
   readonly problems: Problem[] = [];
+  readonly #told = new Set<string>();
 
+  /** What is said of an object first counts: what holds in the place of a refused one has no status of its own. */
   status(sourced: SourcedObject, parents: ObjectStatus['parents']): void {
     const { object, origin } = sourced;
+    const label = labelOf(object);
+    if (this.#told.has(label)) return;
+    this.#told.add(label);
     const { generation } = object.metadata;
     this.statuses.push({
       apiVersion: object.apiVersion,
@@ -82,6 +87,8 @@ export function refusal(errors: readonly FieldError[]): 'UnsupportedValue' | 'In
   return errors.length > 0 && onlyFilters ? 'IncompatibleFilters' : 'UnsupportedValue';
 }
 
+export const LAST_GOOD_STAYS = 'its last good version stays in force';
+
 /** One message for all errors of an object, each with field and line, and on what holds in its stead. */
 export function errorText(sourced: SourcedObject, errors: readonly FieldError[]): string {
   const shownMax = 8;
@@ -92,6 +99,6 @@ export function errorText(sourced: SourcedObject, errors: readonly FieldError[])
         `${fieldName(path)} ${message} (${sourced.origin.source}:${lineOf(sourced, path)})`,
     );
   if (errors.length > shownMax) texts.push(`and ${errors.length - shownMax} more`);
-  if (sourced.lastGood !== undefined) texts.push('its last good version stays in force');
+  if (sourced.lastGood !== undefined) texts.push(LAST_GOOD_STAYS);
   return texts.join('; ');
 }
