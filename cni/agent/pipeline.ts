@@ -149,15 +149,13 @@ export class Pipeline {
     this.#deps.keepNumbers(policy.numbers);
 
     // 3. Services: which address leads to which backends.
-    const services = compileServices(
-      {
-        ...{ services: cluster.services, endpointSlices: cluster.endpointSlices, nodes: cluster.nodes },
-        node: { name: facts.name, addresses: nodes.get(facts.name)?.addresses ?? [] },
-        hostPorts: [...localPods.flatMap(hostPortsOf), ...remoteHostPorts(cluster.pods, nodes, facts.name)],
-        dnsAddresses: facts.dnsAddresses,
-      },
-      this.#last?.services ?? this.#deps.numbers.services,
-    );
+    const services = this.#services({
+      ...{ services: cluster.services, endpointSlices: cluster.endpointSlices, nodes: cluster.nodes },
+      node: { name: facts.name, addresses: nodes.get(facts.name)?.addresses ?? [] },
+      otherNodes: [...nodes.values()].filter(({ name }) => name !== facts.name),
+      hostPorts: [...localPods.flatMap(hostPortsOf), ...remoteHostPorts(cluster.pods, nodes, facts.name)],
+      dnsAddresses: facts.dnsAddresses,
+    });
 
     // 4. What all maps are to hold.
     const sidecars = this.#deps.sidecars();
@@ -179,7 +177,7 @@ export class Pipeline {
 
 /** Pods come and go far more often than Services change. */
 function asksTheSame(one: ServiceInput, other: ServiceInput): boolean {
-  const { services, endpointSlices, nodes, ...rest } = other;
+  const { services, endpointSlices, nodes, otherNodes: _ofNodes, ...rest } = other;
   return (
     one.services === services &&
     one.endpointSlices === endpointSlices &&

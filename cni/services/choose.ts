@@ -12,6 +12,13 @@ interface Candidate extends BackendAddress {
 export interface Place {
   readonly node: string;
   readonly zone: string | undefined;
+  /** The cluster's other nodes. */
+  readonly others: readonly OtherNode[];
+}
+
+export interface OtherNode {
+  readonly name: string;
+  readonly addresses: readonly string[];
 }
 
 export interface Choice {
@@ -19,6 +26,8 @@ export interface Choice {
   readonly cluster: readonly BackendAddress[];
   /** For traffic policy Local: on this node only. */
   readonly local: readonly BackendAddress[];
+  /** The same on another node. */
+  localOn(node: string): readonly BackendAddress[];
   /** Ready ones on this node. */
   readonly readyHere: readonly BackendAddress[];
 }
@@ -35,16 +44,16 @@ export function chooseEndpoints(
   place: Place,
 ): Choice {
   const all = candidatesOf(service, port, slices);
-  const isHere = ({ endpoint }: Candidate) => endpoint.node === place.node;
   const ready = all.filter((one) => one.ready);
   const leaving = all.filter(({ endpoint }) => endpoint.serving && endpoint.terminating);
   const near = nearOnes(ready, service.preferred, place);
-  const readyHere = ready.filter(isHere);
-  return {
-    cluster: near.length > 0 ? near : leaving,
-    local: readyHere.length > 0 ? readyHere : leaving.filter(isHere),
-    readyHere,
+  const on = (of: readonly Candidate[], node: string) => of.filter(({ endpoint }) => endpoint.node === node);
+  const readyHere = on(ready, place.node);
+  const localOn = (node: string) => {
+    const readyThere = on(ready, node);
+    return readyThere.length > 0 ? readyThere : on(leaving, node);
   };
+  return { cluster: near.length > 0 ? near : leaving, local: localOn(place.node), localOn, readyHere };
 }
 
 /** By address and port, each once; of two that differ, the ready one. In the order of their text. */

@@ -81,7 +81,10 @@ export function compileServices(
 function placeOf(input: ServiceInput): Place {
   const own = input.nodes.find(({ object }) => object.metadata.name === input.node.name);
   const labels = stringMap(recordOf(own?.object.metadata).labels);
-  return { node: input.node.name, zone: labels.get('topology.kubernetes.io/zone') };
+  return {
+    ...{ node: input.node.name, others: input.otherNodes },
+    zone: labels.get('topology.kubernetes.io/zone'),
+  };
 }
 
 interface Gathered {
@@ -95,6 +98,7 @@ interface Gathered {
 function gather(input: ServiceInput, before: ServiceMemory | undefined, limits: ServiceLimits): Gathered {
   const place = placeOf(input);
   const slices = slicesByService(input.endpointSlices);
+  const others = input.otherNodes.map(({ name, addresses }) => [name, ...addresses].join(' ')).join();
   const memory = new Map<string, { inputs: readonly unknown[]; result: ServiceOffers }>();
   const claims: Claim[] = [];
   const healthChecks: { check: HealthCheck; sourced: SourcedObject }[] = [];
@@ -102,7 +106,9 @@ function gather(input: ServiceInput, before: ServiceMemory | undefined, limits: 
   for (const { sourced, key } of byAge(input.services)) {
     if (memory.has(key)) continue;
     const own = slices.get(key) ?? NO_SLICES;
-    const inputs = [sourced, place.node, place.zone, limits.backendsPerServiceMax, ...own];
+    const isLocal = recordOf(sourced.object.spec).externalTrafficPolicy === 'Local';
+    const asked = [sourced, place.node, place.zone, isLocal ? others : ''];
+    const inputs = [...asked, limits.backendsPerServiceMax, ...own];
     const known = before?.get(key);
     const result =
       known !== undefined && sameItems(known.inputs, inputs)

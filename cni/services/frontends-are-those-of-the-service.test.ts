@@ -313,6 +313,46 @@ test("another node's hostPort is for callers of this node, at that node's addres
   assert.deepEqual(plan.problems, []);
 });
 
+test("at another node's address a node port of policy Local leads to the endpoints of that node alone", () => {
+  const spec = { type: 'NodePort', clusterIP: '10.96.1.1', ports: [{ port: 80, nodePort: 30_080 }] };
+  const slices = [
+    sliceOf('web', [
+      '10.244.0.1 n1',
+      '10.244.2.1 n2',
+      '10.244.2.2 n2 unready serving stopping',
+      '10.244.4.1 n4 unready serving stopping',
+    ]),
+  ];
+  const otherNodes = [
+    { name: 'n2', addresses: ['192.0.2.2', '2001:db8::2'] },
+    { name: 'n3', addresses: ['192.0.2.3'] },
+    { name: 'n4', addresses: ['192.0.2.4'] },
+  ];
+  const planOf = (externalTrafficPolicy: string) =>
+    shownPlan(
+      compiled({
+        otherNodes,
+        endpointSlices: slices,
+        services: [serviceOf('web', { ...spec, externalTrafficPolicy })],
+      }),
+    );
+  const everywhere = {
+    'in 10.96.1.1:80/TCP': '10.244.0.1:8080 10.244.2.1:8080',
+    'in node4:30080/TCP': '10.244.0.1:8080 10.244.2.1:8080',
+  };
+  assert.deepEqual(planOf('Local'), {
+    ...everywhere,
+    'out node4:30080/TCP': '10.244.0.1:8080',
+    'in 192.0.2.2:30080/TCP': '10.244.2.1:8080',
+    'in 192.0.2.3:30080/TCP': '',
+    'in 192.0.2.4:30080/TCP': '10.244.4.1:8080',
+  });
+  assert.deepEqual(planOf('Cluster'), {
+    ...everywhere,
+    'out node4:30080/TCP': '10.244.0.1:8080 10.244.2.1:8080',
+  });
+});
+
 test('a load balancer learns by the health check port where endpoints are ready', () => {
   const spec = {
     type: 'LoadBalancer',

@@ -1,4 +1,5 @@
-import { anyAddress } from '../../common/address.ts';
+import { isIP } from 'node:net';
+import { addressBytes, anyAddress } from '../../common/address.ts';
 import type { SourcedObject } from '../../model/objects.ts';
 import { Findings } from '../../model/status.ts';
 import { PROTOCOL, SCOPE, SERVICE } from '../maps/constants.ts';
@@ -32,6 +33,7 @@ export function offersOf(
       const bounded = within(choice, limits.backendsPerServiceMax);
       if (bounded !== choice) crowded.add(port.port);
       for (const offer of offersOfPort(spec, port, family, bounded)) offers.push(offer);
+      for (const offer of remoteNodePorts(spec, port, family, bounded, place)) offers.push(offer);
     }
   }
   for (const port of crowded) {
@@ -51,12 +53,14 @@ function familiesOf(spec: ServiceSpec): readonly Family[] {
 
 function within(choice: Choice, max: number): Choice {
   if (choice.cluster.length <= max && choice.local.length <= max) return choice;
-  return { ...choice, cluster: choice.cluster.slice(0, max), local: choice.local.slice(0, max) };
+  const localOn = (node: string) => choice.localOn(node).slice(0, max);
+  return { ...choice, cluster: choice.cluster.slice(0, max), local: choice.local.slice(0, max), localOn };
 }
 
 /**
  * Callers inside the cluster reach every address of a Service by traffic policy Cluster but the cluster IP, which has a
- * policy of its own; callers outside by `externalTrafficPolicy` (kube-proxy's short circuit for its own pods and nodes).
+ * policy of its own; callers outside by `externalTrafficPolicy` (kube-proxy's short circuit for its own pods and nodes), as are those
+ * who call a node port at another node's address (see `remoteNodePorts`).
  * Where that is Local and only other nodes have endpoints, packets are dropped as kube-proxy does, so that a client or its load
  * balancer tries another node; where nobody has any they are refused.
  */
@@ -96,6 +100,33 @@ function offersOfPort(spec: ServiceSpec, port: PortSpec, family: Family, choice:
     addBoth('load-balancer', address, path, open);
   for (const { address, path } of ofFamily(spec.externalIps)) addBoth('external-ip', address, path, true);
   return offers;
+}
+
+/**
+ * `externalTrafficPolicy: Local`: at another node's address a caller of this node is outside of that node, and reaches its endpoints
+ * alone. Where it has none, callers are refused at once (kube-proxy lets them wait).
+ */
+function remoteNodePorts(
+  { externalLocal, owner, affinityS }: ServiceSpec,
+  { nodePort, protocol, path }: PortSpec,
+  family: Family,
+  choice: Choice,
+  { others }: Place,
+): readonly Offer[] {
+  if (!externalLocal || nodePort === 0) return [];
+  return others.flatMap(({ name, addresses }) => {
+    const backends = choice.localOn(name);
+    return addresses
+      .filter((one) => isIP(one) === family)
+      .map((one): Offer => {
+        const key = { address: addressBytes(one), port: nodePort, protocol: PROTOCOL[protocol] };
+        return {
+          ...{ kind: 'remote-node-port', owner, field: [...path, 'nodePort'], affinityS, backends },
+          key: { ...key, scope: SCOPE.INTERNAL },
+          flags: affinityS > 0 ? SERVICE.AFFINITY : 0,
+        };
+      });
+  });
 }
 
 /** A load balancer asks nodes which of them have endpoints where it must not send to the others. */

@@ -1,6 +1,7 @@
 import type { AddressBytes } from '../../common/address.ts';
 import type { Problem, SourcedObject } from '../../model/objects.ts';
 import type { TransportName } from '../maps/constants.ts';
+import type { OtherNode } from './choose.ts';
 
 /** Key of `service_map`. */
 export interface FrontendKey {
@@ -31,6 +32,7 @@ export const FRONTEND_KINDS = [
   'node-port',
   'load-balancer',
   'external-ip',
+  'remote-node-port',
 ] as const;
 export type FrontendKind = (typeof FRONTEND_KINDS)[number];
 
@@ -106,6 +108,8 @@ export interface ServiceInput {
   readonly nodes: readonly SourcedObject[];
   /** The node that is planned for, and its own addresses. */
   readonly node: { readonly name: string; readonly addresses: readonly string[] };
+  /** Where node ports of traffic policy Local lead to the endpoints of that node alone. */
+  readonly otherNodes: readonly OtherNode[];
   readonly hostPorts: readonly HostPortMapping[];
   /** Where the node's DNS process answers: port 53 there is nobody else's. */
   readonly dnsAddresses: readonly string[];

@@ -18,6 +18,7 @@ type Change =
   | { readonly kind: 'service'; readonly name: string; readonly spec: JsonObject | undefined }
   | { readonly kind: 'slice'; readonly name: string; readonly endpoints: readonly string[] | undefined }
   | { readonly kind: 'zone'; readonly zone: string }
+  | { readonly kind: 'other-node'; readonly address: string }
   | { readonly kind: 'host-port'; readonly port: number };
 
 const name = fc.constantFrom('a', 'b', 'c');
@@ -53,6 +54,10 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     endpoints: fc.option(fc.array(endpoint, { maxLength: 4 }), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('zone' as const), zone: fc.constantFrom('x', 'y') }),
+  fc.record({
+    kind: fc.constant('other-node' as const),
+    address: fc.constantFrom('192.0.2.2', '2001:db8::2'),
+  }),
   fc.record({ kind: fc.constant('host-port' as const), port: fc.constantFrom(80, 81) }),
 );
 
@@ -60,10 +65,12 @@ class Cluster {
   readonly #services = new Map<string, SourcedObject>();
   readonly #slices = new Map<string, SourcedObject>();
   #nodes = [nodeOf('n1', 'x')];
+  #otherNodes: ServiceInput['otherNodes'] = [];
   #hostPort = 80;
 
   apply(one: Change): void {
     if (one.kind === 'zone') this.#nodes = [nodeOf('n1', one.zone)];
+    else if (one.kind === 'other-node') this.#otherNodes = [{ name: 'n2', addresses: [one.address] }];
     else if (one.kind === 'host-port') this.#hostPort = one.port;
     else if (one.kind === 'service') put(this.#services, one.name, one.spec && serviceOf(one.name, one.spec));
     else put(this.#slices, one.name, one.endpoints && sliceOf(one.name, one.endpoints));
@@ -82,6 +89,7 @@ class Cluster {
       services: [...this.#services.values()],
       endpointSlices: [...this.#slices.values()],
       nodes: this.#nodes,
+      otherNodes: this.#otherNodes,
       hostPorts: [{ ...hostPort, hostPort: this.#hostPort, protocol: 'TCP' }],
       dnsAddresses: ['10.96.0.1'],
     };

@@ -53,6 +53,7 @@ export function nodeOf(name: string, zone?: string): SourcedObject {
 
 export const EMPTY_INPUT: ServiceInput = {
   ...{ services: [], endpointSlices: [], nodes: [], hostPorts: [], dnsAddresses: [] },
+  otherNodes: [],
   node: { name: 'n1', addresses: ['192.0.2.1', '2001:db8::1'] },
 };
 
