@@ -10,7 +10,8 @@ const KUBERNETES = {
   prepareTimeoutMs: 50 * MINUTE_MS,
   needs: ['ip', 'go', 'openssl', 'taskset', 'python3', 'nft', 'curl'],
   optional: [],
-  concurrency: 1,
+  // Each has a cluster of its own, and mostly waits for it.
+  concurrency: 2,
   testTimeoutMs: 20 * MINUTE_MS,
 };
 
