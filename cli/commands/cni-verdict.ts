@@ -1,6 +1,6 @@
-import { stringify } from 'yaml';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type { DropEnd, VerdictStatus } from '../../common/pod-network.ts';
+import { yamlText } from '../../sources/files/dialect.ts';
 import { askAgent, askAll, withAgents } from '../client/agents.ts';
 import { type CommandInput, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
@@ -36,7 +36,7 @@ export async function explainVerdict(
     ingress,
   };
   if (format === 'json') context.out(`${JSON.stringify(verdict, undefined, 2)}\n`);
-  else if (format === 'yaml') context.out(stringify(verdict, { lineWidth: 0 }));
+  else if (format === 'yaml') context.out(yamlText(verdict));
   else context.out(verdictText(verdict));
   return verdict.allowed ? EXIT.done : EXIT.failed;
 }

@@ -1,4 +1,3 @@
-import { stringify } from 'yaml';
 import { HeddleError, messageOf } from '../../common/errors.ts';
 import type {
   AgentStatus,
@@ -8,6 +7,7 @@ import type {
   ServiceStatus,
   UninstallReport,
 } from '../../common/pod-network.ts';
+import { yamlText } from '../../sources/files/dialect.ts';
 import {
   AGENT_OPTIONS,
   type Agent,
@@ -214,9 +214,7 @@ async function askOne<T>(agent: Agent, path: string): Promise<{ node: string; an
 }
 
 function structured(items: readonly unknown[], format: 'json' | 'yaml'): string {
-  return format === 'json'
-    ? `${JSON.stringify({ items }, undefined, 2)}\n`
-    : stringify({ items }, { lineWidth: 0 });
+  return format === 'json' ? `${JSON.stringify({ items }, undefined, 2)}\n` : yamlText({ items });
 }
 
 function viewOf(format: string, context: CliContext): TableView {

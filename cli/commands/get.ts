@@ -1,5 +1,5 @@
-import { stringify } from 'yaml';
 import type { KubeObject } from '../../model/objects.ts';
+import { yamlText } from '../../sources/files/dialect.ts';
 import { objectsInForce } from '../client/mesh.ts';
 import { ANY_MESH_OPTIONS, withMesh } from '../client/which.ts';
 import type { CommandInput, CommandSpec } from '../command-line.ts';
@@ -65,7 +65,7 @@ function structured(objects: readonly KubeObject[], single: boolean, format: 'js
     single && objects.length === 1 && first !== undefined
       ? first
       : { apiVersion: 'v1', kind: 'List', items: objects };
-  return format === 'json' ? `${JSON.stringify(value, undefined, 2)}\n` : stringify(value, { lineWidth: 0 });
+  return format === 'json' ? `${JSON.stringify(value, undefined, 2)}\n` : yamlText(value);
 }
 
 function tables(

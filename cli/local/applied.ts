@@ -1,8 +1,8 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
 import { readIfThere, writeAtomically } from '../../common/atomic-file.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import { yamlText } from '../../sources/files/dialect.ts';
 import { DELETED_ANNOTATION } from '../../sources/files/overlay.ts';
 import { parseManifests } from '../../sources/files/parse.ts';
 import { objectKey } from '../kube/kinds.ts';
@@ -35,7 +35,7 @@ export class AppliedObjects {
     const created = known === undefined ? new Date(nowMs).toISOString() : known.metadata.creationTimestamp;
     const age = created === undefined ? {} : { creationTimestamp: created };
     const stamped = { ...object, metadata: { ...age, ...object.metadata } };
-    writeAtomically(file, stringify(stamped, { lineWidth: 0 }));
+    writeAtomically(file, yamlText(stamped));
     return known === undefined || hidden ? 'created' : 'configured';
   }
 
@@ -55,7 +55,7 @@ export class AppliedObjects {
         annotations: { [DELETED_ANNOTATION]: 'true' },
       },
     };
-    writeAtomically(file, stringify(hiding));
+    writeAtomically(file, yamlText(hiding));
   }
 
   /** Whether the object was given by `apply`. */

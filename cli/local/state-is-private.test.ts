@@ -132,7 +132,7 @@ test('applied objects are created, configured, unchanged and taken away', () => 
   assert.equal(applied.put(route(1), route(1), NOW_MS), 'unchanged');
   assert.equal(applied.put(route(2), route(1), NOW_MS), 'configured');
   assert.equal(applied.has(route(2)), true);
-  assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /creationTimestamp: 2026-01-01T00:00:00/);
+  assert.match(readFileSync(applied.fileOf(route(2)), 'utf8'), /creationTimestamp: "2026-01-01T00:00:00/);
   applied.remove(route(2), false);
   assert.equal(existsSync(applied.fileOf(route(2))), false);
 });

@@ -1,6 +1,6 @@
-import { stringify } from 'yaml';
 import type { JsonValue } from '../../common/json.ts';
 import type { KubeObject } from '../../model/objects.ts';
+import { yamlText } from '../../sources/files/dialect.ts';
 import { conditionsOf } from '../client/verdict.ts';
 import { at, listAt, numberAt, textAt, textsAt } from '../kube/fields.ts';
 import { matchesLabels } from '../kube/selector.ts';
@@ -48,7 +48,7 @@ function ownRows(object: KubeObject, view: DescriptionView): readonly Row[] {
     case 'ConfigMap':
       return pairs('Data', textsAt(object.data));
     default:
-      return object.spec === undefined ? [] : indented('Spec', stringify(object.spec, { lineWidth: 0 }));
+      return object.spec === undefined ? [] : indented('Spec', yamlText(object.spec));
   }
 }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { parse } from 'yaml';
+import { yamlText } from './dialect.ts';
 import { parseManifests } from './parse.ts';
 
 const names = (text: string) =>
@@ -68,6 +70,91 @@ test('what is not a Kubernetes object is refused with the field to blame', () =>
     assert.equal(objects.length, 0, text.slice(0, 60));
     assert.match(problems[0]?.message ?? '', message, text.slice(0, 60));
   }
+});
+
+test('values are what they are to kubectl', () => {
+  const read: readonly (readonly [string, unknown])[] = [
+    ...(['yes', 'Y', 'on', 'ON', 'True'] as const).map((text) => [text, true] as const),
+    ...(['no', 'n', 'off', 'Off', 'FALSE'] as const).map((text) => [text, false] as const),
+    ...([
+      ['0755', 0o755],
+      ['0o755', 0o755],
+      ['-0_17', -0o17],
+      ['0b1_1', 3],
+      ['-0x1_F', -31],
+      ['0X1f', 31],
+    ] as const),
+    ...([
+      ['1_000', 1000],
+      ['1_0.5', 10.5],
+      ['1_0e2', 1000],
+      ['08', 8],
+      ['0_8', 8],
+      ['+1__0', 10],
+    ] as const),
+    ...(['yES', 'oN', '22:22', '2024-01-01', '0xg', '1_a', '_1', '1.2.3', 'nope'] as const).map(
+      (text) => [text, text] as const,
+    ),
+    ...([
+      ['"yes"', 'yes'],
+      ["'0755'", '0755'],
+      ['!!str no', 'no'],
+    ] as const),
+  ];
+  for (const [text, value] of read) {
+    const [one] = parseManifests(`${GOOD}spec: {x: ${text}}\n`, 'a.yaml').objects;
+    assert.deepEqual(one?.object.spec, { x: value }, text);
+  }
+  const [keys] = parseManifests(`${GOOD}data: {0755: a, 1_0: b, "on": c, true: d}\n`, 'a.yaml').objects;
+  assert.deepEqual(keys?.object.data, { 493: 'a', 10: 'b', on: 'c', true: 'd' });
+});
+
+test('a key that is a boolean to kubectl is one, and told where it stands', () => {
+  const text = `${GOOD}spec:\n  retry:\n    on: [reset]\n`;
+  const { objects, problems } = parseManifests(text, 'a.yaml');
+  assert.deepEqual(objects[0]?.object.spec, { retry: { true: ['reset'] } });
+  assert.equal(objects[0]?.origin.lineOf?.(['spec', 'retry', 'true']), 6);
+  const message = 'the key on is true to Kubernetes: quote it where it is a name';
+  assert.deepEqual(problems, [{ severity: 'warning', source: 'a.yaml', line: 6, message }]);
+  assert.equal(parseManifests(text.replace(' on:', ' "on":'), 'a.yaml').problems.length, 0);
+  assert.match(
+    parseManifests(`${GOOD}yes: 1\non: 2\n`, 'a').problems[0]?.message ?? '',
+    /true stands here twice/,
+  );
+});
+
+test('what is written is read as it was, by YAML of either age', () => {
+  const words = [
+    'yes',
+    'n',
+    'On',
+    '0755',
+    '1_000',
+    '0b1',
+    '-0x1F',
+    '1_0.5',
+    '0o17',
+    '22:22',
+    '~',
+    '',
+    '<<',
+    '1e3',
+  ];
+  const data = Object.fromEntries(words.map((word) => [word, word]));
+  const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' }, data };
+  const text = yamlText(object);
+  assert.deepEqual(parseManifests(text, 'a.yaml').objects[0]?.object.data, data);
+  for (const version of ['1.1', '1.2'] as const) assert.deepEqual(parse(text, { version }), object);
+  fc.assert(
+    fc.property(
+      fc.string({ maxLength: 12, unit: fc.constantFrom(...'0123456789abefnostxyEFNOY_+-.:') }),
+      (value) => {
+        const [one] = parseManifests(yamlText({ ...object, data: { value } }), 'a.yaml').objects;
+        assert.deepEqual(one?.object.data, { value });
+      },
+    ),
+    { numRuns: 2_000 },
+  );
 });
 
 test('a bomb of aliases is refused', () => {

@@ -1,16 +1,21 @@
 import {
   type Document,
+  type DocumentOptions,
   isAlias,
   isMap,
   isScalar,
   LineCounter,
   type Node,
+  type ParseOptions,
   parseDocument,
+  type Scalar,
+  type SchemaOptions,
   visit,
   type YAMLError,
   type YAMLMap,
 } from 'yaml';
 import { messageOf } from '../../common/errors.ts';
+import { isOlderBoolean, kubectlTags } from './dialect.ts';
 import type { FileLimits } from './limits.ts';
 import { valueFault } from './values.ts';
 
@@ -24,7 +29,7 @@ export interface Chunk {
 /**
  * Cuts a YAML stream at its `---` lines, so that a document that doesn't parse can't take its neighbours with it. (In
  * YAML a line that starts with `---` always ends a document: YAML 1.2.2, section 9.1.4.) Directives (`%YAML 1.2`) are
- * left out: every document is read as YAML 1.2, and tags mean nothing to Kubernetes.
+ * left out: every document is read as kubectl reads it, and tags mean nothing to Kubernetes.
  */
 export function splitDocuments(text: string): Chunk[] {
   const chunks: Chunk[] = [];
@@ -59,13 +64,20 @@ function saysSomething(line: string): boolean {
   return text !== '' && !text.startsWith('#');
 }
 
+/** Something that is no error, and seldom meant. */
+export interface Remark {
+  readonly line: number;
+  readonly message: string;
+}
+
 export type ParsedChunk =
-  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: true; readonly value: unknown; readonly remarks: readonly Remark[] }
   | { readonly ok: false; readonly line: number; readonly message: string };
 
-const OPTIONS = {
+const OPTIONS: ParseOptions & DocumentOptions & SchemaOptions = {
   version: '1.2',
   schema: 'core',
+  customTags: kubectlTags,
   // As kubectl has them: `<<: *defaults`.
   merge: true,
   strict: true,
@@ -73,7 +85,7 @@ const OPTIONS = {
   uniqueKeys: false,
   prettyErrors: false,
   logLevel: 'silent',
-} as const;
+};
 
 /** One document as plain values, or where and why it isn't one. */
 export function parseChunk(chunk: Chunk, limits: FileLimits): ParsedChunk {
@@ -89,7 +101,12 @@ export function parseChunk(chunk: Chunk, limits: FileLimits): ParsedChunk {
     if (structure !== undefined) return refuse(lineAt(structure.offset), structure.message);
     const value: unknown = document.toJS({ maxAliasCount: limits.aliasesMax });
     const fault = valueFault(value, limits);
-    return fault === undefined ? { ok: true, value } : refuse(lineOfPath(chunk, fault.path), fault.message);
+    if (fault !== undefined) return refuse(lineOfPath(chunk, fault.path), fault.message);
+    const remarks = booleanKeys(document).map((key) => ({
+      line: lineAt(offsetOf(key)),
+      message: `the key ${key.source} is ${key.value} to Kubernetes: quote it where it is a name`,
+    }));
+    return { ok: true, value, remarks };
   } catch (thrown) {
     // Alias bombs end here, and nesting that exhausts the parser's own stack.
     return refuse(firstLine(chunk), inWords(messageOf(thrown)));
@@ -145,6 +162,16 @@ function structureFault(document: Document.Parsed): Fault | undefined {
     },
   });
   return fault;
+}
+
+function booleanKeys(document: Document.Parsed): Scalar[] {
+  const found: Scalar[] = [];
+  visit(document, {
+    Pair(_key, { key }) {
+      if (isScalar(key) && isOlderBoolean(key)) found.push(key);
+    },
+  });
+  return found;
 }
 
 function repeatedKey({ items }: YAMLMap): Fault | undefined {

@@ -25,9 +25,15 @@ test('a document that breaks stays at its last good version; the others move on'
 
 test('a document that was mended is taken, and its problem is gone', () => {
   const broken = read(read(NO_CONTENT, service('a')), BROKEN);
-  const mended = read(broken, service('a', 'spec: {y: 2}\n'));
-  assert.deepEqual(mended.documents.flat()[0]?.object.spec, { y: 2 });
+  const mended = read(broken, service('a', 'spec: {z: 2}\n'));
+  assert.deepEqual(mended.documents.flat()[0]?.object.spec, { z: 2 });
   assert.deepEqual(mended.problems, []);
+});
+
+test('a document that is only remarked upon is taken', () => {
+  const after = read(read(NO_CONTENT, service('a')), service('b', 'spec: {on: 1}\n'));
+  assert.deepEqual(held(after), ['b']);
+  assert.equal(after.problems.length, 1);
 });
 
 test('a broken document that was never good contributes nothing', () => {
@@ -116,7 +122,7 @@ test('the generation counts changes of the spec only', () => {
   const next = (...documents: string[]) =>
     generations.apply(objectsOf(...documents))[0]?.object.metadata.generation;
   assert.equal(next(service('a', 'spec: {v: 1}\n')), 1);
-  assert.equal(next('apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {x: y}}\nspec: {v: 1}\n'), 1);
+  assert.equal(next('apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {x: z}}\nspec: {v: 1}\n'), 1);
   assert.equal(next(service('a', 'spec: {v: 2}\n')), 2);
 });
 

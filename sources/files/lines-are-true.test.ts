@@ -26,13 +26,13 @@ const TABLE: readonly (readonly [name: string, text: string, line: number, words
   ['a Namespace with a dot', 'apiVersion: v1\nkind: Namespace\nmetadata: {name: a.b}\n', 3, /DNS label/],
   [
     'a label that is a number',
-    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n    x: y\n    z: 1\n',
+    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n    x: w\n    z: 1\n',
     7,
     /quote numbers/,
   ],
   [
     'a slip in the metadata',
-    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  lables: {x: y}\n',
+    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  lables: {x: w}\n',
     5,
     /metadata\.lables is not a known field/,
   ],
@@ -67,9 +67,9 @@ test('fields of a list, of a merge and of JSON have their lines', () => {
   const list = `apiVersion: v1\nkind: List\nitems:\n- ${GOOD.trim().replaceAll('\n', '\n  ')}\n- ${GOOD.trim().replaceAll('\n', '\n  ')}\n  spec:\n    a: 1\n`;
   assert.equal(lineIn(list, ['spec', 'a'], 1), 11);
   assert.equal(parseManifests(list, 'a').objects[1]?.origin.line, 7);
-  const merge = `${GOOD}spec:\n  base: &b\n    x: 1\n  d:\n    <<: *b\n    y: 2\n`;
-  assert.deepEqual(parseManifests(merge, 'a').objects[0]?.object.spec, { base: { x: 1 }, d: { x: 1, y: 2 } });
-  assert.equal(lineIn(merge, ['spec', 'd', 'y']), 9);
+  const merge = `${GOOD}spec:\n  base: &b\n    x: 1\n  d:\n    <<: *b\n    z: 2\n`;
+  assert.deepEqual(parseManifests(merge, 'a').objects[0]?.object.spec, { base: { x: 1 }, d: { x: 1, z: 2 } });
+  assert.equal(lineIn(merge, ['spec', 'd', 'z']), 9);
   assert.equal(lineIn(merge, ['spec', 'd', 'x']), 7);
   assert.equal(
     lineIn('{"apiVersion":"v1",\n"kind":"Pod",\n"metadata":{\n"name":"a"}}', ['metadata', 'name']),
