@@ -121,7 +121,11 @@ function valueHolds(match: StringMatch, value: string | undefined): boolean {
 const patterns = new Map<string, RE2JS>();
 
 function isWhole(pattern: string, text: string): boolean {
-  const whole = patterns.get(pattern) ?? RE2JS.compile(`^(?:${pattern})$`);
+  // A character for each byte of its UTF-8, as texts have it.
+  const bytes = encodeURI(pattern).replace(/%([0-9A-F]{2})/g, (_, hex) =>
+    String.fromCharCode(Number(`0x${hex}`)),
+  );
+  const whole = patterns.get(pattern) ?? RE2JS.compile(`^(?:${bytes})$`);
   patterns.set(pattern, whole);
   return whole.matcher(text).find();
 }
