@@ -253,8 +253,10 @@ for (const asker of ASKERS) {
     assert.deepEqual(JSON.parse(page.body).edited, wanted);
     assert.deepEqual(editedHeaders(page.headers), wanted);
     const hostOf = async (target: string) => JSON.parse((await asker.ask('catalog', target)).body).host;
-    assert.equal(await hostOf('/host'), 'backend.example');
-    assert.equal(await hostOf('/rewrite'), 'backend.example');
+    for (const target of ['/host', '/rewrite']) {
+      assert.equal(await hostOf(target), 'backend.example');
+      assert.equal((await explained('catalog', target)).rewrite?.host, 'backend.example');
+    }
     const hosts = new Set<string>();
     await eventually(async () => hosts.add(await hostOf('/some')).size === 2, {
       deadlineMs: 10_000,
