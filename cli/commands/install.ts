@@ -8,6 +8,7 @@ import {
   plannedChart,
   prepareCluster,
   RELEASE_OPTIONS,
+  renderFirst,
   VALUES_OPTIONS,
   withInstallation,
 } from '../install/installation.ts';
@@ -56,12 +57,13 @@ async function runInstall(
       return EXIT.failed;
     }
   }
-  await prepareCluster(installation, chart);
-  const own = ['--skip-crds', '--set', `revision=${revision}`, ...(dryRun ? ['--dry-run=server'] : [])];
+  const own = ['--skip-crds', '--set', `revision=${revision}`];
   const args = ['install', release, chart, ...common, ...values, ...own];
+  await renderFirst(installation, args);
+  await prepareCluster(installation, chart);
   context.out(
     await explained(
-      helm.run(args),
+      helm.run(dryRun ? [...args, '--dry-run=server'] : args),
       /cannot reuse a name|already exists/,
       'heddle upgrade changes what is installed',
     ),

@@ -6,6 +6,7 @@ import {
   plannedChart,
   prepareCluster,
   RELEASE_OPTIONS,
+  renderFirst,
   VALUES_OPTIONS,
   withInstallation,
 } from '../install/installation.ts';
@@ -27,11 +28,13 @@ export const upgrade: CommandSpec = {
     const { chart, values } = plannedChart(input, context);
     return withInstallation(input, context, async (installation) => {
       const { helm, release, revision, common, dryRun } = installation;
-      await prepareCluster(installation, chart);
       const own = ['--reset-then-reuse-values', '--set', `revision=${revision}`];
-      if (dryRun) own.push('--dry-run=server');
       const args = ['upgrade', release, chart, ...common, ...values, ...own];
-      context.out(await explained(helm.run(args), /has no deployed releases/, 'heddle install makes one'));
+      const told = (run: Promise<void | string>) =>
+        explained(run, /has no deployed releases/, 'heddle install makes one');
+      await told(renderFirst(installation, args));
+      await prepareCluster(installation, chart);
+      context.out(await told(helm.run(dryRun ? [...args, '--dry-run=server'] : args)));
       if (dryRun)
         context.err(`nothing was changed: ${release} could be upgraded to ${chartVersion(chart)}\n`);
       return EXIT.done;

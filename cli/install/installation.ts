@@ -125,6 +125,15 @@ export function plannedChart(input: CommandInput, context: CliContext): PlannedC
   };
 }
 
+/** Has Helm render the chart with its values before anything is changed, so that a slip in a value is refused first. */
+export async function renderFirst(
+  { helm, dryRun }: Pick<Installation, 'helm' | 'dryRun'>,
+  args: readonly string[],
+): Promise<void> {
+  // A dry run changes nothing and renders it all the same.
+  if (!dryRun) await helm.run([...args, '--dry-run=client']);
+}
+
 /**
  * The namespace, at the Pod Security level that the nodes' agents need, and Heddle's kinds as this chart has them: Helm
  * would leave both as they are.
