@@ -66,6 +66,20 @@ const PODS: readonly [
     /kubectl rollout restart deployment\/web -n shop/,
   ],
   [
+    'was made too early, by a Deployment that was not read',
+    facts({ pods: [pod({ ...owned('ReplicaSet', 'web-6c8f'), labels: { 'pod-template-hash': '6c8f' } })] }),
+    'missing',
+    /created before/,
+    /rollout restart deployment\/web -n shop/,
+  ],
+  [
+    'was made too early, by a ReplicaSet of its own',
+    facts({ pods: [pod(owned('ReplicaSet', 'web-6c8f'))] }),
+    'missing',
+    /created before/,
+    /delete pod web-1 .* ReplicaSet/,
+  ],
+  [
     'was made too early, by a StatefulSet',
     facts({ pods: [pod(owned('StatefulSet', 'db'))] }),
     'missing',

@@ -146,13 +146,22 @@ function makerOf(pod: KubeObject, { workloads }: InjectionFacts): KubeObject | u
   );
 }
 
+/** Where workloads weren't read: a Deployment names its ReplicaSet by its own name and the hash that its pods have as a label. */
+function deploymentOf(pod: KubeObject): { readonly kind: 'Deployment'; readonly name: string } | undefined {
+  const { kind, name } = controllerOf(pod);
+  const hash = pod.metadata.labels?.['pod-template-hash'];
+  if (kind !== 'ReplicaSet' || hash === undefined || !name.endsWith(`-${hash}`)) return undefined;
+  return { kind: 'Deployment', name: name.slice(0, -hash.length - 1) };
+}
+
 /** How a pod is made anew, by whoever made it. */
 function anew(pod: KubeObject, facts: InjectionFacts): string {
   const { namespace } = facts;
-  const { kind, name } = controllerOf(pod);
   const maker = makerOf(pod, facts);
   const workload =
-    maker?.kind === 'Deployment' ? { kind: maker.kind, name: maker.metadata.name } : { kind, name };
+    maker?.kind === 'Deployment'
+      ? { kind: maker.kind, name: maker.metadata.name }
+      : (deploymentOf(pod) ?? controllerOf(pod));
   if (workload.kind !== undefined && RESTARTED.includes(workload.kind))
     return `kubectl rollout restart ${workload.kind.toLowerCase()}/${workload.name} -n ${namespace}`;
   if (workload.kind === undefined) return 'create it anew: nothing makes another pod in its place';
