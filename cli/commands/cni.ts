@@ -42,7 +42,7 @@ export const cni: CommandSpec = {
     'cni status|endpoints|services|policy|capture|uninstall [--node NAME] [-n NAMESPACE] [-o wide|yaml|json]',
   description: `Asks the agent of each node what it has put into the kernel.
   status      how the agents are: pods, addresses, programs, problems
-  endpoints   the addresses that each node knows, and where they lead
+  endpoints   the addresses that each node knows, where they lead, and whether its own pods are in the mesh
   services    the addresses and ports of Services, and the pods behind them
   policy      what isolates each pod and what it is allowed all the same;
               with --from, --to and --port: whether one connection is, exit code 0 for yes and 1 for no

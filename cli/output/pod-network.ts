@@ -89,7 +89,7 @@ export function endpointTable(items: readonly OnNode<EndpointStatus>[], { wide }
   const header = ['NODE', 'ADDRESS', 'KIND', 'NAME', 'VIA', 'MESHED'];
   const more = wide ? ['IDENTITY', 'INGRESS-SET', 'EGRESS-SET', 'DEVICE', 'MAC'] : [];
   const rows = items.map((item) => [
-    ...[item.node, item.ip, item.kind, item.name || '-', viaText(item), item.meshed ? 'yes' : '-'],
+    ...[item.node, item.ip, item.kind, item.name || '-', viaText(item), meshedText(item)],
     ...(wide
       ? [...[item.identity, item.ingressSet, item.egressSet].map(String), item.device || '-', item.mac || '-']
       : []),
@@ -102,11 +102,16 @@ function viaText({ local, via }: EndpointStatus): string {
   return local ? 'here' : via || '-';
 }
 
+/** An agent knows it of its own pods alone. */
+function meshedText({ kind, local, meshed }: EndpointStatus): string {
+  return local && kind === 'pod' ? (meshed ? 'yes' : 'no') : '-';
+}
+
 export function serviceTable(items: readonly OnNode<ServiceStatus>[], { wide }: TableView): string {
   const kernel = items.some((item) => item.kernel !== undefined);
   const rows = items.map((item) => [
     ...[item.node, item.owner || '-', item.kind || '-', frontendText(item), item.scope],
-    ...[backendsText(item.backends, wide), ...(wide ? [affinityText(item)] : [])],
+    ...[backendsText(item, wide), ...(wide ? [affinityText(item)] : [])],
     ...(kernel ? [item.kernel ?? '-'] : []),
   ]);
   const more = [...(wide ? ['AFFINITY'] : []), ...(kernel ? ['KERNEL'] : [])];
@@ -118,7 +123,9 @@ function frontendText({ ip, port, protocol }: ServiceStatus): string {
   return `${host}:${port}/${protocol}`;
 }
 
-function backendsText(backends: readonly string[], wide: boolean): string {
+function backendsText({ kind, backends }: ServiceStatus, wide: boolean): string {
+  // The node's own DNS answers there, in place of pods.
+  if (kind === 'dns') return 'this node';
   if (backends.length === 0) return 'none';
   const shown = wide ? backends : backends.slice(0, backendsShownMax);
   const left = backends.length - shown.length;

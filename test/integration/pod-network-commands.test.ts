@@ -96,6 +96,7 @@ test('endpoints, Services and capture are tables, or JSON with the node of each 
     here('cni', 'capture', '-o', 'json'),
   ]);
   assert.match(endpoints.out, /^n1 +10\.244\.1\.5 +pod +shop\/web +here +yes$/m);
+  assert.match(endpoints.out, /^n1 +10\.244\.1\.6 +pod +shop\/db +here +no$/m);
   assert.match(endpoints.out, /^n1 +10\.244\.2\.7 +pod +shop\/far +172\.31\.0\.12 +-$/m);
   assert.doesNotMatch(endpoints.out, /172\.31\.0\.11/, 'only pods of the namespace');
   assert.match(wide.out, /hdl3 +02:00:00:00:00:03 +same$/m);
@@ -103,6 +104,7 @@ test('endpoints, Services and capture are tables, or JSON with the node of each 
     services.out,
     /^n1 +Service shop\/web +cluster-ip +10\.96\.1\.1:80\/TCP +internal +10\.244\.1\.5:8080$/m,
   );
+  assert.match(services.out, /^n1 +the node's DNS +dns +10\.96\.0\.10:53\/UDP +internal +this node$/m);
   assert.match(services.out, /node-port +node\(IPv4\):30080\/TCP +external/);
   const { items } = JSON.parse(capture.out);
   assert.deepEqual(
