@@ -8,7 +8,6 @@ import {
   type Node,
   type ParseOptions,
   parseDocument,
-  type Scalar,
   type SchemaOptions,
   visit,
   type YAMLError,
@@ -64,14 +63,8 @@ function saysSomething(line: string): boolean {
   return text !== '' && !text.startsWith('#');
 }
 
-/** Something that is no error, and seldom meant. */
-export interface Remark {
-  readonly line: number;
-  readonly message: string;
-}
-
 export type ParsedChunk =
-  | { readonly ok: true; readonly value: unknown; readonly remarks: readonly Remark[] }
+  | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly line: number; readonly message: string };
 
 const OPTIONS: ParseOptions & DocumentOptions & SchemaOptions = {
@@ -97,16 +90,12 @@ export function parseChunk(chunk: Chunk, limits: FileLimits): ParsedChunk {
     if (error !== undefined) {
       return refuse(lineAt(offsetOfError(chunk, document, error)), inWords(error.message));
     }
+    nameFields(document);
     const structure = structureFault(document);
     if (structure !== undefined) return refuse(lineAt(structure.offset), structure.message);
     const value: unknown = document.toJS({ maxAliasCount: limits.aliasesMax });
     const fault = valueFault(value, limits);
-    if (fault !== undefined) return refuse(lineOfPath(chunk, fault.path), fault.message);
-    const remarks = booleanKeys(document).map((key) => ({
-      line: lineAt(offsetOf(key)),
-      message: `the key ${key.source} is ${key.value} to Kubernetes: quote it where it is a name`,
-    }));
-    return { ok: true, value, remarks };
+    return fault === undefined ? { ok: true, value } : refuse(lineOfPath(chunk, fault.path), fault.message);
   } catch (thrown) {
     // Alias bombs end here, and nesting that exhausts the parser's own stack.
     return refuse(firstLine(chunk), inWords(messageOf(thrown)));
@@ -164,14 +153,13 @@ function structureFault(document: Document.Parsed): Fault | undefined {
   return fault;
 }
 
-function booleanKeys(document: Document.Parsed): Scalar[] {
-  const found: Scalar[] = [];
+/** Keys are names of fields, as `on` of a TrafficPolicy's retry: to kubectl it is `true` unless it is quoted, which nobody means. */
+function nameFields(document: Document.Parsed): void {
   visit(document, {
     Pair(_key, { key }) {
-      if (isScalar(key) && isOlderBoolean(key)) found.push(key);
+      if (isScalar(key) && isOlderBoolean(key)) key.value = key.source;
     },
   });
-  return found;
 }
 
 function repeatedKey({ items }: YAMLMap): Fault | undefined {

@@ -30,12 +30,6 @@ test('a document that was mended is taken, and its problem is gone', () => {
   assert.deepEqual(mended.problems, []);
 });
 
-test('a document that is only remarked upon is taken', () => {
-  const after = read(read(NO_CONTENT, service('a')), service('b', 'spec: {on: 1}\n'));
-  assert.deepEqual(held(after), ['b']);
-  assert.equal(after.problems.length, 1);
-});
-
 test('a broken document that was never good contributes nothing', () => {
   assert.deepEqual(held(read(NO_CONTENT, service('a'), BROKEN)), ['a']);
 });

@@ -23,7 +23,7 @@ export function mergeContent(previous: FileContent, results: readonly DocumentRe
   const placeOf = (result: DocumentResult) =>
     result.objects.map((one) => before.get(objectKey(one))).filter((place) => place !== undefined);
   const documents = results.map((result, index): Objects => {
-    if (result.problems.every(({ severity }) => severity === 'warning')) return result.objects;
+    if (result.problems.length === 0) return result.objects;
     const first = Math.max(-1, ...results.slice(0, index).flatMap(placeOf)) + 1;
     const end = Math.min(previous.documents.length, ...results.slice(index + 1).flatMap(placeOf));
     // Where documents changed places there is no between; then what stood at this place is all there is to go by.

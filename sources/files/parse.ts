@@ -8,7 +8,7 @@ import { checkObject } from './object-check.ts';
 /** What became of one document of a file. */
 export interface DocumentResult {
   readonly objects: readonly SourcedObject[];
-  /** Errors where the document, or a part of it, could not be taken. */
+  /** Set where the document, or a part of it, could not be taken. */
   readonly problems: readonly Problem[];
 }
 
@@ -47,7 +47,7 @@ function parseOne(chunk: Chunk, source: string, limits: FileLimits): DocumentRes
   }
   if (parsed.value === null || parsed.value === undefined) return { objects: [], problems: [] };
   const objects: SourcedObject[] = [];
-  const problems = parsed.remarks.map((remark): Problem => ({ severity: 'warning', source, ...remark }));
+  const problems: Problem[] = [];
   const report = (path: Path, message: string, object?: string) =>
     problems.push({
       severity: 'error',
