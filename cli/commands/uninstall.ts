@@ -7,6 +7,7 @@ import { KINDS, type KubeKind } from '../../sources/kubernetes/kinds.ts';
 import { asUnreachable } from '../client/kubernetes.ts';
 import { type CommandSpec, usageError } from '../command-line.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
+import { explained } from '../install/helm.ts';
 import { type Installation, RELEASE_OPTIONS, withInstallation } from '../install/installation.ts';
 
 function rbac(kind: string, plural: string): KubeKind {
@@ -21,6 +22,9 @@ const POD_NETWORK: readonly (readonly [KubeKind, string | undefined, string])[] 
   [rbac('ClusterRole', 'clusterroles'), undefined, 'heddle-cni'],
   [KINDS.serviceAccount, SYSTEM_NAMESPACE, 'heddle-cni'],
 ];
+
+/** Helm's words where there is nothing to uninstall. */
+const NO_RELEASE = /release: not found/;
 
 export const uninstall: CommandSpec = {
   name: 'uninstall',
@@ -49,9 +53,9 @@ async function runUninstall(
   installation: Installation,
   cni: boolean,
 ): Promise<ExitCode> {
-  const { client, helm, release, revision, common, dryRun } = installation;
+  const { client, revision, dryRun } = installation;
   if (revision === DEFAULT_REVISION) await refuseBesideOthers(installation);
-  context.out(await helm.run(['uninstall', release, ...common, ...(dryRun ? ['--dry-run'] : [])]));
+  context.out(await removeRelease(installation, cni));
   try {
     if (cni && !dryRun) await removePodNetwork(client, context);
     await tellLabelled(client, context, revision);
@@ -59,6 +63,21 @@ async function runUninstall(
     throw asUnreachable(thrown);
   }
   return EXIT.done;
+}
+
+/** What Helm says. With `--cni`, a release that went before is no obstacle: it left the pod network, which goes now. */
+export async function removeRelease(
+  { helm, release, revision, common, dryRun }: Omit<Installation, 'client'>,
+  cni: boolean,
+): Promise<string> {
+  const args = ['uninstall', release, ...common, ...(dryRun ? ['--dry-run'] : [])];
+  const left = revision === DEFAULT_REVISION ? '; heddle uninstall --cni removes the pod network that stayed' : '';
+  try {
+    return await explained(helm.run(args), NO_RELEASE, `there is no revision ${revision}${left}`);
+  } catch (thrown) {
+    if (cni && thrown instanceof HeddleError && NO_RELEASE.test(thrown.message)) return '';
+    throw thrown;
+  }
 }
 
 /** The default revision holds what all of them share. */
