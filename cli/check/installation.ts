@@ -52,6 +52,10 @@ function checkDeployment({ metadata: { name }, spec, status }: KubeObject): Find
   const about = `deployment ${SYSTEM_NAMESPACE}/${name}`;
   const message = `${ready} of ${wanted} replicas ready`;
   if (ready >= wanted && wanted > 0) return { level: 'good', about, message };
+  if (wanted === 0) {
+    const remedy = `kubectl scale deployment/${name} --replicas=2 -n ${SYSTEM_NAMESPACE}`;
+    return { level: 'problem', about, message: 'is scaled to 0 replicas', remedy };
+  }
   return {
     ...{ level: ready === 0 ? 'problem' : 'warning', about, message },
     remedy: `kubectl describe pods -n ${SYSTEM_NAMESPACE}; kubectl logs deployment/${name} -n ${SYSTEM_NAMESPACE}`,

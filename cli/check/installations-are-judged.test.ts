@@ -24,13 +24,13 @@ const object = (kind: string, name: string, rest: JsonObject = {}, metadata: Jso
     ...rest,
   }) as KubeObject;
 
-const deployment = (name: string, ready = 2, labels: JsonObject = VERSION) =>
+const deployment = (name: string, ready = 2, labels: JsonObject = VERSION, replicas = 2) =>
   object(
     'Deployment',
     name,
     {
       spec: {
-        replicas: 2,
+        replicas,
         template: {
           spec: {
             containers: [{ name: 'control-plane', image: 'r.example:5000/heddle-control-plane:0.1.0' }],
@@ -89,6 +89,13 @@ const CASES: readonly (readonly [string, Partial<InstallationFacts>, readonly Re
     'fewer replicas than wanted warn, and none is a problem',
     { deployments: [deployment('heddle-control-plane', 1), deployment('heddle-injector', 0)] },
     [/^warning deployment .*control-plane: 1 of 2/, /^problem deployment .*injector: 0 of 2/],
+  ],
+  [
+    'one that somebody scaled down to nothing',
+    {
+      deployments: [deployment('heddle-control-plane'), deployment('heddle-injector', 0, VERSION, 0)],
+    },
+    [/^problem deployment .*injector: is scaled to 0 replicas/],
   ],
   [
     'what is not installed',
