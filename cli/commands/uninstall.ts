@@ -71,7 +71,8 @@ export async function removeRelease(
   cni: boolean,
 ): Promise<string> {
   const args = ['uninstall', release, ...common, ...(dryRun ? ['--dry-run'] : [])];
-  const left = revision === DEFAULT_REVISION ? '; heddle uninstall --cni removes the pod network that stayed' : '';
+  const left =
+    revision === DEFAULT_REVISION ? '; heddle uninstall --cni removes the pod network that stayed' : '';
   try {
     return await explained(helm.run(args), NO_RELEASE, `there is no revision ${revision}${left}`);
   } catch (thrown) {

@@ -17,7 +17,10 @@ test('the pod network is removed although the release went before', async () => 
 });
 
 test('without --cni it is said what stayed and how it is removed', async () => {
-  await assert.rejects(removeRelease(saying(GONE), false), /no revision default; heddle uninstall --cni removes/);
+  await assert.rejects(
+    removeRelease(saying(GONE), false),
+    /no revision default; heddle uninstall --cni removes/,
+  );
   await assert.rejects(removeRelease({ ...saying(GONE), revision: 'next' }, false), /no revision next$/);
 });
 

@@ -30,7 +30,7 @@ export const upgrade: CommandSpec = {
       const { helm, release, revision, common, dryRun } = installation;
       const own = ['--reset-then-reuse-values', '--set', `revision=${revision}`];
       const args = ['upgrade', release, chart, ...common, ...values, ...own];
-      const told = (run: Promise<void | string>) =>
+      const told = (run: Promise<string>) =>
         explained(run, /has no deployed releases/, 'heddle install makes one');
       await told(renderFirst(installation, args));
       await prepareCluster(installation, chart);

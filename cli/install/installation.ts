@@ -129,9 +129,9 @@ export function plannedChart(input: CommandInput, context: CliContext): PlannedC
 export async function renderFirst(
   { helm, dryRun }: Pick<Installation, 'helm' | 'dryRun'>,
   args: readonly string[],
-): Promise<void> {
+): Promise<string> {
   // A dry run changes nothing and renders it all the same.
-  if (!dryRun) await helm.run([...args, '--dry-run=client']);
+  return dryRun ? '' : await helm.run([...args, '--dry-run=client']);
 }
 
 /**
