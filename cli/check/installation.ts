@@ -51,11 +51,18 @@ function checkDeployment({ metadata: { name }, spec, status }: KubeObject): Find
   const ready = numberAt(status, 'readyReplicas') ?? 0;
   const about = `deployment ${SYSTEM_NAMESPACE}/${name}`;
   const message = `${ready} of ${wanted} replicas ready`;
-  if (ready >= wanted && wanted > 0) return { level: 'good', about, message };
+  // Replicas of before serve on while those of a change come up, or don't.
+  const coming = numberAt(status, 'unavailableReplicas') ?? 0;
+  if (ready >= wanted && wanted > 0 && coming === 0) return { level: 'good', about, message };
   if (wanted === 0) {
     const remedy = `kubectl scale deployment/${name} --replicas=2 -n ${SYSTEM_NAMESPACE}`;
     return { level: 'problem', about, message: 'is scaled to 0 replicas', remedy };
   }
+  if (ready >= wanted)
+    return {
+      ...{ level: 'warning', about, message: `${message}, but ${coming} of a change under way not yet` },
+      remedy: `kubectl rollout status deployment/${name} -n ${SYSTEM_NAMESPACE}; kubectl get pods -n ${SYSTEM_NAMESPACE} says if it is stuck`,
+    };
   return {
     ...{ level: ready === 0 ? 'problem' : 'warning', about, message },
     remedy: `kubectl describe pods -n ${SYSTEM_NAMESPACE}; kubectl logs deployment/${name} -n ${SYSTEM_NAMESPACE}`,

@@ -98,6 +98,19 @@ const CASES: readonly (readonly [string, Partial<InstallationFacts>, readonly Re
     [/^problem deployment .*injector: is scaled to 0 replicas/],
   ],
   [
+    'a change whose replicas do not come up beside those of before',
+    {
+      deployments: [
+        {
+          ...deployment('heddle-control-plane'),
+          status: { readyReplicas: 2, unavailableReplicas: 1 },
+        },
+        deployment('heddle-injector'),
+      ],
+    },
+    [/^warning deployment .*control-plane: 2 of 2 replicas ready, but 1 of a change under way not yet/],
+  ],
+  [
     'what is not installed',
     { deployments: [], daemonSets: [], webhooks: [], trustBundle: null },
     [
