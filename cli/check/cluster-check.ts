@@ -4,7 +4,7 @@ import { DEFAULT_REVISION } from '../../injector/patch/webhooks.ts';
 import type { KubeObject } from '../../model/objects.ts';
 import { type ClusterMesh, openClusterMesh, replicasOf } from '../client/cluster-mesh.ts';
 import { accessText, asUnreachable, type KubeAccess } from '../client/kubernetes.ts';
-import { ask, objectsInForce } from '../client/mesh.ts';
+import { ask, DENIED, type MeshApi, objectsInForce } from '../client/mesh.ts';
 import { settingsOf } from '../client/settings.ts';
 import { type CliContext, EXIT, type ExitCode } from '../context.ts';
 import { listAt, textAt } from '../kube/fields.ts';
@@ -104,32 +104,43 @@ interface Certificates {
 }
 
 /** Asks sidecars for their certificates, through the control plane. */
-async function certificatesOf(
-  mesh: ClusterMesh,
-  sidecars: readonly SidecarView[],
+export async function certificatesOf(
+  mesh: MeshApi,
+  sidecars: readonly Pick<SidecarView, 'pod'>[],
   nowMs: number,
 ): Promise<Certificates> {
   const answers = new Map<string, SidecarAnswer>();
   const asked = sidecars.slice(0, certificateAsksMax);
+  const denied = new Set<string>();
   for (let start = 0; start < asked.length; start += asksMax)
     await Promise.all(
-      asked
-        .slice(start, start + asksMax)
-        .map(async ({ pod }) => answers.set(pod, await certificateOf(mesh, pod, nowMs))),
+      asked.slice(start, start + asksMax).map(async ({ pod }) => {
+        const answer = await certificateOf(mesh, pod, nowMs);
+        if (answer === undefined) denied.add(pod);
+        else answers.set(pod, answer);
+      }),
     );
-  const message = `${sidecars.length - asked.length} of ${sidecars.length} sidecars were not asked for their certificates`;
-  const unasked: Finding[] =
-    asked.length === sidecars.length ? [] : [{ level: 'note', about: 'sidecars', message }];
-  return { answers, unasked };
+  const notes: string[] = [];
+  if (asked.length < sidecars.length)
+    notes.push(
+      `${sidecars.length - asked.length} of ${sidecars.length} sidecars were not asked for their certificates`,
+    );
+  if (denied.size > 0)
+    notes.push(
+      `certificates of ${denied.size} sidecars were not looked at: with controlPlane.dashboardListen the dashboard wants a token for that`,
+    );
+  return { answers, unasked: notes.map((message) => ({ level: 'note', about: 'sidecars', message })) };
 }
 
-async function certificateOf(mesh: ClusterMesh, pod: string, nowMs: number): Promise<SidecarAnswer> {
+/** Undefined where the asker may not see it. */
+async function certificateOf(mesh: MeshApi, pod: string, nowMs: number): Promise<SidecarAnswer | undefined> {
   try {
     const [leaf] = listAt(await ask(mesh, `/proxies/${pod}/certs`), 'chain');
     const endMs = Date.parse(textAt(leaf, 'validTo') ?? '');
     const certificateSeconds = Number.isNaN(endMs) ? undefined : (endMs - nowMs) / 1_000;
     return { certificateSeconds, error: undefined };
   } catch (thrown) {
+    if (thrown instanceof HeddleError && thrown.code === DENIED) return undefined;
     return { certificateSeconds: undefined, error: messageOf(thrown) };
   }
 }

@@ -81,7 +81,10 @@ function otherMeshes(paths: StatePaths): readonly string[] {
   });
 }
 
-/** Asks the control plane's HTTP API. Fails with code `unreachable`, or `api` with what it said. */
+/** Code of an answer that the asker has no right to. */
+export const DENIED = 'api-denied';
+
+/** Asks the control plane's HTTP API. Fails with code `unreachable`, or `api` or `api-denied` with what it said. */
 export async function ask(mesh: MeshApi, path: string, body?: JsonValue): Promise<JsonValue> {
   let answer: FetchAnswer;
   try {
@@ -101,7 +104,7 @@ export async function ask(mesh: MeshApi, path: string, body?: JsonValue): Promis
   }
   if (answer.status >= 400)
     throw new HeddleError(
-      'api',
+      answer.status === 401 || answer.status === 403 ? DENIED : 'api',
       textAt(parsed, 'error') ?? textAt(parsed, 'message') ?? apiErrors(parsed, answer.status),
     );
   return parsed;
