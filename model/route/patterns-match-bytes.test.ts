@@ -24,6 +24,17 @@ for (const [pattern, text, matches] of MATCHES) {
   });
 }
 
+test('a pattern that repeats too much is refused, one that repeats as names may is not', () => {
+  const problem = 'takes 3664 instructions of RE2, more than 1000: repeat less';
+  assert.equal(regexProblem('/((a?){30}){30}x'), problem);
+  assert.equal(wholeMatcher('/((a?){30}){30}x')('/x'), false);
+  for (const pattern of [
+    '[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?',
+    '/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}',
+  ])
+    assert.equal(regexProblem(pattern), undefined, pattern);
+});
+
 test('a number that no byte has is refused, and an escaped backslash before x is none', () => {
   assert.match(regexProblem('/\\x{100}') ?? '', /no byte is `\\x\{100\}`/);
   assert.equal(wholeMatcher('/\\x{100}')('/\u0100'), false);

@@ -1,20 +1,27 @@
 import { RE2JS } from 're2js';
 import { messageOf } from '../../common/errors.ts';
+import { regexProgramSizeMax } from '../../common/regex-limits.ts';
 
 /** An escape: of a character by its number, or any other. */
 const ESCAPES = /\\(?:x\{([0-9A-Fa-f]+)\}|.)/gs;
 const BYTE_MAX = 0xff;
 
-/** Why a pattern isn't one of RE2, or undefined where it is. */
+const notRe2 = (why: string) => `is not a regular expression of RE2: ${why}`;
+
+/** What is wrong with a pattern of RE2, as the rest of a sentence; undefined where nothing is. */
 export function regexProblem(pattern: string): string | undefined {
+  let size: number;
   try {
+    size = RE2JS.compile(bytesOf(pattern)).programSize();
     RE2JS.compile(pattern);
   } catch (thrown) {
-    return messageOf(thrown).replace(/^error parsing regexp: /, '');
+    return notRe2(messageOf(thrown).replace(/^error parsing regexp: /, ''));
   }
+  if (size > regexProgramSizeMax)
+    return `takes ${size} instructions of RE2, more than ${regexProgramSizeMax}: repeat less`;
   for (const [written, digits = '0'] of pattern.matchAll(ESCAPES)) {
     if (Number.parseInt(digits, 16) > BYTE_MAX)
-      return `no byte is \`${written}\`: write the character itself`;
+      return notRe2(`no byte is \`${written}\`: write the character itself`);
   }
   return undefined;
 }

@@ -52,7 +52,7 @@ export function pathProblem(value: string): string | undefined {
 
 function checkRegex(from: Fields, value: string): void {
   const problem = regexProblem(value);
-  if (problem !== undefined) from.error(['value'], `is not a regular expression of RE2: ${problem}`);
+  if (problem !== undefined) from.error(['value'], problem);
 }
 
 /** The first of entries with one name counts (Gateway API); the names of headers don't differ by case. */

@@ -9,6 +9,7 @@ import type {
   RouteMatch,
   VirtualHost,
 } from '../../common/gen/envoy/config/route/v3/route_components.ts';
+import { regexProgramSizeMax } from '../../common/regex-limits.ts';
 import type { RouteRule } from '../../model/snapshot.ts';
 import { refuses, some } from '../../test/support/refusals.ts';
 import { DESTINATION, PLAIN_DESTINATION, routesProto, setMetadata } from '../../test/support/xds-samples.ts';
@@ -89,6 +90,13 @@ refuses<RouteConfiguration>('routes', routesProto, decodeRoutes, [
     `${HOST}.routes[1].match.safe_regex`,
     (it) => {
       const regex = 'é'.repeat(regexBytesMax / 2 + 1);
+      match(it, 1).pathSpecifier = { $case: 'safeRegex', value: { regex, engineType: undefined } };
+    },
+  ],
+  [
+    `${HOST}.routes[1].match.safe_regex`,
+    (it) => {
+      const regex = `a{${regexProgramSizeMax}}`;
       match(it, 1).pathSpecifier = { $case: 'safeRegex', value: { regex, engineType: undefined } };
     },
   ],
