@@ -71,7 +71,7 @@ test('of two policies for the same pods the older holds, and the other is told',
   assert.deepEqual(modes(younger, older), ['DISABLE', 'DISABLE']);
   const judged = build(DB, younger, older);
   assert.deepEqual(conditions(judged), ['Accepted True Accepted', 'Accepted False Conflicted']);
-  assert.match(messages(judged), /an older MTLSPolicy applies to Namespace shop already/);
+  assert.match(messages(judged), /the older MTLSPolicy b applies to Namespace shop already/);
 });
 
 test('of two policies that select a pod by different labels the older holds', () => {

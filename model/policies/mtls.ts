@@ -35,7 +35,8 @@ export function readMtlsPolicies(
 ): MtlsModes {
   const selecting = new Map<string, SelectingPolicy[]>();
   const byNamespace = new Map<string, MtlsPolicy>();
-  const taken = new Set<string>();
+  /** By scope: the policy that has it. */
+  const taken = new Map<string, string>();
   for (const sourced of policies) {
     const namespace = namespaceOf(sourced.object);
     const { policy: written, errors } = readMtlsPolicy(sourced);
@@ -48,13 +49,14 @@ export function readMtlsPolicies(
       findings.status(sourced, [{ ref: scope, conditions: [accepted('UnsupportedValue', message)] }]);
       if (lastGood === undefined || taken.has(scope)) continue;
     }
-    if (taken.has(scope)) {
-      const message = `an older MTLSPolicy applies to ${scope} already`;
+    const older = taken.get(scope);
+    if (older !== undefined) {
+      const message = `the older MTLSPolicy ${older} applies to ${scope} already`;
       findings.problem(sourced, 'error', [], message);
       findings.status(sourced, [{ ref: scope, conditions: [accepted('Conflicted', message)] }]);
       continue;
     }
-    taken.add(scope);
+    taken.set(scope, sourced.object.metadata.name);
     if (policy.labels.length === 0) byNamespace.set(namespace, policy);
     else selecting.set(namespace, [...(selecting.get(namespace) ?? []), policy]);
     if (errors.length > 0) continue;
