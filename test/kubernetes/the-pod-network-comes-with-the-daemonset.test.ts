@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { messageOf } from '../../common/errors.ts';
 import { objectsOf, recordOf, textOf } from '../../model/read/meta.ts';
 import { leakCheck } from '../support/leak-check.ts';
@@ -11,6 +14,7 @@ import { heddleImages, installChart } from './support/mesh.ts';
 
 leakCheck();
 
+const HEDDLE = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const rolloutMs = 120_000;
 const loadMinRounds = 20;
 const podsAdded = 4;
@@ -243,3 +247,29 @@ spec:
   const direct = inPod('shop', one?.name ?? '', asking(other?.ips[0] ?? '', 8080));
   assert.doesNotMatch(await direct.catch(messageOf), /^web-/m, 'the policy is in force');
 });
+
+test('the agents of all nodes are asked from outside, and tell what they drop', async () => {
+  const [one, other] = await webPods('shop');
+  for (const { name, node } of [one, other].filter((pod) => pod !== undefined)) {
+    // Nobody answers there, nor may be asked by the policy of before.
+    await inPod('shop', name, 'nc -w 1 192.0.2.1 9 < /dev/null || true');
+    await eventually(
+      async () => (await heddle('drops', '-n', 'shop', '--node', node)).includes('192.0.2.1:9'),
+      {
+        ...{ deadlineMs: rolloutMs, what: `the agent of ${node} tells of a drop` },
+      },
+    );
+  }
+  const drops = await heddle('drops', '-n', 'shop', '-o', 'wide');
+  const status = await heddle('cni', 'status');
+  for (const node of ['node-1', 'node-2']) {
+    assert.match(drops, new RegExp(`192\\.0\\.2\\.1:9/TCP .*shop/names-only +${node}`));
+    assert.ok(status.includes(node), status);
+  }
+});
+
+/** What `heddle` prints of this cluster. */
+async function heddle(...args: readonly string[]): Promise<string> {
+  const command = [HEDDLE, ...args, '--kubeconfig', cluster.kubeconfig];
+  return (await promisify(execFile)(process.execPath, command, { timeout: rolloutMs })).stdout;
+}
