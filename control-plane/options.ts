@@ -4,6 +4,7 @@ import { PORTS, SYSTEM_NAMESPACE } from '../common/contracts.ts';
 import type { Result } from '../common/errors.ts';
 import { readFlags, wrongUsage } from '../common/flags.ts';
 import { isLogLevel, type LogLevel } from '../common/log.ts';
+import { quantityBytes } from '../common/quantity.ts';
 import { readSource, SOURCE_FLAGS, SOURCE_USAGE, type SourceOptions } from '../sources/flags.ts';
 
 export interface ControlPlaneOptions extends SourceOptions {
@@ -112,8 +113,8 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
   const stateDir = values['state-dir'];
   if (stateDir === undefined) return wrongUsage('--state-dir is required');
   if (stateDir === '') return wrongUsage('--state-dir must not be empty');
-  const traceDiskBytesMax = sizeOf(values['trace-store-size-limit'] ?? DEFAULT_TRACE_DISK);
-  if (!(traceDiskBytesMax >= sizeOf(TRACE_DISK_MIN)))
+  const traceDiskBytesMax = Math.floor(quantityBytes(values['trace-store-size-limit'] ?? DEFAULT_TRACE_DISK));
+  if (!(traceDiskBytesMax >= quantityBytes(TRACE_DISK_MIN)))
     return wrongUsage(`--trace-store-size-limit must be a size such as 2Gi, and at least ${TRACE_DISK_MIN}`);
   const listen = values.listen ?? '127.0.0.1';
   if (isIP(listen) === 0) return wrongUsage('--listen must be an IP address');
@@ -156,15 +157,4 @@ export function parseOptions(args: readonly string[]): Result<ControlPlaneOption
       logLevel,
     },
   };
-}
-
-const SIZE_UNITS: Readonly<Record<string, number>> = {
-  ...{ '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12 },
-  ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 },
-};
-
-/** A Kubernetes quantity in bytes: `2Gi`, `1.5G`, `500000000`. NaN where it is none. */
-function sizeOf(text: string): number {
-  const match = /^(\d{1,15}(?:\.\d{1,9})?)(k|M|G|T|Ki|Mi|Gi|Ti)?$/.exec(text);
-  return Math.floor(Number(match?.[1]) * (SIZE_UNITS[match?.[2] ?? ''] ?? 1));
 }
