@@ -1,36 +1,47 @@
 import { RE2JS } from 're2js';
 import { messageOf } from '../../common/errors.ts';
-import { regexProgramSizeMax } from '../../common/regex-limits.ts';
+
+/**
+ * RE2's instructions of one regular expression: what a request costs that it is matched with grows with them and with the text. A
+ * repetition counts as often as it may repeat: `[a-z0-9-]{1,63}` has 127.
+ */
+export const regexProgramSizeMax = 1_000;
 
 /** An escape: of a character by its number, or any other. */
 const ESCAPES = /\\(?:x\{([0-9A-Fa-f]+)\}|.)/gs;
 const BYTE_MAX = 0xff;
 
-const notRe2 = (why: string) => `is not a regular expression of RE2: ${why}`;
-
 /** What is wrong with a pattern of RE2, as the rest of a sentence; undefined where nothing is. */
 export function regexProblem(pattern: string): string | undefined {
-  let size: number;
+  const read = readPattern(pattern);
+  return typeof read === 'string' ? read : undefined;
+}
+
+/** A test of the whole text against an RE2 pattern; one with a problem (refused when configuration is read) matches nothing. */
+export function wholeMatcher(pattern: string): (text: string) => boolean {
+  const read = readPattern(pattern);
+  return typeof read === 'string' ? () => false : (text) => read.matches(text);
+}
+
+/** Compiled for bytes, or what is wrong with it. */
+function readPattern(pattern: string): RE2JS | string {
+  const notRe2 = (why: string) => `is not a regular expression of RE2: ${why}`;
+  let compiled: RE2JS;
   try {
-    size = RE2JS.compile(bytesOf(pattern)).programSize();
+    // First as it is written, for words about it that its writer knows.
     RE2JS.compile(pattern);
+    compiled = RE2JS.compile(bytesOf(pattern));
   } catch (thrown) {
     return notRe2(messageOf(thrown).replace(/^error parsing regexp: /, ''));
   }
+  const size = compiled.programSize();
   if (size > regexProgramSizeMax)
     return `takes ${size} instructions of RE2, more than ${regexProgramSizeMax}: repeat less`;
   for (const [written, digits = '0'] of pattern.matchAll(ESCAPES)) {
     if (Number.parseInt(digits, 16) > BYTE_MAX)
       return notRe2(`no byte is \`${written}\`: write the character itself`);
   }
-  return undefined;
-}
-
-/** A test of the whole text against an RE2 pattern; one that isn't RE2 (refused when configuration is read) matches nothing. */
-export function wholeMatcher(pattern: string): (text: string) => boolean {
-  if (regexProblem(pattern) !== undefined) return () => false;
-  const compiled = RE2JS.compile(bytesOf(pattern));
-  return (text) => compiled.matches(text);
+  return compiled;
 }
 
 /**

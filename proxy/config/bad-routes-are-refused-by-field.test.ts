@@ -9,7 +9,7 @@ import type {
   RouteMatch,
   VirtualHost,
 } from '../../common/gen/envoy/config/route/v3/route_components.ts';
-import { regexProgramSizeMax } from '../../common/regex-limits.ts';
+import { regexProgramSizeMax } from '../../model/route/regex.ts';
 import type { RouteRule } from '../../model/snapshot.ts';
 import { refuses, some } from '../../test/support/refusals.ts';
 import { DESTINATION, PLAIN_DESTINATION, routesProto, setMetadata } from '../../test/support/xds-samples.ts';
