@@ -6,6 +6,7 @@ import { silentLogger } from '../../common/log.ts';
 import { podObject } from '../../test/integration/mesh/manifests.ts';
 import { leakCheck } from '../../test/support/leak-check.ts';
 import { meshOf, pod } from '../../test/support/small-mesh.ts';
+import { spanRecord } from '../../test/support/span-records.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
 import { orphansMax, type ServiceGraph } from './graph.ts';
 import { type MeshTraces, meshTraces, type Sibling, siblingsLookMs } from './mesh-traces.ts';
@@ -23,23 +24,7 @@ const NOW_US = clock.wallMs() * 1000;
 const WINDOW = { startUs: NOW_US, endUs: NOW_US + 1_000_000 };
 const MIRROR = [{ key: 'heddle.mirror', type: 'bool', value: true } as const];
 
-function span(number: number, from: Partial<SpanRecord> = {}): SpanRecord {
-  return {
-    traceId: number.toString(16).padStart(32, '0'),
-    spanId: number.toString(16).padStart(16, '0'),
-    ...{
-      parentId: '',
-      service: 'web',
-      operation: 'GET /',
-      kind: 2,
-      startUs: NOW_US + number,
-      durationUs: 1000,
-    },
-    ...{ status: 0, statusMessage: '', traceState: '', scopeName: '', scopeVersion: '' },
-    ...{ tags: [], processTags: [], events: [], links: [] },
-    ...from,
-  };
-}
+const span = (number: number, from?: Partial<SpanRecord>) => spanRecord(NOW_US, number, from);
 
 const under = (number: number, parent: SpanRecord, from: Partial<SpanRecord> = {}) =>
   span(number, { traceId: parent.traceId, parentId: parent.spanId, ...from });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { silentLogger } from '../../common/log.ts';
+import { spanRecord } from '../../test/support/span-records.ts';
 import { VirtualClock } from '../../test/support/virtual-clock.ts';
 import { parseTraceId, toJaegerTrace } from './jaeger.ts';
 import { DEFAULT_TRACE_LIMITS, type TraceLimits } from './limits.ts';
@@ -21,23 +22,7 @@ function open(limits: Partial<TraceLimits> = {}, path = ':memory:', at = clock) 
   return openTraceStore({ path, clock: at, log: silentLogger, limits });
 }
 
-function span(number: number, from: Partial<SpanRecord> = {}): SpanRecord {
-  return {
-    traceId: number.toString(16).padStart(32, '0'),
-    spanId: number.toString(16).padStart(16, '0'),
-    ...{
-      parentId: '',
-      service: 'web',
-      operation: 'GET /',
-      kind: 2,
-      startUs: NOW_US + number,
-      durationUs: 1000,
-    },
-    ...{ status: 0, statusMessage: '', traceState: '', scopeName: '', scopeVersion: '' },
-    ...{ tags: [], processTags: [], events: [], links: [] },
-    ...from,
-  };
-}
+const span = (number: number, from?: Partial<SpanRecord>) => spanRecord(NOW_US, number, from);
 
 test('each filter finds its spans and no others, newest first', () => {
   const store = open();

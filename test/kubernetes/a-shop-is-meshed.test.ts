@@ -12,6 +12,7 @@ import { KubernetesCluster } from './support/cluster.ts';
 import { DEMO_IMAGE_ARCHIVE } from './support/load.ts';
 import { assertNothingLeft } from './support/machine-state.ts';
 import { startMeshedCluster } from './support/mesh.ts';
+import { podOf } from './support/pods.ts';
 
 leakCheck();
 
@@ -56,17 +57,11 @@ async function sidecars(): Promise<readonly string[]> {
     );
 }
 
-async function podOf(namespace: string, selector: string): Promise<string> {
-  const { items } = await cluster.get(['pods', `--namespace=${namespace}`, `--selector=${selector}`]);
-  const [pod] = objectsOf(items).filter(({ metadata }) => recordOf(metadata).deletionTimestamp === undefined);
-  return textOf(recordOf(pod?.metadata).name) ?? '';
-}
-
 /** What one more caller of the mesh hears: as the load, whose sidecar asks for it. */
 async function catalogVersion(user: string): Promise<string> {
   const script = `fetch('http://catalog/items', { headers: { 'x-user': '${user}' } })
     .then((response) => response.json()).then(({ version }) => console.log(version))`;
-  const place = { namespace: 'shop', name: await podOf('shop', 'app=load'), container: 'load' };
+  const place = { namespace: 'shop', name: await podOf(cluster, 'shop', 'app=load'), container: 'load' };
   return (await cluster.exec(place, ['node', '-e', script])).trim();
 }
 
@@ -88,7 +83,10 @@ test('after a label and a restart all of it is meshed, and answers', async () =>
   await eventually(async () => (await sidecars()).every((names) => names === 'heddle-proxy'), {
     ...{ deadlineMs: rolloutMs, what: 'every pod has a sidecar' },
   });
-  const forward = await cluster.forward({ namespace: 'shop', name: await podOf('shop', 'app=web') }, 8080);
+  const forward = await cluster.forward(
+    { namespace: 'shop', name: await podOf(cluster, 'shop', 'app=web') },
+    8080,
+  );
   try {
     const page = await (await fetch(`http://127.0.0.1:${forward.port}/`)).text();
     assert.match(page, /Merino yarn/);
@@ -155,7 +153,7 @@ test('every Deployment restarts, and no visitor of the shop has met an error', a
   for (const name of (await deployments()).filter((one) => one !== 'load'))
     await cluster.kubectl(['rollout', 'restart', `deployment/${name}`, NAMESPACE]);
   await rollouts();
-  const pod = await podOf('shop', 'app=load');
+  const pod = await podOf(cluster, 'shop', 'app=load');
   const said = () => cluster.kubectl(['logs', pod, NAMESPACE, '--container=load']);
   const counted = async () => (await said()).match(/^load: \d+ fine, .*$/gm) ?? [];
   const before = (await counted()).length;

@@ -14,6 +14,7 @@ import { KubernetesCluster } from './support/cluster.ts';
 import { DEMO_IMAGE_ARCHIVE, LoadClient, programsOf, serverOf } from './support/load.ts';
 import { assertNothingLeft } from './support/machine-state.ts';
 import { startMeshedCluster } from './support/mesh.ts';
+import { podOf } from './support/pods.ts';
 
 leakCheck();
 
@@ -97,12 +98,7 @@ const startedOf = async (client: LoadClient) => (await client.counts()).sent;
 
 /** Who signed the certificate that a pod's sidecar has, as its page on the dashboard says. */
 async function issuerOf(pod: string): Promise<string | undefined> {
-  const selector = '--selector=app.kubernetes.io/name=heddle-control-plane';
-  const { items } = await cluster.get(['pods', SYSTEM, selector]);
-  const [plane] = objectsOf(items).filter(
-    ({ metadata }) => recordOf(metadata).deletionTimestamp === undefined,
-  );
-  const name = textOf(recordOf(plane?.metadata).name) ?? '';
+  const name = await podOf(cluster, 'heddle-system', 'app.kubernetes.io/name=heddle-control-plane');
   const forward = await cluster.forward({ namespace: 'heddle-system', name }, PORTS.dashboard);
   try {
     const page = await fetch(`http://127.0.0.1:${forward.port}/proxies/shop/${pod}/certs`);
